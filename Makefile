@@ -1,0 +1,38 @@
+# Needs Python 3.11 or 3.12, Java 17 and make; nothing here needs root.
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint crash lock clean
+SHELL := /bin/sh
+BIN := .venv/bin
+DEMO := $(if $(LANDING),--landing '$(LANDING)') $(if $(STAGE),--stage '$(STAGE)') \
+	$(if $(LAKE),--lake '$(LAKE)') $(if $(filter 0 no false,$(SERVE)),--no-serve)
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS)
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1: /p' Makefile | sed 's/^\([a-z]*\): /make \1\t/'
+
+env: ## Bring .venv up to date (PYTHON=3.12 chooses); nothing to do: nothing done
+	@scripts/env.sh '$(PYTHON)'
+
+demo: env ## The whole lake, from files to the page [LANDING=DIR STAGE=NAME LAKE=DIR SERVE=0]
+	@$(BIN)/platelake demo $(strip $(DEMO))
+
+test: lint ## Every check and test [ARGS='-k name']
+	@$(BIN)/pytest -q $(ARGS)
+
+lint: env ## Format, style, types, and which package imports which
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@said=$$($(BIN)/lint-imports 2>&1) || { echo "$$said" >&2; exit 1; }
+
+crash: env ## Kill the pipeline at twenty points, and look at what it left
+	@$(BIN)/pytest -q tests/crash --kill-points 20 $(ARGS)
+
+lock: env ## Make the lock files anew from pyproject.toml [ARGS=--upgrade]
+	@$(LOCK) --extra dev --group build pyproject.toml -o requirements.lock
+	@$(LOCK) --constraints requirements.lock --group build -o requirements-build.lock
+
+clean: ## Remove .venv and what tools left
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+		*.egg-info spark-warehouse

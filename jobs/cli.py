@@ -1,0 +1,235 @@
+"""The command `platelake`: every job, the main job as one, and the quarantine."""
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+app = typer.Typer(
+    help="A Spark data lake for manufacturing quality.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+quarantine_app = typer.Typer(help="What was held back: list it, look at it, replay it.")
+app.add_typer(quarantine_app, name="quarantine", no_args_is_help=True)
+
+Stage = Annotated[
+    str | None, typer.Option("--stage", help="Stage of the plant: a file in conf/stages")
+]
+StageFile = Annotated[Path | None, typer.Option("--stage-file", help="Stage file elsewhere")]
+LakeOption = Annotated[str | None, typer.Option("--lake", help="Folder or URL of the tables")]
+SqlUrl = Annotated[
+    str | None,
+    typer.Option("--sql-url", help="Summaries' database (a password: only in PLATELAKE_SQL_URL)"),
+]
+Landing = Annotated[
+    str, typer.Option("--landing", help="Folder or URL where the plant drops files")
+]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the report there as JSON")]
+FirstDay = Annotated[
+    datetime | None,
+    typer.Option("--from", formats=["%Y-%m-%d"], help="Only files of this day or later"),
+]
+LastDay = Annotated[
+    datetime | None,
+    typer.Option("--to", formats=["%Y-%m-%d"], help="Only files of this day or earlier"),
+]
+
+
+def _day(moment: datetime | None) -> date | None:
+    return moment.date() if moment else None
+
+
+@app.command("run")
+def run(
+    landing: Landing,
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+    sql_url: SqlUrl = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Landing zone to labelled lots, features and SQL summaries: all jobs in one session."""
+    from jobs.runner import CHAIN, Options, finish, run_jobs
+
+    finish(run_jobs(CHAIN, Options(stage, stage_file, landing, lake, sql_url, json_file=json_file)))
+
+
+@app.command("backfill")
+def backfill(
+    landing: Landing,
+    first_day: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day")],
+    last_day: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day")],
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+    sql_url: SqlUrl = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Read the files of these days again, with today's rules, and all that follows from them."""
+    from jobs.backfill import run_backfill
+    from jobs.runner import Options, finish
+
+    days = (first_day.date(), last_day.date())
+    options = Options(stage, stage_file, landing, lake, sql_url, *days, json_file=json_file)
+    finish(run_backfill(options))
+
+
+@app.command("demo")
+def demo(
+    landing: Annotated[
+        str | None, typer.Option("--landing", help="Real input; else a sample")
+    ] = None,
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: Annotated[str, typer.Option("--lake", help="Folder of the tables")] = "demo/lake",
+    sample: Annotated[Path, typer.Option(help="Where the sample plant is made")] = Path(
+        "demo/plant"
+    ),
+    serve: Annotated[bool, typer.Option(help="Open the app at the end")] = True,
+) -> None:
+    """The main job on a generated sample plant, or on real input."""
+    from jobs.demo import run_demo
+
+    run_demo(landing, stage, stage_file, lake, sample, serve)
+
+
+@quarantine_app.command("list")
+def quarantine_list(
+    stage: Stage = None, stage_file: StageFile = None, lake: LakeOption = None
+) -> None:
+    """Every entry, a line each."""
+    from jobs.quarantine import list_entries
+    from jobs.runner import Options, begin
+
+    list_entries(begin(Options(stage, stage_file, lake=lake)))
+
+
+@quarantine_app.command("show")
+def quarantine_show(
+    entry: Annotated[str, typer.Argument(help="The entry's id, or the beginning of it")],
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+) -> None:
+    """One entry, whole."""
+    from jobs.quarantine import show_entry
+    from jobs.runner import Options, begin
+
+    show_entry(begin(Options(stage, stage_file, lake=lake)), entry)
+
+
+@quarantine_app.command("replay")
+def quarantine_replay(
+    landing: Landing,
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+    sql_url: SqlUrl = None,
+    file: Annotated[
+        list[str] | None, typer.Option("--file", help="Only this file (may be repeated)")
+    ] = None,
+) -> None:
+    """Read the files that have entries again, with today's rules; each row is stored once."""
+    from jobs.quarantine import replay
+    from jobs.runner import Options
+
+    replay(Options(stage, stage_file, landing, lake, sql_url), file or [])
+
+
+def _reading_job(name: str) -> Callable[..., None]:
+    """The command of a job that reads the landing zone."""
+
+    def command(
+        landing: Landing,
+        stage: Stage = None,
+        stage_file: StageFile = None,
+        lake: LakeOption = None,
+        first_day: FirstDay = None,
+        last_day: LastDay = None,
+    ) -> None:
+        from jobs.runner import Options, run_jobs
+
+        days = (_day(first_day), _day(last_day))
+        run_jobs([name], Options(stage, stage_file, landing, lake, None, *days))
+
+    return command
+
+
+def _lake_job(name: str) -> Callable[..., None]:
+    """The command of a job that works on the lake alone."""
+
+    def command(
+        stage: Stage = None,
+        stage_file: StageFile = None,
+        lake: LakeOption = None,
+        sql_url: SqlUrl = None,
+        whole: Annotated[bool, typer.Option(help=WHOLE[name])] = False,
+    ) -> None:
+        from jobs.runner import Options, run_jobs
+
+        run_jobs([name], Options(stage, stage_file, None, lake, sql_url, whole=whole))
+
+    return command
+
+
+JOBS = {
+    "ingest_readings": "Sensor files of the landing zone into readings.",
+    "ingest_error_lists": "Error lists of the landing zone into error_lists.",
+    "ingest_photos": "Photos of the landing zone into photos, pictures and picture_names.",
+    "label": "Label the lots whose readings or error lists changed.",
+    "features": "Features of the lots whose readings changed.",
+    "summarise": "Daily summaries of what changed.",
+    "sync": "Copy what changed in the mirrored tables to SQL.",
+}
+WHOLE = {
+    "label": "Label all days anew",
+    "features": "Fit the bands anew, on all readings, and compute all lots",
+    "summarise": "Summarise all days anew",
+    "sync": "Compare everything instead of what changed",
+}
+for _name, _help in JOBS.items():
+    _make = _reading_job if _name.startswith("ingest") else _lake_job
+    app.command(_name.replace("_", "-"), help=_help)(_make(_name))
+
+
+@app.command("maintain")
+def maintain(stage: Stage = None, stage_file: StageFile = None, lake: LakeOption = None) -> None:
+    """Compact the tables and remove files that no kept version needs."""
+    from jobs.runner import Options, run_jobs
+
+    run_jobs(["maintain"], Options(stage, stage_file, None, lake))
+
+
+def invoke(argv: Sequence[str]) -> int:
+    """Run the command line; its exit code: 0 done, 1 error, 2 usage, 3 quality gate."""
+    from lakehouse.errors import PlatelakeError
+
+    try:
+        code = app(list(argv), standalone_mode=False, prog_name="platelake")
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as ending:
+        return ending.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        print("platelake: stopped; run again to go on", file=sys.stderr)
+        return 1
+    except PlatelakeError as error:
+        print(f"platelake: {error}", file=sys.stderr)
+        return error.exit_code
+    except Exception as error:
+        from jobs.runner import exit_code
+
+        return exit_code(error)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    raise SystemExit(invoke(sys.argv[1:]))

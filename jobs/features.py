@@ -1,0 +1,48 @@
+"""Features of the lots whose readings changed.
+
+    spark-submit jobs/features.py --stage chromate [--whole]
+
+Reads readings; writes bands (once, or with --whole: fitted on all readings there are) and
+lot_features. A second run finds nothing changed and writes nothing.
+"""
+
+import sys
+
+import structlog
+
+from jobs.cli import invoke
+from jobs.runner import Work
+from lakehouse.bands import current_bands, fit_and_store
+from lakehouse.incremental import refresh
+from lakehouse.tables.bands import BANDS
+from lakehouse.tables.lot_features import lot_features
+from lakehouse.tables.readings import readings
+from lakehouse.transforms.features import summarise_features
+
+
+def run(work: Work) -> None:
+    """Fit the bands where there are none, then compute the features."""
+    lake, stage = work.lake, work.stage
+    bands = current_bands(lake)
+    if not bands or work.options.whole:
+        bands = fit_and_store(lake, stage, work.settings.excursion_width)
+    if not bands:
+        structlog.get_logger().info("no readings yet, so no features")
+        return
+    changed = refresh(
+        lake,
+        lot_features(stage),
+        [readings(stage), BANDS],
+        lambda rows, _: summarise_features(rows, bands),
+        work.options.whole,
+    )
+    structlog.get_logger().info("computed", lots_changed=changed)
+
+
+def main(argv: list[str]) -> int:
+    """Entry point for spark-submit; returns the exit code."""
+    return invoke(["features", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

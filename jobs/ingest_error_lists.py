@@ -1,0 +1,27 @@
+"""The landing zone's error lists into the lake.
+
+    spark-submit jobs/ingest_error_lists.py --stage chromate --landing DIR [--from DAY] [--to DAY]
+
+Reads the landing zone and the ledger; writes error_lists, quarantine, files and a row of runs.
+A second run finds every file in the ledger: it adds its row of runs and nothing else.
+"""
+
+import sys
+
+from jobs.cli import invoke
+from jobs.runner import Work
+from lakehouse.ingest_text import ingest_error_lists
+
+
+def run(work: Work) -> None:
+    """Ingest, and add to the run's counts."""
+    work.counts += ingest_error_lists(work.ingest("error_lists"))
+
+
+def main(argv: list[str]) -> int:
+    """Entry point for spark-submit; returns the exit code."""
+    return invoke(["ingest-error-lists", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,27 @@
+"""The landing zone's photos into the lake.
+
+    spark-submit jobs/ingest_photos.py --stage chromate --landing DIR [--from DAY] [--to DAY]
+
+Reads the landing zone and the ledger; writes photos, pictures, picture_names, quarantine, files and a row of runs.
+A second run finds every file in the ledger: it adds its row of runs and nothing else.
+"""
+
+import sys
+
+from jobs.cli import invoke
+from jobs.runner import Work
+from lakehouse.ingest_photos import ingest_photos
+
+
+def run(work: Work) -> None:
+    """Ingest, and add to the run's counts."""
+    work.counts += ingest_photos(work.ingest("photos"))
+
+
+def main(argv: list[str]) -> int:
+    """Entry point for spark-submit; returns the exit code."""
+    return invoke(["ingest-photos", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

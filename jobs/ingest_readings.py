@@ -1,0 +1,27 @@
+"""The landing zone's sensor files into the lake.
+
+    spark-submit jobs/ingest_readings.py --stage chromate --landing DIR [--from DAY] [--to DAY]
+
+Reads the landing zone and the ledger; writes readings, quarantine, files and a row of runs.
+A second run finds every file in the ledger: it adds its row of runs and nothing else.
+"""
+
+import sys
+
+from jobs.cli import invoke
+from jobs.runner import Work
+from lakehouse.ingest_text import ingest_readings
+
+
+def run(work: Work) -> None:
+    """Ingest, and add to the run's counts."""
+    work.counts += ingest_readings(work.ingest("readings"))
+
+
+def main(argv: list[str]) -> int:
+    """Entry point for spark-submit; returns the exit code."""
+    return invoke(["ingest-readings", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

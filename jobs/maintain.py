@@ -1,0 +1,43 @@
+"""Fewer and larger files, and none that no kept version needs.
+
+    spark-submit jobs/maintain.py --stage chromate
+
+Compacts every table, then removes files that no version of the last `retention_hours` needs.
+The rows stay as they are; a second run finds nothing to do.
+"""
+
+import sys
+
+import structlog
+
+from jobs.cli import invoke
+from jobs.runner import Work
+from lakehouse.tables import all_tables
+
+
+def run(work: Work) -> None:
+    """Compact and vacuum each table that exists, and say what that did."""
+    for table in all_tables(work.stage):
+        before = work.lake.file_sizes(table)
+        if not before:
+            continue
+        work.lake.compact(table)
+        work.lake.vacuum(table, work.settings.retention_hours)
+        after = work.lake.file_sizes(table)
+        structlog.get_logger().info(
+            "maintained",
+            table=table.name,
+            files_before=len(before),
+            files_after=len(after),
+            mean_bytes_before=sum(before) // len(before),
+            mean_bytes_after=sum(after) // len(after),
+        )
+
+
+def main(argv: list[str]) -> int:
+    """Entry point for spark-submit; returns the exit code."""
+    return invoke(["maintain", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

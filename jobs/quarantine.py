@@ -1,0 +1,69 @@
+"""The quarantine: what is in it, one entry whole, and its replay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from jobs.runner import CHAIN, Options, Work, begin, do_jobs, report
+from lakehouse.errors import UsageError
+from lakehouse.sources.landing import KINDS, list_landing
+from lakehouse.tables.quarantine import QUARANTINE
+
+
+def list_entries(work: Work) -> None:
+    """Print every entry, a line each."""
+    rows = sorted(
+        work.lake.rows(QUARANTINE), key=lambda row: (row["kind"], row["file"], row["line"])
+    )
+    grid = Grid("id", "kind", "file", "line", "rule", "reason")
+    for row in rows:
+        cells = (row["quarantine_id"], row["kind"], row["file"], str(row["line"] or "whole"))
+        grid.add_row(*(Text(cell) for cell in (*cells, row["rule"], row["reason"])))
+    Console().print(grid if rows else "The quarantine is empty.")
+
+
+def show_entry(work: Work, entry: str) -> None:
+    """Print one entry, whole."""
+    rows = [row for row in work.lake.rows(QUARANTINE) if row["quarantine_id"].startswith(entry)]
+    if len(rows) != 1:
+        found = "no entry begins" if not rows else f"{len(rows)} entries begin"
+        raise UsageError(f"{found} with {entry!r}; `platelake quarantine list` names them")
+    grid = Grid.grid(padding=(0, 2))
+    for name, value in rows[0].items():
+        grid.add_row(Text(name), Text(str(value)))
+    Console().print(grid)
+
+
+def replay(options: Options, only: Sequence[str]) -> None:
+    """Read the files with entries (or `only` these of them) again, and print what that changed.
+
+    A file's rows are replaced as a whole, so each ends up stored once or held back once.
+    """
+    work = begin(options)
+    entries = work.lake.rows(QUARANTINE, "kind", "file")
+    wanted = [row for row in entries if not only or row["file"] in only]
+    if unknown := set(only) - {row["file"] for row in wanted}:
+        raise UsageError(f"the quarantine has no entry of {', '.join(sorted(unknown))}")
+    work.again = {k: frozenset(r["file"] for r in wanted if r["kind"] == k) for k in KINDS}
+    before = report(work)
+    for file in _not_landed(work):
+        Console(stderr=True).print(Text(f"not in the landing zone, so left as it is: {file}"))
+    do_jobs(CHAIN, work)
+    after = report(work)
+    grid = Grid("what", "before", "after")
+    for name in ("quarantined", "readings", "lots", "lots_failed", "pictures", "picture_names"):
+        grid.add_row(name.replace("_", " "), f"{before[name]:,}", f"{after[name]:,}")
+    Console().print(grid)
+
+
+def _not_landed(work: Work) -> list[str]:
+    """Files of text that are asked for again but gone; a photo that is gone counts as withdrawn."""
+    gone: list[str] = []
+    for kind in KINDS[:2]:
+        files = list_landing(str(work.options.landing), work.stage, kind)
+        gone += sorted(work.again[kind] - {file.file for file in files})
+    return gone

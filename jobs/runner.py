@@ -1,0 +1,255 @@
+"""What every job shares: one session, one lock, one reconciliation row, one exit code.
+
+Exit codes: 0 done, 1 error, 2 usage, 3 quality gate.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from jobs.logs import set_up_logs
+from lakehouse.errors import PlatelakeError, QualityGateError, UsageError
+from lakehouse.ingest import Ingest
+from lakehouse.io import Lake
+from lakehouse.ledger import Counts
+from lakehouse.session import open_session
+from lakehouse.settings import Settings, load_settings
+from lakehouse.stage import Stage, load_stage
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+CHAIN = (
+    "ingest_readings",
+    "ingest_error_lists",
+    "ingest_photos",
+    "label",
+    "features",
+    "summarise",
+    "sync",
+)
+"""The main job: its jobs in order."""
+
+INGESTS = CHAIN[:3]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    stage: str | None = None
+    stage_file: Path | None = None
+    landing: str | None = None
+    lake: str | None = None
+    sql_url: str | None = None
+    first_day: date | None = None
+    last_day: date | None = None
+    whole: bool = False
+    json_file: Path | None = None
+
+
+@dataclass
+class Work:
+    """One run's surroundings, handed to each job, and what the jobs leave behind."""
+
+    lake: Lake
+    stage: Stage
+    settings: Settings
+    options: Options
+    run_id: str
+    started_at: datetime
+    counts: Counts = field(default_factory=Counts)
+    sql_rows: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    again: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def ingest(self, kind: str) -> Ingest:
+        """What the ingest of that kind of file needs."""
+        if not self.options.landing:
+            raise UsageError("no landing directory; give the plant's folder by --landing")
+        return Ingest(
+            self.lake,
+            self.stage,
+            self.settings,
+            self.options.landing,
+            self.run_id,
+            self.again.get(kind, frozenset()),
+            self.options.first_day,
+            self.options.last_day,
+        )
+
+
+def run_jobs(names: Sequence[str], options: Options) -> Work:
+    """Begin a run and do these jobs."""
+    work = begin(options)
+    do_jobs(names, work)
+    return work
+
+
+def do_jobs(names: Sequence[str], work: Work) -> None:
+    """Do the jobs in order, one run of the stage at a time; the first that fails ends the run.
+
+    The reconciliation row is written before the sync, which copies it.
+    """
+    ingests = set(names) & set(INGESTS)
+    with work.lake.lock("run"):
+        for name in names:
+            if name == "sync" and ingests:
+                write_run_row(work, names)
+            start = time.monotonic()
+            with structlog.contextvars.bound_contextvars(job=name):
+                log = structlog.get_logger()
+                log.info("started")
+                importlib.import_module(f"jobs.{name}").run(work)
+                work.seconds[name] = round(time.monotonic() - start, 2)
+                log.info("done", seconds=work.seconds[name])
+        if "sync" not in names and ingests:
+            write_run_row(work, names)
+
+
+def begin(options: Options) -> Work:
+    """Settings, stage, session and lake of a run."""
+    settings = load_settings(lake=options.lake, sql_url=options.sql_url)
+    set_up_logs(settings.log_level)
+    stage = load_stage(options.stage, options.stage_file)
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    structlog.contextvars.bind_contextvars(run=run_id, stage=stage.name)
+    started_at = datetime.now(UTC)
+    if options.landing:
+        check_landing(options.landing, stage)
+    lake = Lake(settings.lake, stage.name, session)
+    return Work(lake, stage, settings, options, run_id, started_at)
+
+
+def check_landing(landing: str, stage: Stage) -> None:
+    """Fail on a bad landing directory before Spark is started and anything is written."""
+    from lakehouse.sources.landing import list_landing
+
+    list_landing(landing, stage, "readings")
+
+
+def session() -> SparkSession:
+    """The Spark session, with a line that says so where a person waits for it."""
+    structlog.get_logger().info("starting Spark")
+    return open_session("platelake")
+
+
+def write_run_row(work: Work, names: Sequence[str]) -> None:
+    """Write the run's reconciliation; raises QualityGateError if it does not add up."""
+    from lakehouse.tables.runs import RUNS
+
+    c = work.counts
+    row = (
+        *(work.run_id, " ".join(names), work.started_at, datetime.now(UTC)),
+        *(c.seen, c.loaded, c.duplicate, c.quarantined, c.known),
+        *(c.rows_read, c.rows_stored, c.rows_quarantined, c.reconciled),
+    )
+    work.lake.append(
+        RUNS, work.lake.spark.createDataFrame([row], RUNS.schema()), transaction=work.run_id
+    )
+    if not c.reconciled:
+        raise QualityGateError(
+            f"run {work.run_id} does not add up: {c.seen} files seen, {c.loaded} loaded, "
+            f"{c.duplicate} duplicate, {c.quarantined} quarantined; {c.rows_read} rows read, "
+            f"{c.rows_stored} stored, {c.rows_quarantined} quarantined. The ledger does not know "
+            "these files, so the next run reads them again; if it persists, report it with the logs"
+        )
+
+
+def report(work: Work) -> dict[str, Any]:
+    """What the lake of the run's stage holds now, and what the run did."""
+    from lakehouse.tables.lots import LOTS
+    from lakehouse.tables.picture_names import PICTURE_NAMES
+    from lakehouse.tables.quarantine import QUARANTINE
+    from lakehouse.tables.readings import readings
+
+    lake = work.lake
+    labels = Counter(row["label"] for row in lake.rows(LOTS, "label"))
+    names = lake.rows(PICTURE_NAMES, "pixel_sha256")
+    c = work.counts
+    return {
+        "run": work.run_id,
+        "stage": work.stage.name,
+        "readings": lake.count(readings(work.stage)),
+        "lots": labels.total(),
+        **{f"lots_{label}": labels[label] for label in ("failed", "good", "unknown")},
+        "pictures": len({row["pixel_sha256"] for row in names}),
+        "picture_names": len(names),
+        "quarantined": lake.count(QUARANTINE),
+        "files": {
+            "seen": c.seen,
+            "loaded": c.loaded,
+            "duplicate": c.duplicate,
+            "quarantined": c.quarantined,
+            "known": c.known,
+        },
+        "sql": work.sql_rows,
+        "seconds": work.seconds,
+    }
+
+
+def finish(work: Work) -> None:
+    """Show the report as a table, and write it as JSON where asked for."""
+    found = report(work)
+    if work.options.json_file:
+        work.options.json_file.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    show(found)
+
+
+def show(found: dict[str, Any]) -> None:
+    """The report as a table for a person, on standard output."""
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    grid = Grid(title=f"Stage {found['stage']}, run {found['run']}", title_justify="left")
+    grid.add_column("what")
+    grid.add_column("count", justify="right")
+    for name in ("readings", "lots", "lots_failed", "lots_good", "lots_unknown"):
+        grid.add_row(name.replace("_", " "), f"{found[name]:,}")
+    for name in ("pictures", "picture_names", "quarantined"):
+        grid.add_row(name.replace("_", " "), f"{found[name]:,}")
+    grid.add_section()
+    for name, count in found["files"].items():
+        grid.add_row(f"files {name}", f"{count:,}")
+    grid.add_section()
+    for name, count in found["sql"].items():
+        grid.add_row(f"SQL rows of {name}", f"{count:,}")
+    grid.add_section()
+    for name, seconds in found["seconds"].items():
+        grid.add_row(f"seconds {name}", f"{seconds:.1f}")
+    Console().print(grid)
+
+
+def exit_code(error: BaseException) -> int:
+    """Say the error in one sentence on standard error; its exit code."""
+    if isinstance(error, PlatelakeError):
+        print(f"platelake: {error}", file=sys.stderr)
+        return error.exit_code
+    text = str(error)
+    if "No space left on device" in text or "Disk quota exceeded" in text:
+        print(
+            "platelake: the disk is full; the tables are as they were. Make room and run again",
+            file=sys.stderr,
+        )
+        return 1
+    structlog.get_logger().error("failed", exc_info=error)
+    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    print(
+        f"platelake: {type(error).__name__}: {first}. The tables are as their last commit left "
+        "them; run again once the cause is mended",
+        file=sys.stderr,
+    )
+    return 1

@@ -1,0 +1,36 @@
+"""Daily summaries of the readings and photos that changed.
+
+    spark-submit jobs/summarise.py --stage chromate [--whole]
+
+Reads readings and picture_names; writes variable_days and picture_days.
+A second run finds nothing changed and writes nothing.
+"""
+
+import sys
+
+from jobs.cli import invoke
+from jobs.runner import Work
+from lakehouse.incremental import refresh
+from lakehouse.tables.picture_days import PICTURE_DAYS
+from lakehouse.tables.picture_names import PICTURE_NAMES
+from lakehouse.tables.readings import readings
+from lakehouse.tables.variable_days import VARIABLE_DAYS
+from lakehouse.transforms.summaries import summarise_pictures, summarise_variables
+
+
+def run(work: Work) -> None:
+    """Summarise the days that changed."""
+    lake, stage, whole = work.lake, work.stage, work.options.whole
+    units = {variable.name: variable.unit for variable in stage.readings.variables}
+    source = readings(stage)
+    refresh(lake, VARIABLE_DAYS, [source], lambda rows: summarise_variables(rows, units), whole)
+    refresh(lake, PICTURE_DAYS, [PICTURE_NAMES], summarise_pictures, whole)
+
+
+def main(argv: list[str]) -> int:
+    """Entry point for spark-submit; returns the exit code."""
+    return invoke(["summarise", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The lake: its tables, what fills them, and what keeps them honest."""

@@ -1,0 +1,40 @@
+"""The stage's own bands: fitted once on the readings there are, kept until asked to refit."""
+
+from __future__ import annotations
+
+from lakehouse.io import Lake
+from lakehouse.stage import Stage
+from lakehouse.statistics import Band
+from lakehouse.tables.bands import BANDS
+from lakehouse.tables.readings import readings
+from lakehouse.transforms.features import bands_id, fit_bands
+
+
+def current_bands(lake: Lake) -> dict[str, Band]:
+    """The latest fit by variable; empty where there is none."""
+    rows = lake.rows(BANDS)
+    last = max((row["fit"] for row in rows), default=0)
+    return {
+        row["variable"]: Band(row["centre"], row["scale"], row["width"])
+        for row in rows
+        if row["fit"] == last
+    }
+
+
+def fit_and_store(lake: Lake, stage: Stage, width: float) -> dict[str, Band]:
+    """Fit on all readings there are and keep that as the next fit; no readings, no fit."""
+    from pyspark.sql import functions as F
+
+    rows = lake.read(readings(stage))
+    extent = rows.agg(F.min("day"), F.max("day"), F.count("*")).first()
+    if extent is None or extent[2] == 0:
+        return {}
+    bands = fit_bands(rows, [variable.name for variable in stage.readings.variables], width)
+    fit = 1 + max((row["fit"] for row in lake.rows(BANDS, "fit")), default=0)
+    name = bands_id(bands)
+    values = [
+        (name, variable, band.centre, band.scale, band.width, *extent, fit)
+        for variable, band in bands.items()
+    ]
+    lake.insert(BANDS, lake.spark.createDataFrame(values, BANDS.schema()))
+    return bands

@@ -1,0 +1,158 @@
+"""One SQL database, SQLite or MySQL: address, transactions, schema, readable errors."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from lakehouse.errors import PlatelakeError, UsageError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+WAIT_SECONDS = 60  # For a SQLite file or a schema that another process is changing.
+
+TRANSIENT = {1205, 1213, 2006, 2013}  # Lock wait timeout, deadlock, lost connection.
+REFUSED = {1044, 1045, 1049, 1698, 2003}  # No access, no such database, no server.
+
+_migrating = threading.Lock()  # Alembic's environment is one for the whole process.
+
+
+class SqlError(PlatelakeError):
+    """The database failed; `is_transient` tells whether the same again may work."""
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Whether the same again may work: lost connection, deadlock, or somebody held the lock."""
+    if isinstance(error, SqlError):
+        error = error.__cause__
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        return error.orig.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return _code(error) in TRANSIENT
+
+
+class Database:
+    """An opened database whose schema is up to date.
+
+    Whatever it fails at raises SqlError with its address, never its password.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Open the database at that SQLAlchemy URL; a SQLite file is made where there is none.
+
+        Raises UsageError for a URL that is neither `sqlite:///` nor `mysql+pymysql://`.
+        """
+        address = _address(url)
+        self.place = _place(address)
+        if address.drivername == "sqlite":
+            self.engine = _sqlite_engine(address)
+        else:
+            self.engine = _mysql_engine(address)
+        self._bring_to_head()
+
+    @contextmanager
+    def transaction(self, write: bool = False) -> Iterator[Connection]:
+        """All or nothing; `write` keeps other writers of a SQLite file out from the start."""
+        try:
+            with (
+                self.engine.connect().execution_options(write=write) as connection,
+                connection.begin(),
+            ):
+                yield connection
+        except DBAPIError as error:
+            hint = "; check PLATELAKE_SQL_URL" if _code(error) in REFUSED else ""
+            raise SqlError(f"{self.place}: {_said(error)}{hint}") from error
+
+    def _bring_to_head(self) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        try:
+            with _migrating, self._alone(), self.transaction(write=True) as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except CommandError as error:
+            raise SqlError(
+                f"{self.place} has a schema that this platelake does not know ({error}): "
+                "use the newer platelake that made it, or an empty database"
+            ) from error
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time changes the schema; MySQL's transactions do not see to that."""
+        if self.engine.dialect.name == "sqlite":
+            yield
+            return
+        # The name counts for the whole server and has 64 characters at most.
+        name = sa.func.concat("platelake ", sa.func.md5(sa.func.database()))
+        with self.transaction() as connection:
+            if not connection.scalar(sa.select(sa.func.get_lock(name, WAIT_SECONDS))):
+                raise SqlError(f"{self.place}: another process has been changing its schema")
+            try:
+                yield
+            finally:
+                connection.execute(sa.select(sa.func.release_lock(name)))
+
+
+def _address(url: str) -> URL:
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):  # Its text may be the password's.
+        raise UsageError("sql_url is not an SQLAlchemy URL") from None
+    if address.drivername not in ("sqlite", "mysql+pymysql"):
+        raise UsageError(
+            f"sql_url: {address.drivername} is not known; give sqlite:///FILE or "
+            "mysql+pymysql://USER:PASSWORD@HOST/DATABASE"
+        )
+    return address
+
+
+def _mysql_engine(address: URL) -> Engine:
+    return sa.create_engine(
+        address,
+        hide_parameters=True,
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",  # No gap locks: one stage does not block another.
+        connect_args={"charset": "utf8mb4", "sql_mode": "STRICT_ALL_TABLES"},
+    )
+
+
+def _sqlite_engine(address: URL) -> Engine:
+    if address.database:
+        try:
+            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SqlError(f"{_place(address)}: its folder cannot be made: {error}") from error
+    engine = sa.create_engine(address, hide_parameters=True, connect_args={"timeout": WAIT_SECONDS})
+
+    @sa.event.listens_for(engine, "connect")
+    def _leave_transactions_to_us(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _place(address: URL) -> str:
+    if address.drivername == "sqlite":
+        return f"SQLite file {address.database}"
+    return f"SQL database {address.database} at {address.host}:{address.port or 3306}"
+
+
+def _code(error: DBAPIError) -> object:
+    return error.orig.args[0] if error.orig and error.orig.args else None
+
+
+def _said(error: DBAPIError) -> object:
+    return error.orig.args[-1] if error.orig and error.orig.args else error.orig

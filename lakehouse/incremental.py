@@ -1,0 +1,92 @@
+"""Keeping a table that is computed from others up to date, at the cost of what changed.
+
+A computed table's commit names the versions of its sources. The next run asks their change
+feeds which days have changed since, and recomputes those days only; where a feed does not
+reach back, all days. Commit and watermark are one, so a crash cannot part them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+import structlog
+
+from lakehouse.io import Lake
+from lakehouse.table import Table
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def refresh(
+    lake: Lake,
+    target: Table,
+    sources: Sequence[Table],
+    compute: Callable[..., DataFrame],
+    whole: bool = False,
+) -> int:
+    """Recompute the days of `target` that changed in any of `sources`.
+
+    `compute` takes the sources as frames, cut to those days, and gives the target's rows. A
+    source without a day, once changed, changes all days, as `whole` does. Returns the rows that came out
+    different; without any change of a source, nothing is read and nothing written.
+    """
+    from pyspark.sql import functions as F
+
+    before = lake.consumed(target)
+    versions = {source.name: lake.version(source) for source in sources}
+    if versions == before and not whole:
+        return 0
+    days = None if whole else changed_days(lake, sources, before, versions)
+    scope = None if days is None else F.col("day").isin(sorted(days))
+    frames = []
+    for source in sources:
+        frame = lake.read(source, versions[source.name] if versions[source.name] >= 0 else None)
+        dated = scope is not None and "day" in source.names
+        frames.append(frame.where(scope) if dated and scope is not None else frame)
+    return lake.upsert(target, compute(*frames), scope, versions)
+
+
+def changed_days(
+    lake: Lake, sources: Sequence[Table], before: dict[str, int], after: dict[str, int]
+) -> set[date] | None:
+    """The days whose rows changed between the versions; None: any may have."""
+    days: set[date] = set()
+    for source in sources:
+        old, new = before.get(source.name), after[source.name]
+        if old == new:
+            continue
+        if old is None or "day" not in source.names:
+            return None
+        feed = lake.changes(source, old, new)
+        if feed is None:
+            return None
+        days |= {row["day"] for row in feed.select("day").distinct().collect()}
+    return days
+
+
+def follow(
+    lake: Lake, target: Table, source: Table, compute: Callable[[DataFrame], DataFrame]
+) -> int:
+    """Add to `target` what `compute` makes of the source's changes since it was last followed.
+
+    Returns the rows added. Changes that the feed no longer holds are not followed.
+    """
+    from pyspark.sql import functions as F
+
+    version = lake.version(source)
+    before = lake.consumed(target).get(source.name, -1)
+    if version == before:
+        return 0
+    feed = lake.changes(source, before, version)
+    if feed is None:
+        structlog.get_logger().warning(
+            "changes are no longer kept", table=source.name, after_version=before
+        )
+        rows = lake.read(target).limit(0)
+    else:
+        rows = compute(feed)
+    scope = F.col(f"{source.name}_version") > before
+    return lake.upsert(target, rows, scope, {source.name: version})

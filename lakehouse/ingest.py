@@ -1,0 +1,77 @@
+"""What an ingest needs to know, whatever the kind of file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from lakehouse.io import Lake, sql_text
+from lakehouse.settings import Settings
+from lakehouse.sources.landing import LandedFile, list_landing
+from lakehouse.sources.readings import file_date
+from lakehouse.stage import Stage
+from lakehouse.tables.quarantine import QUARANTINE
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+HELD_BACK = "file string, sha256 string, line bigint, rule string, reason string, raw string"
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """From where to where one run ingests.
+
+    Files named in `again` are read although they are known. With `first_day` or `last_day`
+    other files count only if they are of these days.
+    """
+
+    lake: Lake
+    stage: Stage
+    settings: Settings
+    landing: str
+    run_id: str
+    again: frozenset[str] = frozenset()
+    first_day: date | None = None
+    last_day: date | None = None
+
+    def landed(self, kind: str) -> list[LandedFile]:
+        """The files of that kind which this run may look at."""
+        files = list_landing(self.landing, self.stage, kind)
+        return [file for file in files if file.file in self.again or self._in_days(file)]
+
+    def _in_days(self, file: LandedFile) -> bool:
+        """By the date in the name of a sensor file, the day of a photo's time stamp. A file that
+        does not show its day, as an error list, may hold any."""
+        day = file_date(self.stage, file.file) if file.kind == "readings" else None
+        if file.kind == "photos":
+            day = file.modified_at.astimezone(self.stage.zone).date()
+        if day is None:
+            return True
+        return (self.first_day or day) <= day <= (self.last_day or day)
+
+    def entries(self, kind: str, held_back: DataFrame) -> DataFrame:
+        """Rows of `quarantine` from rows with the columns of `HELD_BACK`."""
+        from pyspark.sql import functions as F
+
+        named = F.sha2(F.concat_ws("\n", F.lit(kind), "file", "sha256", "line"), 256)
+        return held_back.select(
+            F.left(named, F.lit(16)).alias("quarantine_id"),
+            F.lit(kind).alias("kind"),
+            *("file", "sha256", "line", "rule", "reason", "raw"),
+            F.lit(self.run_id).alias("run_id"),
+            F.current_timestamp().alias("quarantined_at"),
+        )
+
+    def replace_quarantine(self, kind: str, entries: DataFrame, files: Sequence[str]) -> None:
+        """Make `entries` the only ones of these files; no commit where there are none at all."""
+        where = f"kind = {sql_text(kind)} AND {brought_by(files)}"
+        if not (entries.isEmpty() and self.lake.read(QUARANTINE).where(where).isEmpty()):
+            self.lake.replace(QUARANTINE, entries, where)
+
+
+def brought_by(files: Sequence[str]) -> str:
+    """The SQL condition for the rows of these files."""
+    return f"file IN ({', '.join(map(sql_text, files))})" if files else "false"

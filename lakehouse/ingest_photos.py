@@ -1,0 +1,246 @@
+"""Photos: from the landing zone into `photos`, `pictures` and `picture_names`, exactly once.
+
+`photos` and `pictures` hold content by its hash; their rows are added once and never changed.
+`picture_names` is a function of the ledger and `photos`: the names of all files, save those
+of pictures whose labels contradict. So it comes out the same whatever came first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from lakehouse import ledger
+from lakehouse.ingest import HELD_BACK, Ingest
+from lakehouse.io import Lake
+from lakehouse.ledger import LOADED, QUARANTINED, WITHDRAWN, Counts, Delivery, Known
+from lakehouse.settings import Settings
+from lakehouse.sources.delimited import Facts
+from lakehouse.sources.landing import LandedFile, open_url
+from lakehouse.sources.photos import PhotoError, read_photo
+from lakehouse.sources.workers import hash_files, spread
+from lakehouse.stage import UNLABELLED, Stage
+from lakehouse.tables.photos import PHOTOS
+from lakehouse.tables.picture_names import PICTURE_NAMES
+from lakehouse.tables.pictures import PICTURES
+from lakehouse.times import from_micros
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+Content = dict[str, tuple[str, datetime | None]]
+"""What is known of photos by the hash of their bytes: the picture, and when it was taken."""
+
+KIND = "photos"
+CONFLICT = "label_conflict"
+DECODED = (
+    "file string, sha256 string, rule string, reason string, pixel_sha256 string, phash string, "
+    "format string, mode string, width int, height int, taken_at timestamp, "
+    "size bigint, bytes binary, tensor_width int, tensor_height int, tensor binary"
+)
+COLUMNS = [column.split()[0] for column in DECODED.split(", ")]
+
+
+def ingest_photos(to: Ingest) -> Counts:
+    """Photos that are new, changed or asked for again."""
+    if to.stage.photos is None:
+        return Counts()
+    landed = to.landed(KIND)
+    known = ledger.current(to.lake, KIND)
+    facts = hash_files(to.lake, to.landing, ledger.candidates(landed, known, to.again))
+    facts |= hash_files(to.lake, to.landing, ledger.heirs(landed, known, facts))
+    plan = ledger.plan(landed, known, facts, to.again)
+    gone = _withdrawn(known, landed, to.again)
+    size = to.settings.photos_per_commit
+    for start in range(0, max(len(plan.deliveries), len(gone) and 1), size):
+        chunk = plan.deliveries[start : start + size]
+        _store_content(to, chunk)
+        settled = _settle(to, chunk, known, gone)
+        ledger.record(to.lake, [*chunk, *settled], to.run_id)
+        known |= {d.landed.file: d.as_known() for d in (*chunk, *settled)}
+        gone = []
+    return ledger.count(plan)
+
+
+def _withdrawn(
+    known: dict[str, Known], landed: Sequence[LandedFile], again: Collection[str]
+) -> list[Delivery]:
+    """Of the files asked for again, those that the plant has taken out of the landing zone."""
+    there = {file.file for file in landed}
+    gone = (known[file] for file in again if file in known and file not in there)
+    return [_event(state, WITHDRAWN) for state in gone]
+
+
+def _event(state: Known, status: str) -> Delivery:
+    """A change of what a known file is, its content being the same."""
+    landed = LandedFile(KIND, state.file, "", state.size, state.modified_at, state.label)
+    return Delivery(landed, Facts(state.sha256), state.event + 1, status, replaces=state.sha256)
+
+
+def _store_content(to: Ingest, deliveries: Sequence[Delivery]) -> None:
+    """Decode what is new, once; a file that cannot be is quarantined."""
+    from pyspark import StorageLevel
+
+    new = {d.landed.file: d for d in deliveries if d.status == LOADED}
+    if not new:
+        return
+    decoded = _decode(to, list(new.values())).persist(StorageLevel.DISK_ONLY)
+    try:
+        for row in decoded.where("rule IS NOT NULL").select("file", "rule", "reason").collect():
+            new[row["file"]].facts.fault(row["rule"], row["reason"])
+            new[row["file"]].status = QUARANTINED
+        sound = decoded.where("rule IS NULL")
+        for table in (PHOTOS, PICTURES):
+            to.lake.insert(table, sound.select(*table.names).dropDuplicates(list(table.key)))
+    finally:
+        decoded.unpersist()
+
+
+def _decode(to: Ingest, deliveries: Sequence[Delivery]) -> DataFrame:
+    landing, stage, settings = to.landing, to.stage, to.settings
+    expected = {d.landed.file: d.facts.sha256 for d in deliveries}
+
+    def decode(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for frame in frames:
+            for file, url, size in zip(frame["file"], frame["url"], frame["size"], strict=True):
+                row = _decoded(landing, url, int(size), expected[file], stage, settings)
+                yield pd.DataFrame([{"file": file, **row}], columns=COLUMNS)
+
+    return spread(to.lake.spark, [d.landed for d in deliveries]).mapInPandas(decode, DECODED)
+
+
+def _decoded(
+    landing: str, url: str, size: int, expected: str, stage: Stage, settings: Settings
+) -> dict[str, Any]:
+    """One row of the decoded photos; of a bad one only rule and reason."""
+    if size > settings.max_photo_bytes:
+        reason = f"{size} bytes; at most {settings.max_photo_bytes} are read"
+        return {"rule": "too_large", "reason": reason}
+    try:
+        with open_url(landing, url) as stream:
+            content = stream.read(settings.max_photo_bytes + 1)
+        photo = read_photo(content, stage, settings)
+    except OSError as error:
+        return {"rule": "unreadable", "reason": f"cannot be read: {error.strerror}"}
+    except PhotoError as error:
+        return {"rule": error.rule, "reason": str(error)}
+    if photo.sha256 != expected:
+        return {"rule": "changed", "reason": "the file changed while it was read"}
+    height, width, _ = photo.tensor.shape
+    tensor = {
+        "tensor": photo.tensor.tobytes(),
+        "tensor_width": width,
+        "tensor_height": height,
+    }
+    return {**vars(photo), "size": len(content), "bytes": content, **tensor}
+
+
+def _settle(
+    to: Ingest,
+    deliveries: Sequence[Delivery],
+    known: dict[str, Known],
+    gone: Sequence[Delivery],
+) -> list[Delivery]:
+    """Name the pictures of these files anew and hold back those whose labels contradict.
+
+    Returns the events of other files that this changes.
+    """
+    acted_on = [*deliveries, *gone]
+    hashes = {d.facts.sha256 for d in acted_on} | {d.replaces for d in acted_on if d.replaces}
+    content = _same_pictures(to.lake, hashes)
+    after = known | {d.landed.file: d.as_known() for d in acted_on}
+    named = [s for s in after.values() if s.sha256 in content and s.status != WITHDRAWN]
+    torn = _contradictions(named, content)
+    held_back = {state.file for state in named if content[state.sha256][0] in torn}
+    for delivery in deliveries:
+        if delivery.landed.file in held_back:
+            delivery.status = QUARANTINED
+    own = {d.landed.file for d in acted_on}
+    others = [state for state in named if state.file not in own]
+    settled = [_event(s, QUARANTINED) for s in others if s.file in held_back - _held(others)]
+    settled += [_event(s, LOADED) for s in others if s.file in _held(others) - held_back]
+    reasons = _conflicts([s for s in named if s.file in held_back], content)
+    _write_quarantine(to, [*acted_on, *settled], reasons)
+    _write_names(to, [s for s in named if s.file not in held_back], content)
+    return [*gone, *settled]
+
+
+def _held(states: Iterable[Known]) -> set[str]:
+    return {state.file for state in states if state.status == QUARANTINED}
+
+
+def _same_pictures(lake: Lake, hashes: Collection[str]) -> Content:
+    """All photos that show the picture of one of these: sha256 -> (picture, taken_at)."""
+    from pyspark.sql import functions as F
+
+    wanted = lake.spark.createDataFrame([(one,) for one in hashes], "sha256 string")
+    taken_at = F.unix_micros("taken_at").alias("taken_at")
+    photos = lake.read(PHOTOS).select("sha256", "pixel_sha256", taken_at)
+    pictures = photos.join(F.broadcast(wanted), "sha256", "left_semi").select("pixel_sha256")
+    same = photos.join(F.broadcast(pictures.distinct()), "pixel_sha256", "left_semi")
+    return {
+        row["sha256"]: (
+            row["pixel_sha256"],
+            row["taken_at"] and from_micros(row["taken_at"]),
+        )
+        for row in same.collect()
+    }
+
+
+def _contradictions(named: Iterable[Known], content: Content) -> set[str]:
+    """The pictures that stand under more than one label."""
+    labels: dict[str, set[str | None]] = {}
+    for state in named:
+        labels.setdefault(content[state.sha256][0], set()).add(state.label)
+    return {picture for picture, found in labels.items() if len(found - {UNLABELLED}) > 1}
+
+
+def _conflicts(held_back: Sequence[Known], content: Content) -> dict[str, tuple[str, str]]:
+    """Reason and raw row of each file whose picture has contradicting labels."""
+    files: dict[str, list[str]] = {}
+    for state in sorted(held_back, key=lambda state: state.file):
+        files.setdefault(content[state.sha256][0], []).append(f"{state.label}: {state.file}")
+    conflicts = {}
+    for state in held_back:
+        picture = content[state.sha256][0]
+        shown = files[picture][:4] + ["…"] * (len(files[picture]) > 4)
+        raw = {"file": state.file, "label": state.label, "pixel_sha256": picture}
+        reason = f"one picture under several labels: {', '.join(shown)}"
+        conflicts[state.file] = (reason, json.dumps(raw, ensure_ascii=False))
+    return conflicts
+
+
+def _write_quarantine(
+    to: Ingest, events: Sequence[Delivery], conflicts: dict[str, tuple[str, str]]
+) -> None:
+    rows: list[tuple[Any, ...]] = []
+    for event in events:
+        file, facts = event.landed.file, event.facts
+        if file in conflicts:
+            rows.append((file, facts.sha256, 0, CONFLICT, *conflicts[file]))
+        elif facts.rule:
+            rows.append((file, facts.sha256, 0, facts.rule, facts.reason, None))
+    entries = to.entries(KIND, to.lake.spark.createDataFrame(rows, HELD_BACK))
+    to.replace_quarantine(KIND, entries, [event.landed.file for event in events])
+
+
+def _write_names(to: Ingest, named: Iterable[Known], content: Content) -> None:
+    """One row a picture, label and name; of several files, the first by name."""
+    from pyspark.sql import functions as F
+
+    spark, zone = to.lake.spark, to.stage.zone
+    rows: dict[tuple[str, str, str], tuple[Any, ...]] = {}
+    for state in sorted(named, key=lambda state: state.file):
+        picture, taken_at = content[state.sha256]
+        captured_at = (taken_at or state.modified_at).astimezone(UTC)
+        key = (picture, str(state.label), state.file.rpartition("/")[2])
+        about = (captured_at, "exif" if taken_at else "file time")
+        day = captured_at.astimezone(zone).date()
+        rows.setdefault(key, (*key, state.file, state.sha256, *about, day))
+    scope = F.col("pixel_sha256").isin([picture for picture, _ in content.values()])
+    names = spark.createDataFrame(list(rows.values()), PICTURE_NAMES.schema())
+    to.lake.upsert(PICTURE_NAMES, names, scope)

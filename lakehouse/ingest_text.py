@@ -1,0 +1,157 @@
+"""Readings and error lists: from the landing zone into their tables, exactly once.
+
+Order of commits: quarantine, then the table, then the ledger. Each is a replacement of what
+the same files brought before, so a run cut off anywhere is made good by the next, and a file
+delivered again with other content replaces its own rows in one commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lakehouse import ledger, quality
+from lakehouse.ingest import HELD_BACK, Ingest, brought_by
+from lakehouse.io import Lake
+from lakehouse.ledger import LOADED, QUARANTINED, Counts, Delivery
+from lakehouse.sources import error_lists as error_list_source
+from lakehouse.sources import readings as readings_source
+from lakehouse.sources.delimited import Layout
+from lakehouse.sources.workers import inspect_files, read_rows
+from lakehouse.table import Table
+from lakehouse.tables.error_lists import ERROR_LISTS
+from lakehouse.tables.quarantine import QUARANTINE
+from lakehouse.tables.readings import readings
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def ingest_readings(to: Ingest) -> Counts:
+    """Sensor files that are new, changed or asked for again, into `readings`."""
+    layout = readings_source.layout(to.stage, to.settings)
+    return _ingest(to, "readings", readings(to.stage), layout)
+
+
+def ingest_error_lists(to: Ingest) -> Counts:
+    """Error lists that are new, changed or asked for again, into `error_lists`."""
+    layout = error_list_source.layout(to.stage, to.settings)
+    return _ingest(to, "error_lists", ERROR_LISTS, layout)
+
+
+def _ingest(to: Ingest, kind: str, table: Table, layout: Layout) -> Counts:
+    landed = to.landed(kind)
+    known = ledger.current(to.lake, kind)
+    facts = inspect_files(to.lake, to.landing, ledger.candidates(landed, known, to.again), layout)
+    facts |= inspect_files(to.lake, to.landing, ledger.heirs(landed, known, facts), layout)
+    if kind == "readings":
+        for file in facts:
+            readings_source.judge_file(to.stage, file, facts[file])
+    plan = ledger.plan(landed, known, facts, to.again)
+    if plan.deliveries:
+        _load(to, kind, table, layout, plan.deliveries)
+    counts = ledger.count(plan)
+    if counts.reconciled:
+        ledger.record(to.lake, plan.deliveries, to.run_id)
+    return counts
+
+
+def _load(
+    to: Ingest, kind: str, table: Table, layout: Layout, deliveries: Sequence[Delivery]
+) -> None:
+    files = [delivery.landed.file for delivery in deliveries]
+    loading = [delivery for delivery in deliveries if delivery.status == LOADED]
+    judged = _judged(to, kind, table, layout, loading).persist()
+    try:
+        rows = judged
+        if kind == "readings":
+            rows = _with_stored(to.lake, table, judged, files)
+        held_back = _held_back(to, kind, rows, deliveries).persist()
+        to.replace_quarantine(kind, held_back, files)
+        held_back.unpersist()
+        if loading or not to.lake.read(table).where(brought_by(files)).isEmpty():
+            passed = quality.filter_passed(rows).select(*table.names)
+            to.lake.replace(table, passed, brought_by(files))
+    finally:
+        judged.unpersist()
+    _count(to.lake, kind, table, deliveries)
+
+
+def _judged(
+    to: Ingest, kind: str, table: Table, layout: Layout, loading: Sequence[Delivery]
+) -> DataFrame:
+    """The files' rows, typed, with the rules they break."""
+    from pyspark.sql import functions as F
+
+    spark, stage = to.lake.spark, to.stage
+    cells = read_rows(to.lake, to.landing, [(d.landed, d.facts) for d in loading], layout)
+    about = spark.createDataFrame(
+        [
+            (d.landed.file, d.facts.grouped, readings_source.file_date(stage, d.landed.file))
+            for d in loading
+        ],
+        "file string, grouped int, file_date date",
+    )
+    cells = cells.join(F.broadcast(about), "file", "left")
+    if kind == "error_lists":
+        typed = error_list_source.with_typed(cells, stage)
+        return quality.with_broken(typed, error_list_source.rules(stage))
+    fields = list(layout.fields)
+    typed = readings_source.with_typed(cells, stage, fields)
+    judged = quality.with_broken(typed, readings_source.rules(stage, fields))
+    # Whole lots together: the search for duplicates needs no other shuffle.
+    return quality.with_duplicates_broken(judged.repartition("day", "lot"), table.key)
+
+
+def _with_stored(lake: Lake, table: Table, rows: DataFrame, files: Sequence[str]) -> DataFrame:
+    """Mark the rows whose key another file has stored before."""
+    from pyspark.sql import functions as F
+
+    others = lake.read(table).where(f"NOT ({brought_by(files)})")
+    if others.isEmpty():
+        return rows
+    days = [row["day"] for row in quality.filter_passed(rows).select("day").distinct().collect()]
+    return quality.with_stored_broken(rows, others.where(F.col("day").isin(days)), table.key)
+
+
+def _held_back(to: Ingest, kind: str, rows: DataFrame, deliveries: Sequence[Delivery]) -> DataFrame:
+    """Quarantine entries: the rows that broke rules, and the files that are bad as a whole."""
+    from pyspark.sql import functions as F
+
+    spark = to.lake.spark
+    about = spark.createDataFrame(
+        [(d.landed.file, d.facts.sha256, d.facts.header) for d in deliveries],
+        "file string, sha256 string, header array<string>",
+    )
+    raw = F.when(
+        F.col("fault").isNull(), F.to_json(F.map_from_arrays("header", "cells"))
+    ).otherwise(F.to_json(F.create_map(F.lit("line"), F.col("cells")[0])))
+    bad_rows = quality.filter_held_back(rows).join(F.broadcast(about), "file")
+    bad_files = [
+        (d.landed.file, d.facts.sha256, 0, d.facts.rule, d.facts.reason, None)
+        for d in deliveries
+        if d.status == QUARANTINED
+    ]
+    return to.entries(
+        kind,
+        bad_rows.select("file", "sha256", "line", "rule", "reason", raw.alias("raw")).unionByName(
+            spark.createDataFrame(bad_files, HELD_BACK)
+        ),
+    )
+
+
+def _count(lake: Lake, kind: str, table: Table, deliveries: Sequence[Delivery]) -> None:
+    """Count what the tables now hold of each file."""
+    own = brought_by([delivery.landed.file for delivery in deliveries])
+    stored = _count_by_file(lake.read(table).where(own))
+    held = lake.read(QUARANTINE).where(own).where(f"kind = '{kind}' AND line > 0")
+    held_by_file = _count_by_file(held)
+    for delivery in deliveries:
+        file = delivery.landed.file
+        delivery.rows_read = delivery.facts.rows if delivery.status == LOADED else 0
+        delivery.rows_stored = stored.get(file, 0)
+        delivery.rows_quarantined = held_by_file.get(file, 0)
+
+
+def _count_by_file(rows: DataFrame) -> dict[str, int]:
+    return {row["file"]: row["count"] for row in rows.groupBy("file").count().collect()}

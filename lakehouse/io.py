@@ -1,0 +1,349 @@
+"""The only reader and writer of the lake's tables.
+
+Every write conforms to the table's declaration, is one atomic Delta commit, and makes none
+where it would change nothing. On `file:` Delta's commits are safe for one process only, so
+a lock between processes stands around each; other file systems rename atomically.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from filelock import FileLock
+
+from lakehouse.errors import PlatelakeError
+from lakehouse.table import Table
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable as LogReader
+    from pyspark.sql import Column as Spark
+    from pyspark.sql import DataFrame, SparkSession
+
+OPERATION = "_operation"
+
+
+class Lake:
+    """The tables of one stage, below `root/stage/`.
+
+    `root` is a local folder or a URL of a file system that Spark knows. Spark is started when
+    it is first needed: a run that finds nothing new asks the Delta logs alone.
+    """
+
+    def __init__(self, root: str, stage: str, open_session: Callable[[], SparkSession]) -> None:
+        self._open_session = open_session
+        self.local = "://" not in root
+        self.folder = f"{Path(root).resolve() if self.local else root.rstrip('/')}/{stage}"
+        if self.local:
+            self._make_folder()
+
+    def _make_folder(self) -> None:
+        try:
+            locks = Path(self.folder) / ".locks"
+            locks.mkdir(parents=True, exist_ok=True)
+            (locks / "writable").touch()
+        except OSError as error:
+            raise PlatelakeError(
+                f"the lake {self.folder} cannot be written: {error.strerror}; "
+                "give another folder by --lake, or make this one writable"
+            ) from None
+
+    @functools.cached_property
+    def spark(self) -> SparkSession:
+        """The Spark session."""
+        return self._open_session()
+
+    def path(self, table: Table) -> str:
+        """Where Spark finds the table."""
+        return f"{'file:' if self.local else ''}{self.folder}/{table.name}"
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """One process at a time on a local lake; elsewhere Delta's commits guard themselves."""
+        if not self.local:
+            yield
+            return
+        with FileLock(Path(self.folder) / ".locks" / f"{name}.lock"):
+            yield
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def log(self, table: Table) -> LogReader | None:
+        """The table's Delta log, read without Spark; None where the table is not yet made."""
+        from deltalake import DeltaTable as LogReader
+        from deltalake.exceptions import TableNotFoundError
+
+        try:
+            return LogReader(f"{self.folder}/{table.name}")
+        except TableNotFoundError:
+            return None
+
+    def version(self, table: Table) -> int:
+        """The latest version; -1 where the table is not yet made."""
+        log = self.log(table)
+        return -1 if log is None else log.version()
+
+    def file_sizes(self, table: Table) -> list[int]:
+        """Bytes of each file of the latest version."""
+        return self._files(table, "size_bytes")
+
+    def count(self, table: Table) -> int:
+        """Rows of the latest version, by its log."""
+        return sum(self._files(table, "num_records"))
+
+    def _files(self, table: Table, what: str) -> list[int]:
+        import pyarrow as pa
+
+        log = self.log(table)
+        return pa.table(log.get_add_actions())[what].to_pylist() if log else []
+
+    def rows(self, table: Table, *columns: str) -> list[dict[str, Any]]:
+        """The table's rows, of these columns or all; for small tables, read without Spark.
+
+        Timestamps are aware, in UTC.
+        """
+        log = self.log(table)
+        return log.to_pyarrow_table(columns=list(columns) or None).to_pylist() if log else []
+
+    def read(self, table: Table, version: int | None = None) -> DataFrame:
+        """The table as it is, or as it was at that version; empty where it is not yet made."""
+        if self.version(table) < 0:
+            return self.spark.createDataFrame([], table.schema())
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        return reader.load(self.path(table)).select(*table.names)
+
+    def changes(self, table: Table, after: int, until: int) -> DataFrame | None:
+        """The table's columns with `_change_type` and `_commit_version`, for versions
+        after < v ≤ until; None where the change feed does not reach back that far."""
+        from pyspark.errors import PySparkException
+
+        try:
+            feed = (
+                self.spark.read.format("delta")
+                .option("readChangeFeed", "true")
+                .option("startingVersion", after + 1)
+                .option("endingVersion", until)
+                .load(self.path(table))
+            )
+            feed.limit(1).collect()
+        except PySparkException:
+            return None
+        return feed
+
+    def consumed(self, table: Table) -> dict[str, int]:
+        """The versions of other tables that this one was last computed from."""
+        log = self.log(table)
+        for commit in log.history() if log else []:
+            if commit.get("userMetadata"):
+                return {str(k): int(v) for k, v in json.loads(commit["userMetadata"]).items()}
+        return {}
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def append(self, table: Table, rows: DataFrame, transaction: str) -> None:
+        """Add the rows, once: a second append under the same transaction name adds nothing."""
+        with self._committing(table):
+            (
+                conform(table, rows)
+                .write.format("delta")
+                .mode("append")
+                .option("txnAppId", transaction)
+                .option("txnVersion", 1)
+                .save(self.path(table))
+            )
+
+    def insert(self, table: Table, rows: DataFrame) -> None:
+        """Add the rows whose key is new; a row whose key is there stays as it is."""
+        conformed = conform(table, rows)
+        stored = self.read(table).select(*table.key)
+        if conformed.join(stored, list(table.key), "left_anti").isEmpty():
+            return
+        with self._committing(table):
+            self._delta(table).merge(
+                conformed.alias("new"), _same_key(table)
+            ).whenNotMatchedInsertAll().execute()
+
+    def replace(self, table: Table, rows: DataFrame, where: str) -> None:
+        """In one commit, make `rows` the table's only rows that meet `where` (SQL).
+
+        Every one of `rows` must meet it.
+        """
+        with self._committing(table):
+            (
+                conform(table, rows)
+                .write.format("delta")
+                .mode("overwrite")
+                .option("replaceWhere", where)
+                .save(self.path(table))
+            )
+
+    def upsert(
+        self,
+        table: Table,
+        rows: DataFrame,
+        scope: Spark | None = None,
+        consumed: Mapping[str, int] | None = None,
+    ) -> int:
+        """Make `rows` the table's only rows within `scope`, touching just those that differ.
+
+        `scope` is a condition on the table's columns that all of `rows` meet; None: the whole
+        table. `consumed`, the versions of other tables that `rows` come from, is kept with the
+        commit. Returns how many rows were added, changed or removed; there is no commit where
+        there are none and `consumed` is what it was.
+        """
+        with self._committing(table, json.dumps(consumed) if consumed else None):
+            difference = self._difference(table, conform(table, rows), scope).persist()
+            try:
+                count = difference.count()
+                if count:
+                    self._merge(table, difference)
+                elif consumed and consumed != self.consumed(table):
+                    self._note(table, json.dumps(consumed))
+                return count
+            finally:
+                difference.unpersist()
+
+    def compact(self, table: Table) -> None:
+        """Write the table's small files together; its rows stay as they are."""
+        with self._committing(table):
+            self._delta(table).optimize().executeCompaction()
+
+    def vacuum(self, table: Table, hours: int) -> None:
+        """Remove the files that no version of the last `hours` hours needs."""
+        with self._committing(table):
+            self._delta(table).vacuum(hours)
+
+    def _difference(self, table: Table, rows: DataFrame, scope: Spark | None) -> DataFrame:
+        from pyspark.sql import functions as F
+
+        stored = self.read(table)
+        if scope is not None:
+            stored = stored.where(scope)
+        new = rows.select(*table.key, F.struct(*table.names).alias("new"))
+        old = stored.select(*table.key, F.struct(*table.names).alias("old"))
+
+        def facts(side: str) -> Any:
+            return F.struct(*(F.col(f"{side}.{name}") for name in table.facts))
+
+        return (
+            new.join(old, list(table.key), "full")
+            .where(
+                F.col("new").isNull()
+                | F.col("old").isNull()
+                | ~facts("new").eqNullSafe(facts("old"))
+            )
+            .select(
+                F.when(F.col("new").isNull(), "delete").otherwise("write").alias(OPERATION),
+                F.coalesce("new", "old").alias("row"),
+            )
+            .select(OPERATION, "row.*")
+        )
+
+    def _merge(self, table: Table, difference: DataFrame) -> None:
+        values = {name: f"new.{name}" for name in table.names}
+        (
+            self._delta(table)
+            .merge(difference.alias("new"), _same_key(table))
+            .whenMatchedDelete(f"new.{OPERATION} = 'delete'")
+            .whenMatchedUpdate(set=values)
+            .whenNotMatchedInsert(values=values)
+            .execute()
+        )
+
+    def _note(self, table: Table, note: str) -> None:
+        """A commit that changes no row; its note is what it is for."""
+        path = self.path(table).replace("`", "``")
+        value = sql_text(note)
+        self.spark.sql(
+            f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('platelake.consumed' = {value})"
+        )
+
+    def _delta(self, table: Table) -> Any:
+        from delta.tables import DeltaTable
+
+        return DeltaTable.forPath(self.spark, self.path(table)).alias("stored")
+
+    def _make(self, table: Table) -> None:
+        from delta.tables import DeltaTable
+
+        maker = (
+            DeltaTable.createIfNotExists(self.spark)
+            .location(self.path(table))
+            .addColumns(table.schema())
+            .comment(table.meaning)
+            .property("delta.enableChangeDataFeed", str(table.changes).lower())
+        )
+        for check in table.checks:
+            maker = maker.property(f"delta.constraints.{check.name}", check.condition)
+        maker.execute()
+
+    @contextlib.contextmanager
+    def _committing(self, table: Table, note: str | None = None) -> Iterator[None]:
+        settings = {
+            "spark.sql.parquet.compression.codec": "zstd" if table.compress else "uncompressed",
+            "spark.databricks.delta.commitInfo.userMetadata": note,
+        }
+        start = time.monotonic()
+        with self.lock(table.name):
+            if self.version(table) < 0:
+                self._make(table)  # without the note: nothing is consumed yet
+            with _session_settings(self.spark, settings):
+                yield
+        seconds = round(time.monotonic() - start, 2)
+        structlog.get_logger().debug("committed", table=table.name, seconds=seconds)
+
+
+@contextlib.contextmanager
+def _session_settings(spark: SparkSession, settings: Mapping[str, str | None]) -> Iterator[None]:
+    before = {key: spark.conf.get(key, None) for key in settings}
+
+    def put(values: Mapping[str, str | None]) -> None:
+        for key, value in values.items():
+            if value is None:
+                spark.conf.unset(key)
+            else:
+                spark.conf.set(key, value)
+
+    put(settings)
+    try:
+        yield
+    finally:
+        put(before)
+
+
+def conform(table: Table, rows: DataFrame) -> DataFrame:
+    """The rows with just the declared columns, in order.
+
+    Raises PlatelakeError that lists every missing or differently typed column at once.
+    """
+    wanted = {field.name: field.dataType.simpleString() for field in table.schema()}
+    found = {field.name: field.dataType.simpleString() for field in rows.schema}
+    faults = [
+        f"{name} should be {kind}, is {found.get(name, 'missing')}"
+        for name, kind in wanted.items()
+        if found.get(name) != kind
+    ] + [f"{name} is not declared" for name in found if name not in wanted]
+    if faults:
+        raise PlatelakeError(
+            f"table {table.name}: {'; '.join(faults)}; change the transform, or the declaration "
+            f"in lakehouse/tables/{table.name}.py"
+        )
+    return rows.select(*wanted)
+
+
+def sql_text(value: str) -> str:
+    """The value as a SQL string literal, whatever characters it holds."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _same_key(table: Table) -> str:
+    return " AND ".join(f"stored.{name} = new.{name}" for name in table.key)

@@ -1,0 +1,246 @@
+"""The ledger of files: what is known, what is new, and what has become of each delivery.
+
+The state of a file is its last event. Content is known by its hash: the first file that
+brings it holds it, others with the same content are duplicates. When the holder is delivered
+again with other content, one of its duplicates takes over, so that no content is lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lakehouse.io import Lake
+from lakehouse.sources.delimited import Facts
+from lakehouse.sources.landing import LandedFile
+from lakehouse.tables.files import FILES
+
+LOADED, DUPLICATE, QUARANTINED, WITHDRAWN = (
+    "loaded",
+    "duplicate",
+    "quarantined",
+    "withdrawn",
+)
+
+SAME_TICK = timedelta(seconds=2)
+"""A file modified this shortly before it was seen may have changed again at the same time stamp."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the ledger says of a file now."""
+
+    file: str
+    event: int
+    sha256: str
+    size: int
+    modified_at: datetime
+    status: str
+    label: str | None
+    seen_at: datetime
+
+    def is_unchanged(self, landed: LandedFile) -> bool:
+        """Whether size and modification time show that the content is the one hashed before."""
+        return (
+            self.status != WITHDRAWN
+            and self.size == landed.size
+            and self.modified_at == landed.modified_at
+            and self.label == landed.label
+            and self.seen_at - self.modified_at > SAME_TICK
+        )
+
+
+@dataclass
+class Delivery:
+    """A file that this run acts on, and what becomes of it."""
+
+    landed: LandedFile
+    facts: Facts
+    event: int
+    status: str
+    duplicate_of: str | None = None
+    replaces: str | None = None
+    rows_read: int = 0
+    rows_stored: int = 0
+    rows_quarantined: int = 0
+
+    def as_known(self) -> Known:
+        """The file's state once this is recorded."""
+        return Known(
+            file=self.landed.file,
+            event=self.event,
+            sha256=self.facts.sha256,
+            size=self.landed.size,
+            modified_at=self.landed.modified_at,
+            status=self.status,
+            label=self.landed.label,
+            seen_at=datetime.now(UTC),
+        )
+
+
+@dataclass
+class Counts:
+    """What a run did with files and rows; counts of several jobs add up."""
+
+    seen: int = 0
+    loaded: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+    known: int = 0
+    rows_read: int = 0
+    rows_stored: int = 0
+    rows_quarantined: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        """Field by field."""
+        mine, theirs = vars(self), vars(other)
+        return Counts(**{name: mine[name] + theirs[name] for name in mine})
+
+    @property
+    def reconciled(self) -> bool:
+        """Files and rows both add up."""
+        return (
+            self.seen == self.loaded + self.duplicate + self.quarantined
+            and self.rows_read == self.rows_stored + self.rows_quarantined
+        )
+
+
+@dataclass
+class Plan:
+    """What to do with the landed files of one kind."""
+
+    deliveries: list[Delivery] = field(default_factory=list)
+    known: int = 0
+
+
+def current(lake: Lake, kind: str) -> dict[str, Known]:
+    """The last event of every file of that kind."""
+    names = [field.name for field in fields(Known)]
+    last: dict[str, Known] = {}
+    for row in lake.rows(FILES, "kind", *names):
+        if row.pop("kind") == kind and row["event"] > (
+            last[row["file"]].event if row["file"] in last else 0
+        ):
+            last[row["file"]] = Known(**row)
+    return last
+
+
+def candidates(
+    landed: Sequence[LandedFile], known: dict[str, Known], again: Collection[str]
+) -> list[LandedFile]:
+    """The files that may bring something new, and those asked for again."""
+    return [
+        file
+        for file in landed
+        if file.file in again or file.file not in known or not known[file.file].is_unchanged(file)
+    ]
+
+
+def heirs(
+    landed: Sequence[LandedFile], known: dict[str, Known], facts: dict[str, Facts]
+) -> list[LandedFile]:
+    """Unchanged duplicates of content whose holder is being delivered with other content."""
+    lost = {
+        known[file].sha256
+        for file, new in facts.items()
+        if file in known and known[file].status != DUPLICATE and known[file].sha256 != new.sha256
+    }
+    return [
+        file
+        for file in landed
+        if file.file not in facts and file.file in known and known[file.file].sha256 in lost
+    ]
+
+
+def plan(
+    landed: Sequence[LandedFile],
+    known: dict[str, Known],
+    facts: dict[str, Facts],
+    again: Collection[str] = (),
+) -> Plan:
+    """Decide over the landed files, `facts` being those of the candidates and heirs.
+
+    A candidate with the content it had is known, unless it is asked for `again`.
+    """
+    holders = {
+        state.sha256: file
+        for file, state in known.items()
+        if state.status not in (DUPLICATE, WITHDRAWN)
+        and (file not in facts or facts[file].sha256 == state.sha256)
+    }
+    deliveries = []
+    for file in landed:
+        new, state = facts.get(file.file), known.get(file.file)
+        if new is None:
+            continue
+        holder = holders.setdefault(new.sha256, file.file) if new.sha256 else file.file
+        if file.file not in again and _is_settled(state, new, file, holder):
+            continue
+        duplicate = holder != file.file
+        status = DUPLICATE if duplicate else QUARANTINED if new.rule else LOADED
+        deliveries.append(
+            Delivery(
+                landed=file,
+                facts=new,
+                event=state.event + 1 if state else 1,
+                status=status,
+                duplicate_of=holder if duplicate else None,
+                replaces=state.sha256 if state else None,
+            )
+        )
+    return Plan(deliveries, len(landed) - len(deliveries))
+
+
+def _is_settled(state: Known | None, new: Facts, file: LandedFile, holder: str) -> bool:
+    """Whether the file's last event says all there is to say of it."""
+    if state is None or state.status == WITHDRAWN:
+        return False
+    takes_over = state.status == DUPLICATE and holder == file.file
+    return (state.sha256, state.label) == (new.sha256, file.label) and not takes_over
+
+
+def record(lake: Lake, deliveries: Iterable[Delivery], run_id: str) -> None:
+    """Write the deliveries' events, once, however often this very plan is recorded."""
+    now = datetime.now(UTC)
+    rows: list[tuple[Any, ...]] = [
+        (
+            d.landed.kind,
+            d.landed.file,
+            d.event,
+            d.facts.sha256,
+            d.landed.size,
+            d.landed.modified_at,
+            d.status,
+            d.duplicate_of,
+            d.landed.label,
+            d.rows_read,
+            d.rows_stored,
+            d.rows_quarantined,
+            d.facts.note,
+            run_id,
+            now,
+        )
+        for d in deliveries
+    ]
+    if rows:
+        name = hashlib.sha256(repr([row[:4] for row in rows]).encode()).hexdigest()
+        lake.append(FILES, lake.spark.createDataFrame(rows, FILES.schema()), name)
+
+
+def count(plan: Plan) -> Counts:
+    """Counts of what became of the plan's files and rows."""
+    counts = Counts(known=plan.known)
+    for delivery in plan.deliveries:
+        counts += Counts(
+            seen=1,
+            loaded=delivery.status == LOADED,
+            duplicate=delivery.status == DUPLICATE,
+            quarantined=delivery.status == QUARANTINED,
+            rows_read=delivery.rows_read,
+            rows_stored=delivery.rows_stored,
+            rows_quarantined=delivery.rows_quarantined,
+        )
+    return counts

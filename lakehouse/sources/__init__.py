@@ -1,0 +1,1 @@
+"""Files of the plant: finding them, reading them, and what is wrong with them."""

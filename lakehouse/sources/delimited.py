@@ -1,0 +1,247 @@
+"""Delimited text: what a file is like as a whole, then its rows as cells, in bounded memory.
+
+A file is passed twice: `inspect` finds its hash, encoding, header and whole-file faults
+before a row is believed; `read_cells` then gives its rows block by block. A row is a line:
+a quoted line break would let one stray quote swallow the rows behind it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import fnmatch
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse.errors import PlatelakeError
+
+BLOCK = 4 << 20
+BLANK = " \t\r\n\v\f"
+"""What an empty line may hold: the white space of `bytes.strip`, so both passes agree."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a kind of file should hold.
+
+    `fields` are its needed columns, each with the header names it may have; `group` are the
+    name patterns (* for anything) of any number of columns that belong together, at least one.
+    """
+
+    delimiter: str
+    encodings: tuple[str, ...]
+    fields: dict[str, tuple[str, ...]]
+    group: tuple[str, ...] = ()
+    max_line_bytes: int = 1 << 20
+
+
+@dataclass
+class Facts:
+    """A file as a whole.
+
+    `header` names the columns: needed fields first, in the layout's order, then the group's,
+    then the others; `order` says where each stands in the file. With a `rule` the file is not
+    to be read, and `reason` says why.
+    """
+
+    sha256: str = ""
+    encoding: str = ""
+    header: list[str] = field(default_factory=list)
+    order: list[int] = field(default_factory=list)
+    grouped: int = 0
+    rows: int = 0
+    rule: str | None = None
+    reason: str | None = None
+    note: str | None = None
+
+    def fault(self, rule: str, reason: str) -> None:
+        """Keep the first fault found."""
+        if self.rule is None:
+            self.rule, self.reason = rule, reason
+
+
+def inspect(stream: IO[bytes], layout: Layout) -> Facts:
+    """One pass over the file: its hash, always; its faults; else encoding, header and rows."""
+    facts = Facts()
+    digest = hashlib.sha256()
+    decoders = {name: codecs.getincrementaldecoder(name)("strict") for name in layout.encodings}
+    start, rows, rest, size = b"", 0, b"", 0
+    while chunk := stream.read(1 << 20):
+        digest.update(chunk)
+        size += len(chunk)
+        if facts.rule:
+            continue
+        if not start:
+            _look_at_start(chunk, facts)
+        if b"\0" in chunk:
+            facts.fault(
+                "nul_bytes",
+                f"NUL byte at {size - len(chunk) + chunk.index(0)}; not text",
+            )
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        if max(len(rest), max(map(len, lines), default=0)) > layout.max_line_bytes:
+            facts.fault("line_too_long", f"a line is longer than {layout.max_line_bytes} bytes")
+            rest = b""
+        filled = [line for line in lines if line.strip()]
+        start = start or next(iter(filled), b"")
+        rows += len(filled)
+        _drop_failed(decoders, chunk)
+    start = start or rest
+    _drop_failed(decoders, b"", final=True)
+    facts.sha256 = digest.hexdigest()
+    facts.rows = max(rows + bool(rest.strip()) - 1, 0)
+    _judge(facts, layout, start, next(iter(decoders), None), size)
+    return facts
+
+
+def _look_at_start(chunk: bytes, facts: Facts) -> None:
+    if chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        facts.fault("utf_16", "the file is UTF-16; save it as UTF-8")
+
+
+def _drop_failed(
+    decoders: dict[str, codecs.IncrementalDecoder], chunk: bytes, final: bool = False
+) -> None:
+    for name in list(decoders):
+        try:
+            decoders[name].decode(chunk, final)
+        except UnicodeDecodeError:
+            del decoders[name]
+
+
+def _judge(facts: Facts, layout: Layout, start: bytes, encoding: str | None, size: int) -> None:
+    if size == 0:
+        facts.fault("empty_file", "the file has no bytes")
+    elif encoding is None:
+        facts.fault("encoding", f"the text is none of {', '.join(layout.encodings)}")
+    if facts.rule or encoding is None:
+        return
+    facts.encoding = encoding
+    text = start.decode(encoding).removeprefix("\ufeff").rstrip("\r")
+    names = [name.strip() for name in _cells(text, layout.delimiter)]
+    _arrange(facts, layout, [name or f"column {at}" for at, name in enumerate(names, 1)])
+    if facts.rule is None and facts.rows == 0:
+        facts.fault("header_only", "the file has a header and no row")
+
+
+def _arrange(facts: Facts, layout: Layout, names: list[str]) -> None:
+    """Find the needed columns in the header."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        facts.fault("header", f"column {', '.join(twice)} stands twice in the header")
+        return
+    order, missing = [], []
+    for accepted in layout.fields.values():
+        at = next((names.index(name) for name in accepted if name in names), None)
+        missing += [] if at is not None else [" or ".join(accepted)]
+        order += [] if at is None else [at]
+    group = [
+        at
+        for at, name in enumerate(names)
+        if at not in order and any(fnmatch.fnmatchcase(name, glob) for glob in layout.group)
+    ]
+    missing += [" or ".join(layout.group)] if layout.group and not group else []
+    if missing:
+        _explain_missing(facts, layout, names, missing)
+        return
+    others = [at for at in range(len(names)) if at not in order and at not in group]
+    if order + group != sorted(order + group):
+        facts.note = "columns in another order"
+    facts.order, facts.grouped = order + group + others, len(group)
+    facts.header = [names[at] for at in facts.order]
+
+
+def _explain_missing(facts: Facts, layout: Layout, names: list[str], missing: list[str]) -> None:
+    found = ", ".join(names[:20])
+    if len(names) == 1:
+        for other in {",", ";", "\t", "|"} - {layout.delimiter}:
+            if other in names[0]:
+                facts.fault(
+                    "delimiter",
+                    f"cells are parted by {other!r}, not by {layout.delimiter!r}",
+                )
+    facts.fault("missing_column", f"no column {'; no column '.join(missing)}; found: {found}")
+
+
+def read_cells(stream: IO[bytes], facts: Facts, layout: Layout) -> Iterator[pa.RecordBatch]:
+    """The rows behind the header: `line`, `cells` in the order of `facts.header`, `fault`.
+
+    A row with a `fault` has its whole line as its only cell. Raises PlatelakeError at the end
+    if the content is no longer the one that was inspected.
+    """
+    digest = hashlib.sha256()
+    line, header_seen, rest = 1, False, b""
+    while True:
+        chunk = stream.read(BLOCK)
+        digest.update(chunk)
+        whole, cut, rest = (rest + chunk).rpartition(b"\n")
+        if not chunk:
+            whole, rest = rest, b""
+        elif not cut:
+            continue
+        texts = whole.decode(facts.encoding).split("\n")
+        numbered = [
+            (line + at, text.rstrip("\r")) for at, text in enumerate(texts) if text.strip(BLANK)
+        ]
+        line += len(texts)
+        if not header_seen and numbered:
+            numbered, header_seen = numbered[1:], True
+        if numbered:
+            yield _batch(numbered, facts, layout.delimiter)
+        if not chunk:
+            break
+    if digest.hexdigest() != facts.sha256:
+        raise PlatelakeError("the file changed while it was read; run again once it is complete")
+
+
+def _batch(numbered: list[tuple[int, str]], facts: Facts, delimiter: str) -> pa.RecordBatch:
+    lines = pa.array([at for at, _ in numbered], pa.int64())
+    texts = pa.array([text for _, text in numbered], pa.string())
+    if any('"' in text for _, text in numbered):
+        cells = pa.array([_cells(text, delimiter) for _, text in numbered], pa.list_(pa.string()))
+    else:
+        cells = pc.split_pattern(texts, delimiter)
+    width = len(facts.header)
+    lengths = pc.list_value_length(cells)
+    whole = pc.equal(lengths, width)
+    reasons = pc.binary_join_element_wise(
+        pc.cast(lengths, pa.string()), f"cells where the header has {width}", " "
+    )
+    if facts.order != sorted(facts.order):
+        cells = _reordered(cells, whole, facts.order)
+    torn = pa.ListArray.from_arrays(pa.array(range(len(texts) + 1), pa.int32()), texts)
+    return pa.RecordBatch.from_arrays(
+        [
+            lines,
+            pc.if_else(whole, cells, torn),
+            pc.if_else(whole, pa.scalar(None, pa.string()), reasons),
+        ],
+        names=["line", "cells", "fault"],
+    )
+
+
+def _reordered(cells: pa.Array, whole: pa.Array, order: list[int]) -> pa.Array:
+    """The cells of whole rows in another order; others are left as they are."""
+    return pa.array(
+        [
+            [row[at] for at in order] if ok else row
+            for row, ok in zip(cells.to_pylist(), whole.to_pylist(), strict=True)
+        ],
+        pa.list_(pa.string()),
+    )
+
+
+def _cells(text: str, delimiter: str) -> list[str]:
+    """One line's cells; a line whose quotes do not close is one cell, so a torn row."""
+    if '"' not in text:
+        return text.split(delimiter)
+    try:
+        return next(csv.reader([text], delimiter=delimiter, strict=True))
+    except csv.Error:
+        return [text]

@@ -1,0 +1,44 @@
+"""The tables, a module each."""
+
+from lakehouse.stage import Stage
+from lakehouse.table import Table
+from lakehouse.tables.bands import BANDS
+from lakehouse.tables.error_lists import ERROR_LISTS
+from lakehouse.tables.files import FILES
+from lakehouse.tables.label_changes import LABEL_CHANGES
+from lakehouse.tables.label_report import LABEL_REPORT
+from lakehouse.tables.lot_features import lot_features
+from lakehouse.tables.lots import LOTS
+from lakehouse.tables.photos import PHOTOS
+from lakehouse.tables.picture_days import PICTURE_DAYS
+from lakehouse.tables.picture_names import PICTURE_NAMES
+from lakehouse.tables.pictures import PICTURES
+from lakehouse.tables.quarantine import QUARANTINE
+from lakehouse.tables.readings import readings
+from lakehouse.tables.runs import RUNS
+from lakehouse.tables.variable_days import VARIABLE_DAYS
+
+COMMON = (
+    FILES,
+    QUARANTINE,
+    RUNS,
+    ERROR_LISTS,
+    PHOTOS,
+    PICTURES,
+    PICTURE_NAMES,
+    LOTS,
+    LABEL_REPORT,
+    LABEL_CHANGES,
+    BANDS,
+    VARIABLE_DAYS,
+    PICTURE_DAYS,
+)
+"""The tables that are declared alike in every stage."""
+
+MIRRORED = tuple(table for table in COMMON if table.mirrored)
+"""The tables that are copied to SQL."""
+
+
+def all_tables(stage: Stage) -> tuple[Table, ...]:
+    """Every table of that stage."""
+    return (*COMMON, readings(stage), lot_features(stage))

@@ -1,0 +1,29 @@
+"""How readings and error lists fit together, day by day."""
+
+from lakehouse.table import Column, Table
+
+LABEL_REPORT = Table(
+    name="label_report",
+    meaning="One row a day that has readings or a list: coverage, and failed lots not found",
+    columns=(
+        Column("day", "date", "Production day at the plant"),
+        Column("listed", "boolean", "Whether an error list judges the day"),
+        Column("list_rows", "int", "Rows that do so; more than one is worth a look"),
+        Column("list_files", "array<string>", "The lists they stand in, sorted"),
+        Column("lots", "int", "Lots with readings"),
+        Column("lots_failed", "int", "of these, failed"),
+        Column("lots_good", "int", "of these, good"),
+        Column("lots_unknown", "int", "of these, unknown"),
+        Column(
+            "unmatched_lots",
+            "array<string>",
+            "Failed lots that have no readings, sorted",
+        ),
+        Column(
+            "coverage",
+            "double",
+            "Labelled share of the lots with readings; null without lots",
+        ),
+    ),
+    key=("day",),
+)

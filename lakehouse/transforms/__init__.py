@@ -1,0 +1,1 @@
+"""What is computed from the tables: data frames to data frames, nothing read or written."""

@@ -1,0 +1,105 @@
+"""Labels of lots: readings and error lists put together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+FAILED, GOOD, UNKNOWN = "failed", "good", "unknown"
+
+
+def label_lots(readings: DataFrame, error_lists: DataFrame) -> DataFrame:
+    """Every lot with its label: failed where any list of its day names it, good where the day's
+    lists do not, unknown where no list judges the day. Columns of `lots`."""
+    from pyspark.sql import functions as F
+
+    lots = summarise_lots(readings)
+    judged = summarise_lists(error_lists)
+    label = (
+        F.when(F.col("failed").isNull(), UNKNOWN)
+        .when(F.array_contains("failed", F.col("lot")), FAILED)
+        .otherwise(GOOD)
+    )
+    return lots.join(judged, "day", "left").select(
+        "day", "lot", "readings", "started_at", "ended_at", label.alias("label")
+    )
+
+
+def report_labels(lots: DataFrame, error_lists: DataFrame) -> DataFrame:
+    """How lots and lists fit together, a row a day that either of them has. Columns of
+    `label_report`."""
+    from pyspark.sql import functions as F
+
+    def of(label: str) -> Column:
+        return F.count_if(F.col("label") == label).cast("int")
+
+    by_day = lots.groupBy("day").agg(
+        F.count("*").cast("int").alias("lots"),
+        of(FAILED).alias("lots_failed"),
+        of(GOOD).alias("lots_good"),
+        of(UNKNOWN).alias("lots_unknown"),
+        F.collect_set("lot").alias("found"),
+    )
+    none = F.array().cast("array<string>")
+    joined = by_day.join(summarise_lists(error_lists), "day", "full")
+    unmatched = F.array_except(F.coalesce("failed", none), F.coalesce("found", none))
+    return joined.select(
+        "day",
+        F.col("failed").isNotNull().alias("listed"),
+        F.coalesce("list_rows", F.lit(0)).alias("list_rows"),
+        F.coalesce("list_files", none).alias("list_files"),
+        *(
+            F.coalesce(name, F.lit(0)).alias(name)
+            for name in ("lots", "lots_failed", "lots_good", "lots_unknown")
+        ),
+        F.array_sort(unmatched).alias("unmatched_lots"),
+        ((F.col("lots") - F.col("lots_unknown")) / F.col("lots")).alias("coverage"),
+    )
+
+
+def difference_of_labels(changes: DataFrame) -> DataFrame:
+    """From the change feed of `lots`: each lot whose label is another than before, or is gone.
+    Columns of `label_changes`."""
+    from pyspark.sql import functions as F
+
+    old = changes.where(F.col("_change_type").isin("update_preimage", "delete"))
+    new = changes.where(F.col("_change_type").isin("update_postimage", "insert"))
+    key = ["_commit_version", "_commit_timestamp", "day", "lot"]
+    before = old.select(*key, F.col("label").alias("before"))
+    after = new.select(*key, F.col("label").alias("after"))
+    return (
+        before.join(after, key, "left")
+        .where(~F.col("before").eqNullSafe(F.col("after")))
+        .select(
+            F.col("_commit_version").alias("lots_version"),
+            "day",
+            "lot",
+            "before",
+            "after",
+            F.col("_commit_timestamp").alias("changed_at"),
+        )
+    )
+
+
+def summarise_lots(readings: DataFrame) -> DataFrame:
+    """day, lot, readings, started_at, ended_at of each lot."""
+    from pyspark.sql import functions as F
+
+    return readings.groupBy("day", "lot").agg(
+        F.count("*").alias("readings"),
+        F.min("measured_at").alias("started_at"),
+        F.max("measured_at").alias("ended_at"),
+    )
+
+
+def summarise_lists(error_lists: DataFrame) -> DataFrame:
+    """day, failed (all its failed lots), list_rows and list_files of each judged day."""
+    from pyspark.sql import functions as F
+
+    return error_lists.groupBy("day").agg(
+        F.array_distinct(F.flatten(F.collect_list("lots"))).alias("failed"),
+        F.count("*").cast("int").alias("list_rows"),
+        F.array_sort(F.collect_set("file")).alias("list_files"),
+    )

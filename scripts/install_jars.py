@@ -1,0 +1,104 @@
+"""Put Delta's jars beside Spark's own, so that no session has to look for them.
+
+Runs in the environment: `.venv/bin/python scripts/install_jars.py [--record]`. Spark resolves
+the version of the installed delta-spark; `conf/jars.sha256` says what the files must be.
+A second run finds them there and does nothing. `--record` writes that file anew, after a
+change of version.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SUMS = ROOT / "conf" / "jars.sha256"
+
+
+def main(arguments: list[str]) -> int:
+    """Install what conf/jars.sha256 lists, or record what Spark resolves."""
+    spec = find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise SystemExit("PySpark is not installed in this environment: run `make env`")
+    spark = Path(spec.origin).parent
+    recording = arguments == ["--record"]
+    if not recording and complete(spark / "jars", listed()):
+        return 0
+    with tempfile.TemporaryDirectory() as scratch:
+        found = resolve(spark, Path(scratch))
+        if recording:
+            SUMS.write_text("".join(f"{digest(found[n])}  {n}\n" for n in sorted(found)))
+        install(found, listed(), spark / "jars")
+    return 0
+
+
+def listed() -> dict[str, str]:
+    """Each jar's name and the sha256 it must have."""
+    pairs = (line.split() for line in SUMS.read_text().splitlines() if line.strip())
+    return {name: sha256 for sha256, name in pairs}
+
+
+def complete(jars: Path, wanted: dict[str, str]) -> bool:
+    """Whether exactly these Delta jars are there, whole."""
+    names = {path.name for path in jars.glob("delta-*.jar")} | wanted.keys()
+    return {name: digest(jars / name) for name in names if (jars / name).is_file()} == wanted
+
+
+def resolve(spark: Path, scratch: Path) -> dict[str, Path]:
+    """Let Spark download Delta and what it needs; the files that Spark itself lacks, by name."""
+    package = f"io.delta:delta-spark_2.13:{version('delta-spark')}"
+    nothing = scratch / "nothing.py"
+    nothing.touch()
+    command = [spark / "bin" / "spark-submit", "--master", "local[1]", "--packages", package]
+    command += ["--conf", f"spark.jars.ivy={scratch / 'ivy'}", nothing]
+    env = dict(os.environ, SPARK_HOME=str(spark), SPARK_CONF_DIR=str(scratch))
+    env["PYSPARK_PYTHON"] = env["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    print(f"platelake: fetching {package}", file=sys.stderr, flush=True)
+    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        last = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        raise SystemExit(f"{last}\nSpark could not fetch {package}; its last lines are above")
+    files = (scratch / "ivy" / "jars").glob("*.jar")
+    named = {path.name.split("_", 1)[1]: path for path in files}  # organisation_name-version.jar
+    return {
+        name: path
+        for name, path in named.items()
+        if name.startswith("delta-") or not (spark / "jars" / name).exists()
+    }
+
+
+def install(found: dict[str, Path], wanted: dict[str, str], jars: Path) -> None:
+    """Copy the jars after checking each one; older Delta jars go."""
+    sums = {name: digest(path) for name, path in found.items()}
+    if sums != wanted:
+        lines = [
+            f"  {name}: listed {wanted.get(name, 'not at all')}, fetched {sums.get(name, 'not at all')}"
+            for name in sorted(sums.keys() | wanted.keys())
+            if sums.get(name) != wanted.get(name)
+        ]
+        raise SystemExit(
+            "The jars fetched for Delta are not those that conf/jars.sha256 lists:\n"
+            + "\n".join(lines)
+            + "\nAfter a change of delta-spark's version: scripts/install_jars.py --record"
+        )
+    for old in jars.glob("delta-*.jar"):
+        old.unlink()
+    for name, path in found.items():
+        part = jars / f".{name}.part"
+        shutil.copyfile(path, part)
+        part.replace(jars / name)
+
+
+def digest(path: Path) -> str:
+    """The file's sha256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

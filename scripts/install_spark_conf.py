@@ -1,0 +1,115 @@
+"""Make the environment's Spark start with the project's settings, and start fast.
+
+Runs in the environment: `.venv/bin/python scripts/install_spark_conf.py`. Writes, all inside
+.venv, what spark-submit and a session in a Python process both read:
+
+- pyspark/conf/spark-defaults.conf: conf/spark-defaults.conf and two lines of this machine;
+- pyspark/conf/log4j2.properties, and spark-env.sh with the Java and Python to run;
+- bin/find-spark-home, so that .venv/bin/spark-submit works without an activated environment;
+- spark-classes.jsa: an archive of the classes a small job loads, which the JVM maps into memory
+  in place of reading, checking and linking them. It belongs to one Java and one set of jars;
+  where it does not match, the JVM runs without it.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = Path(sys.prefix)
+ARCHIVE = VENV / "spark-classes.jsa"
+QUIET = "-Xlog:disable -Xlog:all=error:stderr"
+
+
+def main() -> int:
+    """Write the settings, then the archive, then the line that uses it."""
+    spec = find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise SystemExit("PySpark is not installed in this environment: run `make env`")
+    spark = Path(spec.origin).parent
+    conf = spark / "conf"
+    conf.mkdir(exist_ok=True)
+    replace(conf / "log4j2.properties", (ROOT / "conf" / "log4j2.properties").read_text())
+    replace(conf / "spark-env.sh", spark_env())
+    replace(VENV / "bin" / "find-spark-home", f"export SPARK_HOME={shlex.quote(str(spark))}\n")
+    defaults = spark_defaults(spark / "jars")
+    replace(conf / "spark-defaults.conf", defaults)
+    if make_archive(spark):
+        options = f"-XX:SharedArchiveFile={ARCHIVE} -Xshare:auto"
+        replace(conf / "spark-defaults.conf", f"{defaults}spark.driver.defaultJavaOptions {options}\n")
+    return 0
+
+
+def spark_defaults(jars: Path) -> str:
+    """The project's settings with the jars named before the settings' folder.
+
+    The JVM archives no class that it finds after a folder with files on its class path, and
+    Spark puts its conf folder before its own jars.
+    """
+    ours = (ROOT / "conf" / "spark-defaults.conf").read_text()
+    note = "# Written by `make env` from conf/spark-defaults.conf: edit that one.\n"
+    return f"{note}{ours}\n# This machine.\nspark.driver.extraClassPath {jars}/*\n"
+
+
+def spark_env() -> str:
+    """The Java found at install and this environment's Python, where nobody names others."""
+    lines = ["# Written by `make env`.\n"]
+    values = {"JAVA_HOME": os.environ["JAVA_HOME"], "PYSPARK_PYTHON": str(VENV / "bin" / "python")}
+    for name, value in values.items():
+        lines.append(f'[ -n "${{{name}:-}}" ] || export {name}={shlex.quote(value)}\n')
+    return "".join(lines)
+
+
+def make_archive(spark: Path) -> bool:
+    """Run a small job and archive its classes. Without an archive all works, only slower."""
+    print("platelake: archiving Spark's classes for a faster start", file=sys.stderr, flush=True)
+    ARCHIVE.unlink(missing_ok=True)
+    part = ARCHIVE.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        options = f"-XX:ArchiveClassesAtExit={part} {QUIET}"
+        command = [VENV / "bin" / "spark-submit", "--conf"]
+        command += [f"spark.driver.defaultJavaOptions={options}", ROOT / "scripts" / "warm_up.py"]
+        done = run([*command, scratch], scratch)
+    checked = done.returncode == 0 and part.is_file() and starts(spark, part)
+    if checked:
+        part.replace(ARCHIVE)
+    else:
+        part.unlink(missing_ok=True)
+        last = "\n".join(done.stderr.splitlines()[-5:])
+        print(f"{last}\nplatelake: no archive; Spark starts slower", file=sys.stderr)
+    return checked
+
+
+def starts(spark: Path, archive: Path) -> bool:
+    """Whether a JVM accepts the archive: a torn one would crash each session."""
+    java = Path(os.environ["JAVA_HOME"], "bin", "java")
+    command = [java, f"-XX:SharedArchiveFile={archive}", "-Xshare:on"]
+    command += ["-cp", f"{spark}/jars/*:{spark}/conf/", "-version"]
+    return run(command, spark).returncode == 0
+
+
+def run(command: list[str | Path], folder: str | Path) -> subprocess.CompletedProcess[str]:
+    """The finished command, run in `folder` with what it said."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_")}
+    return subprocess.run(
+        command, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a new file in the place of the old, which may be shared with a package cache."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text)
+    if path.exists():
+        shutil.copymode(path, part)
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
