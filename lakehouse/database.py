@@ -111,6 +111,11 @@ def _address(url: str) -> URL:
             f"sql_url: {address.drivername} is not known; give sqlite:///FILE or "
             "mysql+pymysql://USER:PASSWORD@HOST/DATABASE"
         )
+    if address.drivername != "sqlite":
+        if not address.database:
+            raise UsageError("sql_url ends without the database's name")
+        if "@" in f"{address.host}{address.database}":  # Half a password, not to be shown.
+            raise UsageError("sql_url: write @ in a password as %40")
     return address
 
 
@@ -131,10 +136,6 @@ def _sqlite_engine(address: URL) -> Engine:
         except OSError as error:
             raise SqlError(f"{_place(address)}: its folder cannot be made: {error}") from error
     engine = sa.create_engine(address, hide_parameters=True, connect_args={"timeout": WAIT_SECONDS})
-
-    @sa.event.listens_for(engine, "connect")
-    def _leave_transactions_to_us(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import pyarrow as pa
 
 from lakehouse import ledger
 from lakehouse.ingest import HELD_BACK, Ingest
@@ -22,7 +22,7 @@ from lakehouse.settings import Settings
 from lakehouse.sources.delimited import Facts
 from lakehouse.sources.landing import LandedFile, open_url
 from lakehouse.sources.photos import PhotoError, read_photo
-from lakehouse.sources.workers import hash_files, spread
+from lakehouse.sources.workers import Landed, hash_files, read_files
 from lakehouse.stage import UNLABELLED, Stage
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES
@@ -37,12 +37,17 @@ Content = dict[str, tuple[str, datetime | None]]
 
 KIND = "photos"
 CONFLICT = "label_conflict"
-DECODED = (
-    "file string, sha256 string, rule string, reason string, pixel_sha256 string, phash string, "
-    "format string, mode string, width int, height int, taken_at timestamp, "
-    "size bigint, bytes binary, tensor_width int, tensor_height int, tensor binary"
+DECODED = pa.schema(
+    [
+        *((name, pa.string()) for name in ("file", "rule", "reason")),
+        *((name, pa.string()) for name in ("sha256", "pixel_sha256", "phash", "format", "mode")),
+        *((name, pa.int32()) for name in ("width", "height", "tensor_width", "tensor_height")),
+        ("taken_at", pa.timestamp("us", "UTC")),
+        ("size", pa.int64()),
+        ("bytes", pa.binary()),
+        ("tensor", pa.binary()),
+    ]
 )
-COLUMNS = [column.split()[0] for column in DECODED.split(", ")]
 
 
 def ingest_photos(to: Ingest) -> Counts:
@@ -104,13 +109,12 @@ def _decode(to: Ingest, deliveries: Sequence[Delivery]) -> DataFrame:
     landing, stage, settings = to.landing, to.stage, to.settings
     expected = {d.landed.file: d.facts.sha256 for d in deliveries}
 
-    def decode(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        for frame in frames:
-            for file, url, size in zip(frame["file"], frame["url"], frame["size"], strict=True):
-                row = _decoded(landing, url, int(size), expected[file], stage, settings)
-                yield pd.DataFrame([{"file": file, **row}], columns=COLUMNS)
+    def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
+        for file, url, size in landed:
+            row = _decoded(landing, url, size, expected[file], stage, settings)
+            yield pa.RecordBatch.from_pylist([{"file": file, **row}], DECODED)
 
-    return spread(to.lake.spark, [d.landed for d in deliveries]).mapInPandas(decode, DECODED)
+    return read_files(to.lake, [d.landed for d in deliveries], read, DECODED)
 
 
 def _decoded(

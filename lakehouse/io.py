@@ -91,17 +91,13 @@ class Lake:
 
     def file_sizes(self, table: Table) -> list[int]:
         """Bytes of each file of the latest version."""
-        return self._files(table, "size_bytes")
+        log = self.log(table)
+        return _of_files(log, "size_bytes") if log else []
 
     def count(self, table: Table) -> int:
-        """Rows of the latest version, by its log."""
-        return sum(self._files(table, "num_records"))
-
-    def _files(self, table: Table, what: str) -> list[int]:
-        import pyarrow as pa
-
+        """Rows of the latest version."""
         log = self.log(table)
-        return pa.table(log.get_add_actions())[what].to_pylist() if log else []
+        return row_count(log) if log else 0
 
     def rows(self, table: Table, *columns: str) -> list[dict[str, Any]]:
         """The table's rows, of these columns or all; for small tables, read without Spark.
@@ -199,7 +195,10 @@ class Lake:
         commit. Returns how many rows were added, changed or removed; there is no commit where
         there are none and `consumed` is what it was.
         """
+        fresh = self.version(table) < 0
         with self._committing(table, json.dumps(consumed) if consumed else None):
+            if fresh:
+                return self._fill(table, conform(table, rows))
             difference = self._difference(table, conform(table, rows), scope).persist()
             try:
                 count = difference.count()
@@ -210,6 +209,11 @@ class Lake:
                 return count
             finally:
                 difference.unpersist()
+
+    def _fill(self, table: Table, rows: DataFrame) -> int:
+        first = {"txnAppId": "first rows", "txnVersion": "1"}
+        rows.write.format("delta").mode("append").options(**first).save(self.path(table))
+        return self.count(table)
 
     def compact(self, table: Table) -> None:
         """Write the table's small files together; its rows stay as they are."""
@@ -317,6 +321,18 @@ def _session_settings(spark: SparkSession, settings: Mapping[str, str | None]) -
         yield
     finally:
         put(before)
+
+
+def row_count(log: LogReader) -> int:
+    """Rows of the version that the log was read at."""
+    return sum(_of_files(log, "num_records"))
+
+
+def _of_files(log: LogReader, what: str) -> list[int]:
+    import pyarrow as pa
+
+    values: list[int] = pa.table(log.get_add_actions())[what].to_pylist()
+    return values
 
 
 def conform(table: Table, rows: DataFrame) -> DataFrame:

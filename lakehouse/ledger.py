@@ -46,6 +46,7 @@ class Known:
         """Whether size and modification time show that the content is the one hashed before."""
         return (
             self.status != WITHDRAWN
+            and self.sha256 != ""  # It could not be read, and the right to is no new time stamp.
             and self.size == landed.size
             and self.modified_at == landed.modified_at
             and self.label == landed.label
@@ -163,20 +164,28 @@ def plan(
 ) -> Plan:
     """Decide over the landed files, `facts` being those of the candidates and heirs.
 
-    A candidate with the content it had is known, unless it is asked for `again`.
+    A candidate with the content it had is known, unless it is asked for `again`. A file that was
+    inspected and found sound takes over from a quarantined one: not the content of that was bad,
+    but its name, or the rule.
     """
-    holders = {
-        state.sha256: file
+    held = [
+        state
         for file, state in known.items()
         if state.status not in (DUPLICATE, WITHDRAWN)
         and (file not in facts or facts[file].sha256 == state.sha256)
-    }
+    ]
+    held.sort(key=lambda state: state.status == LOADED)
+    holders = {state.sha256: state.file for state in held}
+    sound = {state.sha256 for state in held if state.status == LOADED}
     deliveries = []
     for file in landed:
         new, state = facts.get(file.file), known.get(file.file)
         if new is None:
             continue
         holder = holders.setdefault(new.sha256, file.file) if new.sha256 else file.file
+        if new.header and not new.rule and new.sha256 not in sound:
+            holder = holders[new.sha256] = file.file
+            sound.add(new.sha256)
         if file.file not in again and _is_settled(state, new, file, holder):
             continue
         duplicate = holder != file.file

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from lakehouse.errors import PlatelakeError
-from lakehouse.io import Lake
+from lakehouse.io import Lake, row_count
 from lakehouse.sql import MirrorState, SummaryStore, is_transient
 from lakehouse.table import Table
 from lakehouse.tables import MIRRORED
@@ -72,7 +72,7 @@ def _mirror(lake: Lake, stage: str, store: SummaryStore, table: Table, whole: bo
         upserts=_plain(changed),
         deletes=_plain(gone) if gone is not None else (),
         whole=keys is None,
-        expected_rows=lake.count(table),
+        expected_rows=row_count(log),
     )
     return mirrored.rows
 

@@ -9,20 +9,21 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from lakehouse.errors import UsageError
 
 ENV_PREFIX = "PLATELAKE_"
 CONF_VARIABLE = f"{ENV_PREFIX}CONF"
+EXAMPLE_URL = "mysql+pymysql://USER:PASSWORD@HOST/DATABASE"
 
 
 def conf_directory() -> Path:
@@ -34,30 +35,22 @@ def conf_directory() -> Path:
 class Settings(BaseSettings):
     """Everything about a run that is not about one stage's files."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, extra="forbid", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
-    lake: str = Field("lake", description="Folder or URL of the lake's tables")
+    lake: str = Field("lake", min_length=1, description="Folder or URL of the lake's tables")
     sql_url: str = Field(
         "",
+        repr=False,
         description="SQLAlchemy URL of the summaries; empty: a SQLite file in the lake",
     )
-    max_line_bytes: int = Field(
-        1 << 20, gt=0, description="Longest line a text file may have"
-    )
-    max_photo_bytes: int = Field(
-        64 << 20, gt=0, description="Largest photo file that is read"
-    )
-    max_photo_pixels: int = Field(
-        50_000_000, gt=0, description="Largest photo that is decoded"
-    )
-    photos_per_commit: int = Field(
-        2_000, gt=0, description="Photos in one commit of the lake"
-    )
+    max_line_bytes: int = Field(1 << 20, gt=0, description="Longest line a text file may have")
+    max_photo_bytes: int = Field(64 << 20, gt=0, description="Largest photo file that is read")
+    max_photo_pixels: int = Field(50_000_000, gt=0, description="Largest photo that is decoded")
+    photos_per_commit: int = Field(2_000, gt=0, description="Photos in one commit of the lake")
     excursion_width: float = Field(
         3.5,
         gt=0,
+        allow_inf_nan=False,
         description="Robust standard deviations from the centre that leave the band",
     )
     retention_hours: int = Field(
@@ -65,9 +58,15 @@ class Settings(BaseSettings):
         ge=0,
         description="How long vacuum keeps files that no current version needs",
     )
-    log_level: str = Field(
-        "info", pattern="^(debug|info|warning|error)$", description="Log level"
-    )
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Log level")
+
+    @field_validator("sql_url")
+    @classmethod
+    def _sql_url(cls, url: str) -> str:
+        """The message never holds the value: there may be a password in it."""
+        if url and _parsed(url) is None:
+            raise ValueError(f"is not a SQLAlchemy URL such as {EXAMPLE_URL}")
+        return url
 
     @classmethod
     def settings_customise_sources(
@@ -79,9 +78,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Options before environment before file; nothing else is looked at."""
-        toml = TomlConfigSettingsSource(
-            settings_cls, conf_directory() / "lakehouse.toml"
-        )
+        toml = TomlConfigSettingsSource(settings_cls, conf_directory() / "lakehouse.toml")
         return init_settings, env_settings, toml
 
     def sql_address(self) -> str:
@@ -91,9 +88,10 @@ class Settings(BaseSettings):
         if "://" in self.lake:
             raise UsageError(
                 f"the lake is at {self.lake}, so the summaries need a database of their own: "
-                "set PLATELAKE_SQL_URL, for example mysql+pymysql://USER:PASSWORD@HOST/DATABASE"
+                f"set PLATELAKE_SQL_URL, for example {EXAMPLE_URL}"
             )
-        return f"sqlite:///{Path(self.lake).resolve() / 'summaries.db'}"
+        file = str(Path(self.lake).resolve() / "summaries.db")
+        return URL.create("sqlite", database=file).render_as_string()
 
 
 def load_settings(**options: Any) -> Settings:
@@ -101,15 +99,9 @@ def load_settings(**options: Any) -> Settings:
     _refuse_unknown_environment()
     _refuse_secret_in_file(conf_directory() / "lakehouse.toml")
     try:
-        return Settings(
-            **{name: value for name, value in options.items() if value is not None}
-        )
+        return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
         raise UsageError("settings: " + explain(error)) from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(
-            f"{conf_directory() / 'lakehouse.toml'} is not TOML: {error}"
-        ) from None
 
 
 def explain(error: ValidationError) -> str:
@@ -117,38 +109,50 @@ def explain(error: ValidationError) -> str:
     faults = []
     for fault in error.errors():
         where = ".".join(str(part) for part in fault["loc"]) or "the whole"
-        what = (
-            "is not a known key" if fault["type"] == "extra_forbidden" else fault["msg"]
-        )
+        what = "is not a known key" if fault["type"] == "extra_forbidden" else fault["msg"]
+        what = what.removeprefix("Value error, ")
         faults.append(f"{where}: {what}")
     return "; ".join(faults)
 
 
 def _refuse_unknown_environment() -> None:
-    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields} | {
-        CONF_VARIABLE
-    }
+    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields}
     unknown = sorted(
         name
         for name in os.environ
-        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known
+        if name.upper().startswith(ENV_PREFIX)
+        and name.upper() not in known
+        and name != CONF_VARIABLE
     )
     if unknown:
         raise UsageError(
-            f"environment: {', '.join(unknown)} is not a setting; known: {', '.join(sorted(known))}"
+            f"environment: {', '.join(unknown)} is not a setting; "
+            f"known: {', '.join(sorted({*known, CONF_VARIABLE}))}"
         )
 
 
 def _refuse_secret_in_file(file: Path) -> None:
-    if not file.is_file():
-        raise UsageError(f"{file} is missing; it holds the default settings")
     try:
-        url = make_url(
-            tomllib.loads(file.read_text("utf-8")).get("sql_url") or "sqlite://"
-        )
-    except (tomllib.TOMLDecodeError, ArgumentError):
-        return  # said by whoever reads the value
-    if url.password:
+        content = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{file} is missing; it holds the default settings") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} is not TOML: {error}") from None
+    url = _parsed(content.get("sql_url"))  # What is no URL is refused with the other settings.
+    if url is not None and (url.password or SECRETS.intersection(url.query)):
         raise UsageError(
             f"{file} holds a password in sql_url; take it out and set PLATELAKE_SQL_URL instead"
         )
+
+
+SECRETS = {"password", "passwd", "ssl_key_password"}
+"""Parts of a URL's query that PyMySQL takes as passwords."""
+
+
+def _parsed(url: Any) -> URL | None:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):  # The latter holds parts of a badly written password.
+        return None

@@ -3,8 +3,11 @@
 `conf/stages/<stage>.toml` is read into these models; nothing about one stage stands in code.
 """
 
+import codecs
 import re
 import tomllib
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -24,40 +27,99 @@ from lakehouse.settings import conf_directory, explain
 
 NAME = r"^[a-z][a-z0-9_]*$"
 UNLABELLED = "unlabelled"
+TAKEN = (
+    "again broken cells date day fault file file_date first grouped header line lot measured_at "
+    "outside raw reason rule sha256 sound stored time"
+)
+"""Columns that stand beside the variables somewhere between file and feature."""
 
 
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Names = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[list[Name], BeforeValidator(_listed), Field(min_length=1)]
 """One name or several; several are alternatives, the first that a file has counts."""
+SomeNames = Annotated[list[Name], BeforeValidator(_listed)]
+"""Any number of names, also none."""
+
+
+DATE_PARTS = {"%Y": "yyyy", "%y": "yy", "%m": "M", "%d": "d"}
 
 
 def spark_pattern(form: str) -> str:
-    """A date form of strptime as Spark's pattern; raises ValueError for what is no date's part."""
-    pieces = []
-    for piece in re.split(r"(%.)", form):
-        if piece.startswith("%"):
-            if piece not in DATE_PARTS:
-                known = ", ".join(DATE_PARTS)
-                raise ValueError(
-                    f"{piece} in {form!r} is not a part of a date; known: {known}"
-                )
-            pieces.append(DATE_PARTS[piece])
+    """A date form of strptime as Spark's pattern; raises ValueError for what is no date's part.
+
+    A month or day may be written with one digit, unless it touches another part: nothing would
+    say where it ends.
+    """
+    pieces = [piece for piece in re.split(r"(%.?)", form) if piece]
+    pattern = ""
+    for at, piece in enumerate(pieces):
+        if piece in DATE_PARTS:
+            touches = {*pieces[max(at - 1, 0) : at], *pieces[at + 1 : at + 2]} & set(DATE_PARTS)
+            part = DATE_PARTS[piece]
+            pattern += part * 2 if touches and len(part) == 1 else part
+        elif piece.startswith("%"):
+            known = ", ".join(DATE_PARTS)
+            raise ValueError(f"{piece} in {form!r} is not a part of a date; known: {known}")
+        elif re.search(r"[A-Za-z\[\]{}#']", piece):
+            pattern += "'" + piece.replace("'", "''") + "'"
         else:
-            pieces.append(re.sub(r"([A-Za-z]+)", r"'\1'", piece.replace("'", "''")))
-    return "".join(pieces)
+            pattern += piece
+    return pattern
 
 
 def _date_format(form: str) -> str:
     spark_pattern(form)
+    if sorted(re.findall("%.", form.lower())) != ["%d", "%m", "%y"]:
+        raise ValueError(f"{form!r} must have a year, a month and a day, each once")
     return form
 
 
-DATE_PARTS = {"%Y": "yyyy", "%y": "yy", "%m": "M", "%d": "d"}
 DateFormat = Annotated[str, AfterValidator(_date_format)]
 """A date as strptime writes it, of %Y or %y, %m and %d."""
+
+
+def _expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+    return pattern
+
+
+Expression = Annotated[str, AfterValidator(_expression)]
+
+PLAIN = "".join(map(chr, range(0x20, 0x7F))) + "\t\r\n"
+
+
+def _encoding(name: str) -> str:
+    """Of texts whose line breaks and delimiters are the bytes of ASCII, as both passes need."""
+    try:
+        plain = PLAIN.encode(name) == PLAIN.encode("ascii")
+    except (LookupError, UnicodeError):
+        raise ValueError(f"{name!r} is not an encoding that Python knows") from None
+    if not plain or codecs.lookup(name).name.startswith("iso2022"):  # That shifts letters to ASCII.
+        raise ValueError(f"files in {name!r} cannot be read: ASCII is not itself in it")
+    return name
+
+
+Encoding = Annotated[str, AfterValidator(_encoding)]
+
+
+def _time_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"{name} is not in the time zone database")
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]
 
 
 class _Model(BaseModel):
@@ -67,17 +129,16 @@ class _Model(BaseModel):
 class Text(_Model):
     """How the files of one kind are written."""
 
-    files: Names = Field(
-        description="Globs below the landing directory; ** is any depth"
-    )
-    delimiter: str = Field(",", min_length=1, max_length=1)
-    encodings: list[str] = Field(["utf-8", "cp949"], min_length=1)
+    files: Names = Field(description="Globs below the landing directory; ** is any depth")
+    delimiter: str = Field(",", pattern=r'^[^"\r\n\x00]$')
+    encodings: list[Encoding] = Field(["utf-8", "cp949"], min_length=1)
+    ignore: SomeNames = Field([], description="Columns that are known and not read")
 
 
 class DateSource(_Model):
     """Where a row's day comes from: the file's name or a column."""
 
-    file_name: str | None = Field(
+    file_name: Expression | None = Field(
         None, description="Regular expression; its group is the date"
     )
     column: Names | None = None
@@ -121,8 +182,16 @@ class Readings(Text):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         names = [variable.name for variable in self.variables]
-        if len(set(names)) != len(names):
+        if _repeated(names):
             raise ValueError(f"variables: a name is used twice in {', '.join(names)}")
+        taken = sorted({*TAKEN.split(), *(f"{name}_z" for name in names)}.intersection(names))
+        if taken:
+            raise ValueError(f"variables: {', '.join(taken)} is a name the tables need themselves")
+        columns = [self.lot, self.time, self.date.column or []]
+        columns += [variable.column for variable in self.variables]
+        twice = _repeated(name for alternatives in columns for name in set(alternatives))
+        if twice:
+            raise ValueError(f"column {', '.join(twice)} is given two meanings")
         return self
 
 
@@ -131,16 +200,14 @@ class ErrorLists(Text):
 
     date: Names
     date_format: DateFormat = "%Y-%m-%d"
-    lots: Names = Field(
-        description="Columns of failed lots; * stands for any characters"
-    )
+    lots: Names = Field(description="Columns of failed lots; * stands for any characters")
 
 
 class Photos(_Model):
     """The photos' folders, one label a folder, and the size they are decoded to."""
 
     labels: dict[str, Names] = Field(min_length=1)
-    unlabelled: Annotated[list[str], BeforeValidator(_listed)] = []
+    unlabelled: SomeNames = []
     width: int = Field(224, gt=0, le=4096, description="Pixels of the decoded tensor")
     height: int = Field(224, gt=0, le=4096, description="Pixels of the decoded tensor")
 
@@ -156,22 +223,13 @@ class Stage(_Model):
 
     name: str = Field(pattern=NAME)
     title: str
-    time_zone: str = "Asia/Seoul"
-    lot_pattern: str = Field(
+    time_zone: TimeZone = "Asia/Seoul"
+    lot_pattern: Expression = Field(
         "[0-9]+", description="What a lot's number looks like, as a whole"
     )
     readings: Readings
     error_lists: ErrorLists
     photos: Photos | None = None
-
-    @model_validator(mode="after")
-    def _known_zone(self) -> Self:
-        if self.time_zone not in available_timezones():
-            raise ValueError(
-                f"time_zone: {self.time_zone} is not in the time zone database"
-            )
-        re.compile(self.lot_pattern)
-        return self
 
     @property
     def zone(self) -> ZoneInfo:
@@ -188,19 +246,15 @@ def load_stage(name: str | None = None, file: Path | None = None) -> Stage:
     if file is None:
         file = folder / f"{name}.toml"
         if not name or not re.match(NAME, name) or not file.is_file():
-            known = (
-                ", ".join(sorted(path.stem for path in folder.glob("*.toml"))) or "none"
-            )
+            known = ", ".join(sorted(path.stem for path in folder.glob("*.toml"))) or "none"
             raise UsageError(
                 f"no stage {name!r} in {folder}; known: {known}; or name a file by --stage-file"
             )
     try:
-        content = tomllib.loads(file.read_text("utf-8"))
+        content = tomllib.loads(file.read_text("utf-8-sig"))
         return Stage.model_validate({"name": name or file.stem, **content})
     except OSError as error:
-        raise UsageError(
-            f"stage file {file} cannot be read: {error.strerror}"
-        ) from None
+        raise UsageError(f"stage file {file} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"stage file {file} is not TOML: {error}") from None
     except ValidationError as error:

@@ -54,12 +54,14 @@ def resolve(spark: Path, scratch: Path) -> dict[str, Path]:
     package = f"io.delta:delta-spark_2.13:{version('delta-spark')}"
     nothing = scratch / "nothing.py"
     nothing.touch()
-    command = [spark / "bin" / "spark-submit", "--master", "local[1]", "--packages", package]
-    command += ["--conf", f"spark.jars.ivy={scratch / 'ivy'}", nothing]
+    command = [str(spark / "bin" / "spark-submit"), "--master", "local[1]", "--packages", package]
+    command += ["--conf", f"spark.jars.ivy={scratch / 'ivy'}", str(nothing)]
     env = dict(os.environ, SPARK_HOME=str(spark), SPARK_CONF_DIR=str(scratch))
     env["PYSPARK_PYTHON"] = env["PYSPARK_DRIVER_PYTHON"] = sys.executable
     print(f"platelake: fetching {package}", file=sys.stderr, flush=True)
-    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
     if done.returncode:
         last = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
         raise SystemExit(f"{last}\nSpark could not fetch {package}; its last lines are above")
@@ -77,7 +79,7 @@ def install(found: dict[str, Path], wanted: dict[str, str], jars: Path) -> None:
     sums = {name: digest(path) for name, path in found.items()}
     if sums != wanted:
         lines = [
-            f"  {name}: listed {wanted.get(name, 'not at all')}, fetched {sums.get(name, 'not at all')}"
+            f"  {name}: listed {wanted.get(name, 'nowhere')}, fetched {sums.get(name, 'nowhere')}"
             for name in sorted(sums.keys() | wanted.keys())
             if sums.get(name) != wanted.get(name)
         ]

@@ -20,10 +20,14 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from java import ask
+
 ROOT = Path(__file__).resolve().parent.parent
 VENV = Path(sys.prefix)
 ARCHIVE = VENV / "spark-classes.jsa"
-QUIET = "-Xlog:disable -Xlog:all=error:stderr"
+MADE_FROM = ARCHIVE.with_suffix(".made-from")
+# The log is off because it goes to standard output, when an archive does not match.
+USE = f'"-XX:SharedArchiveFile={ARCHIVE}" -Xshare:auto -Xlog:cds*=off'
 
 
 def main() -> int:
@@ -35,13 +39,15 @@ def main() -> int:
     conf = spark / "conf"
     conf.mkdir(exist_ok=True)
     replace(conf / "log4j2.properties", (ROOT / "conf" / "log4j2.properties").read_text())
-    replace(conf / "spark-env.sh", spark_env())
-    replace(VENV / "bin" / "find-spark-home", f"export SPARK_HOME={shlex.quote(str(spark))}\n")
+    if " " not in str(conf):  # Spark's own script stumbles over a space before that file's name.
+        replace(conf / "spark-env.sh", shell_defaults())
+    home = f"export SPARK_HOME={shlex.quote(str(spark))}\n"
+    replace(VENV / "bin" / "find-spark-home", shell_defaults() + home)
     defaults = spark_defaults(spark / "jars")
     replace(conf / "spark-defaults.conf", defaults)
     if make_archive(spark):
-        options = f"-XX:SharedArchiveFile={ARCHIVE} -Xshare:auto"
-        replace(conf / "spark-defaults.conf", f"{defaults}spark.driver.defaultJavaOptions {options}\n")
+        line = f"spark.driver.defaultJavaOptions {USE}\n"
+        replace(conf / "spark-defaults.conf", defaults + line)
     return 0
 
 
@@ -56,7 +62,7 @@ def spark_defaults(jars: Path) -> str:
     return f"{note}{ours}\n# This machine.\nspark.driver.extraClassPath {jars}/*\n"
 
 
-def spark_env() -> str:
+def shell_defaults() -> str:
     """The Java found at install and this environment's Python, where nobody names others."""
     lines = ["# Written by `make env`.\n"]
     values = {"JAVA_HOME": os.environ["JAVA_HOME"], "PYSPARK_PYTHON": str(VENV / "bin" / "python")}
@@ -65,36 +71,49 @@ def spark_env() -> str:
     return "".join(lines)
 
 
+def made_from(jars: Path) -> str:
+    """What an archive belongs to: the Java, the jars as the JVM compares them, the small job."""
+    lines = [f"{ask(Path(os.environ['JAVA_HOME'], 'bin', 'java'))}\n"]
+    for jar in sorted(jars.glob("*.jar")):
+        lines.append(f"{jar} {jar.stat().st_size} {jar.stat().st_mtime_ns}\n")
+    lines.append((ROOT / "scripts" / "warm_up.py").read_text())
+    return "".join(lines)
+
+
 def make_archive(spark: Path) -> bool:
     """Run a small job and archive its classes. Without an archive all works, only slower."""
+    wanted = made_from(spark / "jars")
+    if ARCHIVE.is_file() and MADE_FROM.is_file() and MADE_FROM.read_text() == wanted:
+        return True
     print("platelake: archiving Spark's classes for a faster start", file=sys.stderr, flush=True)
-    ARCHIVE.unlink(missing_ok=True)
     part = ARCHIVE.with_suffix(".part")
-    part.unlink(missing_ok=True)
+    for old in (ARCHIVE, MADE_FROM, part):
+        old.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        options = f"-XX:ArchiveClassesAtExit={part} {QUIET}"
-        command = [VENV / "bin" / "spark-submit", "--conf"]
-        command += [f"spark.driver.defaultJavaOptions={options}", ROOT / "scripts" / "warm_up.py"]
-        done = run([*command, scratch], scratch)
-    checked = done.returncode == 0 and part.is_file() and starts(spark, part)
-    if checked:
+        # The job is short: compiling it well would take longer than running it.
+        options = f'"-XX:ArchiveClassesAtExit={part}" -XX:TieredStopAtLevel=1 -Xlog:cds*=off'
+        submit, job = str(VENV / "bin" / "spark-submit"), str(ROOT / "scripts" / "warm_up.py")
+        setting = f"spark.driver.defaultJavaOptions={options}"
+        done = run([submit, "--conf", setting, job, scratch], scratch)
+    if done.returncode == 0 and part.is_file() and starts(spark, part):
         part.replace(ARCHIVE)
-    else:
-        part.unlink(missing_ok=True)
-        last = "\n".join(done.stderr.splitlines()[-5:])
-        print(f"{last}\nplatelake: no archive; Spark starts slower", file=sys.stderr)
-    return checked
+        MADE_FROM.write_text(wanted)
+        return True
+    part.unlink(missing_ok=True)
+    last = "\n".join(done.stderr.splitlines()[-5:])
+    print(f"{last}\nplatelake: no archive; Spark starts slower", file=sys.stderr)
+    return False
 
 
 def starts(spark: Path, archive: Path) -> bool:
     """Whether a JVM accepts the archive: a torn one would crash each session."""
     java = Path(os.environ["JAVA_HOME"], "bin", "java")
-    command = [java, f"-XX:SharedArchiveFile={archive}", "-Xshare:on"]
+    command = [str(java), f"-XX:SharedArchiveFile={archive}", "-Xshare:on"]
     command += ["-cp", f"{spark}/jars/*:{spark}/conf/", "-version"]
     return run(command, spark).returncode == 0
 
 
-def run(command: list[str | Path], folder: str | Path) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], folder: str | Path) -> subprocess.CompletedProcess[str]:
     """The finished command, run in `folder` with what it said."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_")}
     return subprocess.run(

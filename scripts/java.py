@@ -103,7 +103,7 @@ def refuse(java: Java, place: str) -> Java:
     elif java.major > NEWEST:
         reason = f"platelake needs Java {OLDEST} to {NEWEST} (Spark 4.0); found {java.major}"
     else:
-        reason = f"platelake needs a Java with the module jdk.incubator.vector; found {java.major} without"
+        reason = "platelake needs a Java with the module jdk.incubator.vector; found one without"
     usable = next((java.home for java in installed() if java.fits), None)
     advice = f"There is one that fits: JAVA_HOME={usable}" if usable else ADVICE
     raise SystemExit(f"{reason} ({place}). {advice}")

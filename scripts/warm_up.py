@@ -1,6 +1,6 @@
 """The job whose classes `make env` archives: what most jobs of the lake do, on a few rows.
 
-    .venv/bin/spark-submit scripts/warm_up.py FOLDER
+.venv/bin/spark-submit scripts/warm_up.py FOLDER
 """
 
 import sys
@@ -24,7 +24,9 @@ def main(folder: str) -> int:
     new = read.option("header", True).csv(text).withColumn("file", F.col("_metadata.file_path"))
     writer = new.write.format("delta").partitionBy("day").mode("append")
     writer.option("txnAppId", "warm_up").option("txnVersion", 1).save(table)
-    merge = DeltaTable.forPath(spark, table).alias("old").merge(new.alias("new"), "old.key = new.key")
+    merge = (
+        DeltaTable.forPath(spark, table).alias("old").merge(new.alias("new"), "old.key = new.key")
+    )
     merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
     stored = spark.read.format("delta").load(table)
     through_python = stored.mapInPandas(lambda batches: batches, stored.schema)

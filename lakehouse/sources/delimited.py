@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import codecs
 import csv
-import fnmatch
 import hashlib
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -24,6 +25,10 @@ BLOCK = 4 << 20
 BLANK = " \t\r\n\v\f"
 """What an empty line may hold: the white space of `bytes.strip`, so both passes agree."""
 
+CHANGED = "the file changed while it was read; run again once it is complete"
+SHOWN = 20
+"""How many column names a message shows."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -31,6 +36,7 @@ class Layout:
 
     `fields` are its needed columns, each with the header names it may have; `group` are the
     name patterns (* for anything) of any number of columns that belong together, at least one.
+    `ignored` are columns that are known and not read; any other is accepted and noted.
     """
 
     delimiter: str
@@ -38,6 +44,7 @@ class Layout:
     fields: dict[str, tuple[str, ...]]
     group: tuple[str, ...] = ()
     max_line_bytes: int = 1 << 20
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass
@@ -76,13 +83,11 @@ def inspect(stream: IO[bytes], layout: Layout) -> Facts:
         size += len(chunk)
         if facts.rule:
             continue
-        if not start:
+        if size == len(chunk):
             _look_at_start(chunk, facts)
         if b"\0" in chunk:
-            facts.fault(
-                "nul_bytes",
-                f"NUL byte at {size - len(chunk) + chunk.index(0)}; not text",
-            )
+            at = size - len(chunk) + chunk.index(0)
+            facts.fault("nul_bytes", f"NUL byte at {at}; not text, or UTF-16: save it as UTF-8")
         lines = (rest + chunk).split(b"\n")
         rest = lines.pop()
         if max(len(rest), max(map(len, lines), default=0)) > layout.max_line_bytes:
@@ -116,10 +121,13 @@ def _drop_failed(
 
 
 def _judge(facts: Facts, layout: Layout, start: bytes, encoding: str | None, size: int) -> None:
-    if size == 0:
-        facts.fault("empty_file", "the file has no bytes")
+    if facts.rows == 0 and not start.removeprefix(codecs.BOM_UTF8).strip():
+        found = "only blank lines" if size else "no bytes"
+        facts.fault("empty_file", f"the file has {found}")
     elif encoding is None:
         facts.fault("encoding", f"the text is none of {', '.join(layout.encodings)}")
+    if b"\r" in start.rstrip(b"\r"):
+        facts.fault("line_ends", "lines end in CR alone; save the file with LF or CRLF")
     if facts.rule or encoding is None:
         return
     facts.encoding = encoding
@@ -132,41 +140,58 @@ def _judge(facts: Facts, layout: Layout, start: bytes, encoding: str | None, siz
 
 def _arrange(facts: Facts, layout: Layout, names: list[str]) -> None:
     """Find the needed columns in the header."""
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        facts.fault("header", f"column {', '.join(twice)} stands twice in the header")
+        facts.fault("header", f"column {_shown(twice)} stands twice in the header")
         return
-    order, missing = [], []
-    for accepted in layout.fields.values():
-        at = next((names.index(name) for name in accepted if name in names), None)
-        missing += [] if at is not None else [" or ".join(accepted)]
-        order += [] if at is None else [at]
+    at = {name: place for place, name in enumerate(names)}
+    found = [next((at[n] for n in some if n in at), None) for some in layout.fields.values()]
+    order = [place for place in found if place is not None]
+    pattern = re.compile("|".join(map(_regex, layout.group)) or r"(?!)", re.DOTALL)
+    needed, ignored = set(order), set(layout.ignored)
     group = [
-        at
-        for at, name in enumerate(names)
-        if at not in order and any(fnmatch.fnmatchcase(name, glob) for glob in layout.group)
+        place
+        for place, name in enumerate(names)
+        if place not in needed and name not in ignored and pattern.fullmatch(name)
+    ]
+    missing = [
+        " or ".join(some)
+        for some, place in zip(layout.fields.values(), found, strict=True)
+        if place is None
     ]
     missing += [" or ".join(layout.group)] if layout.group and not group else []
     if missing:
         _explain_missing(facts, layout, names, missing)
         return
-    others = [at for at in range(len(names)) if at not in order and at not in group]
-    if order + group != sorted(order + group):
-        facts.note = "columns in another order"
+    needed.update(group)
+    others = [place for place in range(len(names)) if place not in needed]
     facts.order, facts.grouped = order + group + others, len(group)
-    facts.header = [names[at] for at in facts.order]
+    facts.header = [names[place] for place in facts.order]
+    extra = [names[place] for place in others if names[place] not in ignored]
+    notes = ["columns in another order"] if order + group != sorted(needed) else []
+    notes += [f"extra columns: {_shown(extra)}"] if extra else []
+    facts.note = "; ".join(notes) or None
+
+
+def _regex(pattern: str) -> str:
+    return ".*".join(map(re.escape, pattern.split("*")))
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Names for a message: no more and no longer than a person reads."""
+    return ", ".join([name[:80] for name in names[:SHOWN]] + ["…"] * (len(names) > SHOWN))
 
 
 def _explain_missing(facts: Facts, layout: Layout, names: list[str], missing: list[str]) -> None:
-    found = ", ".join(names[:20])
     if len(names) == 1:
-        for other in {",", ";", "\t", "|"} - {layout.delimiter}:
-            if other in names[0]:
+        for other in (",", ";", "\t", "|"):
+            if other != layout.delimiter and other in names[0]:
                 facts.fault(
                     "delimiter",
                     f"cells are parted by {other!r}, not by {layout.delimiter!r}",
                 )
-    facts.fault("missing_column", f"no column {'; no column '.join(missing)}; found: {found}")
+    reason = f"no column {'; no column '.join(missing)}; found: {_shown(names)}"
+    facts.fault("missing_column", reason)
 
 
 def read_cells(stream: IO[bytes], facts: Facts, layout: Layout) -> Iterator[pa.RecordBatch]:
@@ -183,9 +208,11 @@ def read_cells(stream: IO[bytes], facts: Facts, layout: Layout) -> Iterator[pa.R
         whole, cut, rest = (rest + chunk).rpartition(b"\n")
         if not chunk:
             whole, rest = rest, b""
-        elif not cut:
+        if len(rest) > layout.max_line_bytes:
+            raise PlatelakeError(CHANGED)
+        if chunk and not cut:
             continue
-        texts = whole.decode(facts.encoding).split("\n")
+        texts = _decoded(whole, facts.encoding).split("\n")
         numbered = [
             (line + at, text.rstrip("\r")) for at, text in enumerate(texts) if text.strip(BLANK)
         ]
@@ -197,7 +224,14 @@ def read_cells(stream: IO[bytes], facts: Facts, layout: Layout) -> Iterator[pa.R
         if not chunk:
             break
     if digest.hexdigest() != facts.sha256:
-        raise PlatelakeError("the file changed while it was read; run again once it is complete")
+        raise PlatelakeError(CHANGED)
+
+
+def _decoded(content: bytes, encoding: str) -> str:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        raise PlatelakeError(CHANGED) from None
 
 
 def _batch(numbered: list[tuple[int, str]], facts: Facts, delimiter: str) -> pa.RecordBatch:

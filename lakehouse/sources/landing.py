@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.stage import UNLABELLED, Stage
 
 KINDS = ("readings", "error_lists", "photos")
+REMEDY = "give the folder where the plant drops its files by --landing"
+TIMES = {"mtime": 1, "LastModified": 1, "last_modified": 1, "modificationTime": 1000}
+"""What file systems call the time of modification, and how much of its unit a second is."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +49,22 @@ def list_landing(landing: str, stage: Stage, kind: str) -> list[LandedFile]:
     """
     patterns = [(label, _regex(glob)) for label, glob in _globs(stage, kind)]
     landed = []
-    for path, info in _walk(landing).items():
-        relative = info["relative"]
-        labels = {label for label, pattern in patterns if pattern.fullmatch(relative)}
+    found = _walk(landing)
+    names = _names({path: info["relative"] for path, info in found.items()})
+    for path, info in found.items():
+        file = names[path]
+        plain = unicodedata.normalize("NFC", file)
+        labels = {label for label, pattern in patterns if pattern.fullmatch(plain)}
         if len(labels) > 1:
             raise UsageError(
-                f"stage {stage.name}: {display(relative)} is matched by the globs of "
+                f"stage {stage.name}: {file} is matched by the globs of "
                 f"{' and '.join(sorted(str(label) for label in labels))}; make them disjoint"
             )
         if labels:
             landed.append(
                 LandedFile(
                     kind=kind,
-                    file=display(relative),
+                    file=file,
                     url=quote_from_bytes(os.fsencode(path)),
                     size=info["size"],
                     modified_at=_modified(info),
@@ -65,18 +76,31 @@ def list_landing(landing: str, stage: Stage, kind: str) -> list[LandedFile]:
 
 def open_url(landing: str, url: str) -> Any:
     """The file of that `LandedFile.url`, opened for reading bytes."""
-    return _file_system(landing).open(os.fsdecode(unquote_to_bytes(url)), "rb")
+    return _file_system(landing)[0].open(os.fsdecode(unquote_to_bytes(url)), "rb")
 
 
 def display(path: str) -> str:
-    """The path as text: UTF-8, else cp949 (archives made in Korea), else with escapes."""
-    raw = os.fsencode(path)
+    """The path as text: each name UTF-8, else cp949 (archives made in Korea), else escaped."""
+    return "/".join(_text(name) for name in os.fsencode(path).split(b"/"))
+
+
+def _text(name: bytes) -> str:
     for encoding in ("utf-8", "cp949"):
         try:
-            return raw.decode(encoding)
+            return name.decode(encoding)
         except UnicodeDecodeError:
             continue
-    return raw.decode("utf-8", "backslashreplace")
+    return name.decode("utf-8", "backslashreplace")
+
+
+def _names(relative: dict[str, str]) -> dict[str, str]:
+    """What each file is called: where names of other bytes are one text, UTF-8 alone keeps it."""
+    names = {path: display(name) for path, name in relative.items()}
+    times = Counter(names.values())
+    for path, name in names.items():
+        if times[name] > 1:
+            names[path] = os.fsencode(relative[path]).decode("utf-8", "backslashreplace")
+    return names
 
 
 def _globs(stage: Stage, kind: str) -> list[tuple[str | None, str]]:
@@ -93,39 +117,90 @@ def _globs(stage: Stage, kind: str) -> list[tuple[str | None, str]]:
 def _regex(glob: str) -> re.Pattern[str]:
     """Of a glob: * and ? within one folder, ** any number of folders; all else is itself."""
     parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", unicodedata.normalize("NFC", glob))
     return re.compile("".join(parts.get(p, re.escape(p)) for p in pieces), re.DOTALL)
 
 
-def _file_system(landing: str) -> Any:
-    return fsspec.core.url_to_fs(landing)[0]
+def _file_system(landing: str) -> tuple[Any, str]:
+    """Where the landing zone lies, and its path there. A folder's name is never a URL's part."""
+    if "://" not in landing:
+        return LocalFileSystem(), os.path.realpath(Path(landing).expanduser())
+    try:
+        file_system, root = fsspec.core.url_to_fs(landing)
+    except (ValueError, ImportError, OSError) as error:
+        raise PlatelakeError(
+            f"the landing directory {landing} cannot be reached: {error}"
+        ) from None
+    return file_system, root
 
 
 def _walk(landing: str) -> dict[str, dict[str, Any]]:
-    file_system, root = fsspec.core.url_to_fs(landing)
-    remedy = "give the folder where the plant drops its files by --landing"
-    if not file_system.exists(root):
-        raise PlatelakeError(f"the landing directory {landing} does not exist; {remedy}")
-    if not file_system.isdir(root):
-        raise PlatelakeError(f"the landing directory {landing} is a file; {remedy}")
-    unreadable: list[OSError] = []
-    found: dict[str, dict[str, Any]] = {}
-    for _, _, files in file_system.walk(root, detail=True, on_error=unreadable.append):
-        for info in files.values():
-            path = info["name"]
-            found[path] = {**info, "relative": path[len(root.rstrip("/")) + 1 :]}
-    if unreadable:
+    """What is known of each file by its true path; `relative` is the path below the root."""
+    if not landing:
+        raise PlatelakeError(f"no landing directory is given; {REMEDY}")
+    file_system, root = _file_system(landing)
+    try:
+        is_folder = file_system.info(root)["type"] == "directory"
+        found = _files(file_system, root) if is_folder else {}
+    except FileNotFoundError:
+        raise PlatelakeError(f"the landing directory {landing} does not exist; {REMEDY}") from None
+    except OSError as error:
         raise PlatelakeError(
-            f"the landing directory {landing} cannot be read: {unreadable[0]}; "
+            f"the landing directory {landing} cannot be read: {error}; "
             "grant this user the right to read it"
-        )
+        ) from None
+    if not is_folder:
+        raise PlatelakeError(f"the landing directory {landing} is a file; {REMEDY}")
     if not found:
-        raise PlatelakeError(f"the landing directory {landing} is empty; {remedy}")
+        raise PlatelakeError(f"the landing directory {landing} is empty; {REMEDY}")
+    for path, info in found.items():
+        info["relative"] = path[len(root.rstrip("/")) + 1 :]
     return found
 
 
+def _files(file_system: Any, root: str) -> dict[str, dict[str, Any]]:
+    """The files below the root. A linked folder is walked once, after those that lie there."""
+    is_local = isinstance(file_system, LocalFileSystem)
+    found: dict[str, dict[str, Any]] = {}
+    folders, links = [root], list[str]()
+    walked = set()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(0)
+        real = os.path.realpath(folder) if is_local else folder
+        if real in walked:
+            continue
+        walked.add(real)
+        for info in sorted(_listed(file_system, folder), key=itemgetter("name")):
+            path, is_link = info["name"], info.get("islink", False)
+            about = _target(file_system, info) if is_link else info
+            if about["type"] == "directory" and path.rstrip("/") != folder.rstrip("/"):
+                (links if is_link else folders).append(path)
+            elif about["type"] in ("file", "link"):
+                found[path] = about
+    return found
+
+
+def _listed(file_system: Any, folder: str) -> list[dict[str, Any]]:
+    try:
+        return list(file_system.ls(folder, detail=True))
+    except FileNotFoundError:  # Taken away since its own folder was listed.
+        return []
+
+
+def _target(file_system: Any, link: dict[str, Any]) -> dict[str, Any]:
+    """What a link leads to; one that leads nowhere is a file that cannot be read."""
+    try:
+        return {**file_system.info(link["name"]), "name": link["name"]}
+    except OSError:
+        return {**link, "type": "link"}
+
+
 def _modified(info: dict[str, Any]) -> datetime:
-    moment = info.get("mtime", info.get("modificationTime", 0))
-    if isinstance(moment, datetime):
-        return moment.astimezone(UTC)
-    return datetime.fromtimestamp(float(moment), UTC)
+    """In UTC; where the file system does not say, now: the file is then hashed each time."""
+    for name, unit in TIMES.items():
+        moment = info.get(name)
+        if isinstance(moment, datetime):
+            return moment.astimezone(UTC)
+        if moment is not None:
+            return datetime.fromtimestamp(float(moment) / unit, UTC)
+    return datetime.now(UTC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import imagehash
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from lakehouse.settings import Settings
 from lakehouse.stage import Stage
@@ -19,8 +20,27 @@ from lakehouse.stage import Stage
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+"""What cameras and drawing programs write; decoders of other formats are never entered."""
+
 EXIF_TAKEN, EXIF_OFFSET = 0x9003, 0x9011
-EXIF_IFD = 0x8769
+EXIF_IFD, EXIF_ORIENTATION = 0x8769, 0x0112
+CAMERA_YEARS = range(1990, 2101)
+"""Years of capture that are believed; a clock that was never set says 1970 or 1980."""
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture of that EXIF orientation upright."""
+
+JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+JPEG_START, JPEG_END, JPEG_ALONE = 0xD8, 0xD9, 0x01
 
 
 class PhotoError(Exception):
@@ -57,24 +77,19 @@ def read_photo(content: bytes, stage: Stage, settings: Settings) -> Photo:
         raise PhotoError("empty_file", "the file has no bytes")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        image = _opened(content, settings)
         try:
-            image = Image.open(io.BytesIO(content))
-            _refuse_by_header(image, settings)
+            image.load()
             taken_at = _taken_at(image, stage.zone)
             upright = as_rgb(image)
-        except UnidentifiedImageError:
-            raise PhotoError("not_an_image", "the content is not an image") from None
-        except (
-            OSError,
-            ValueError,
-            SyntaxError,
-            MemoryError,
-            Image.DecompressionBombError,
-        ) as e:
+        except PhotoError:
+            raise
+        except Exception as e:  # A decoder may fail in any way: it is this file that is bad.
             raise PhotoError("broken_image", f"the image cannot be decoded: {e}") from None
     pixels = np.asarray(upright)
     size = (stage.photos.width, stage.photos.height)
-    identity = hashlib.sha256(f"{upright.width}x{upright.height}:".encode() + pixels.tobytes())
+    identity = hashlib.sha256(f"{upright.width}x{upright.height}:".encode())
+    identity.update(pixels.data)
     return Photo(
         sha256=hashlib.sha256(content).hexdigest(),
         pixel_sha256=identity.hexdigest(),
@@ -90,16 +105,41 @@ def read_photo(content: bytes, stage: Stage, settings: Settings) -> Photo:
 
 def as_rgb(image: Image.Image) -> Image.Image:
     """The picture as a person sees it: turned upright, 8 bits, RGB, transparency on white."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16") or upright.mode == "I":
-        wide = np.asarray(upright).astype(np.uint32)
-        return Image.fromarray((wide >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+    upright = _upright(image)
+    if upright.mode in ("I", "F"):
+        raise PhotoError("pixel_type", "pixels of 32 bits do not say which value is white")
+    if upright.mode.startswith("I;16"):
+        wide = np.asarray(upright)
+        grey = (wide >> 8).astype(np.uint8)
+        grey[wide == upright.info.get("transparency", -1)] = 255
+        return Image.fromarray(grey).convert("RGB")
     if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
         clear = upright.convert("RGBA")
         if clear.getchannel("A").getextrema() == (255, 255):
             return clear.convert("RGB")
         return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
     return upright.convert("RGB")
+
+
+def _opened(content: bytes, settings: Settings) -> Image.Image:
+    """The image of which only the header is decoded, if header and checksums let it pass."""
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        _refuse_by_header(image, settings)
+        if image.format == "PNG":
+            Image.open(io.BytesIO(content), formats=("PNG",)).verify()
+        elif image.format in ("JPEG", "MPO") and not _jpeg_ends(content):
+            raise PhotoError("broken_image", "the image is cut: its end is missing")
+    except PhotoError:
+        raise
+    except UnidentifiedImageError:
+        reason = f"the content is not an image in {', '.join(FORMATS)}"
+        raise PhotoError("not_an_image", reason) from None
+    except Image.DecompressionBombError as e:
+        raise PhotoError("too_many_pixels", str(e)) from None
+    except Exception as e:  # As above.
+        raise PhotoError("broken_image", f"the image cannot be decoded: {e}") from None
+    return image
 
 
 def _refuse_by_header(image: Image.Image, settings: Settings) -> None:
@@ -110,20 +150,44 @@ def _refuse_by_header(image: Image.Image, settings: Settings) -> None:
             "too_many_pixels",
             f"{image.width} x {image.height} pixels; at most {settings.max_photo_pixels} are read",
         )
-    if getattr(image, "n_frames", 1) > 1:
+    # A camera's MPO is one photo with its previews, and the first picture is the photo.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
         raise PhotoError("animated", "the image has several frames; which one shows the part?")
 
 
-def _taken_at(image: Image.Image, zone: ZoneInfo) -> datetime | None:
-    """EXIF's time of capture in UTC; without an offset it is the plant's time."""
-    exif = image.getexif().get_ifd(EXIF_IFD)
+def _jpeg_ends(content: bytes) -> bool:
+    """Whether the picture's end marker is there: the decoder makes up what is missing."""
+    at = 0
+    while marker := JPEG_MARKER.search(content, at):
+        kind, at = marker[1][0], marker.end()
+        if kind == JPEG_END:
+            return True
+        if kind not in (JPEG_START, JPEG_ALONE):
+            at += max(2, int.from_bytes(content[at : at + 2], "big"))
+    return False
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as EXIF says; nonsense in EXIF turns nothing, as in a viewer."""
     try:
+        turn = UPRIGHT.get(image.getexif().get(EXIF_ORIENTATION, 1))
+    except Exception:
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _taken_at(image: Image.Image, zone: ZoneInfo) -> datetime | None:
+    """EXIF's time of capture in UTC; without a sound offset it is the plant's time."""
+    try:
+        exif = image.getexif().get_ifd(EXIF_IFD)
         local = datetime.strptime(str(exif[EXIF_TAKEN]).strip("\0 "), "%Y:%m:%d %H:%M:%S")
-        offset = str(exif.get(EXIF_OFFSET, "")).strip("\0 ")
-        if offset:
-            return datetime.strptime(
-                f"{local.isoformat()}{offset}", "%Y-%m-%dT%H:%M:%S%z"
-            ).astimezone(UTC)
-        return local.replace(tzinfo=zone).astimezone(UTC)
-    except (KeyError, ValueError):
+    except Exception:  # Nonsense in EXIF is no fault of the picture.
         return None
+    if local.year not in CAMERA_YEARS:
+        return None
+    offset = str(exif.get(EXIF_OFFSET, "")).strip("\0 ")
+    try:
+        taken_at = datetime.strptime(f"{local.isoformat()}{offset}", "%Y-%m-%dT%H:%M:%S%z")
+    except ValueError:
+        taken_at = local.replace(tzinfo=zone)
+    return taken_at.astimezone(UTC)

@@ -33,6 +33,7 @@ def layout(stage: Stage, settings: Settings) -> Layout:
         tuple(source.encodings),
         fields,
         max_line_bytes=settings.max_line_bytes,
+        ignored=tuple(source.ignore),
     )
 
 
@@ -41,7 +42,7 @@ def file_date(stage: Stage, file: str) -> date | None:
     source = stage.readings.date
     found = re.search(source.file_name, file) if source.file_name else None
     try:
-        return datetime.strptime(found.group(1), source.format).date() if found else None
+        return datetime.strptime(found[1] or "", source.format).date() if found else None
     except ValueError:
         return None
 

@@ -1,11 +1,15 @@
-"""Reading the landing zone's files on Spark's workers."""
+"""Reading the landing zone's files: on Spark's workers, or here where that is sooner.
+
+Starting Python workers takes seconds. Files of at most `LOCAL_BYTES` together are read in the
+driver; more are spread over the cluster. The reading itself is the same function.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
@@ -15,22 +19,71 @@ from lakehouse.sources.delimited import Facts, Layout, inspect, read_cells
 from lakehouse.sources.landing import LandedFile, open_url
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
+LOCAL_BYTES = 64 << 20
 SLICE_BYTES = 64 << 20
-FILE = "file string, url string, size bigint"
-FACTS = (
-    "file string, sha256 string, encoding string, header array<string>, order array<int>, "
-    "grouped int, rows bigint, rule string, reason string, note string"
-)
-CELLS = "file string, line bigint, cells array<string>, fault string"
 
-Batches = Iterable[pa.RecordBatch]
+STRINGS = pa.list_(pa.string())
+FACTS = pa.schema(
+    [
+        ("file", pa.string()),
+        ("sha256", pa.string()),
+        ("encoding", pa.string()),
+        ("header", STRINGS),
+        ("order", pa.list_(pa.int32())),
+        ("grouped", pa.int32()),
+        ("rows", pa.int64()),
+        ("rule", pa.string()),
+        ("reason", pa.string()),
+        ("note", pa.string()),
+    ]
+)
+CELLS = pa.schema(
+    [("file", pa.string()), ("line", pa.int64()), ("cells", STRINGS), ("fault", pa.string())]
+)
+
+
+class Landed(NamedTuple):
+    """A file as a worker gets it."""
+
+    file: str
+    url: str
+    size: int
+
+
+Read = Callable[[Iterable[Landed]], Iterator[pa.RecordBatch]]
+
+
+def read_files(lake: Lake, files: Sequence[LandedFile], read: Read, schema: pa.Schema) -> DataFrame:
+    """What `read` makes of the files, as a frame of that schema.
+
+    The frame may read the files each time it is used; persist it to read them once.
+    """
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    landed = [Landed(file.file, file.url, file.size) for file in files]
+    total = sum(file.size for file in landed)
+    if not landed:
+        return lake.spark.createDataFrame([], from_arrow_schema(schema))
+    if total <= LOCAL_BYTES:
+        return lake.spark.createDataFrame(
+            pa.Table.from_batches(read(landed), schema), from_arrow_schema(schema)
+        )
+
+    def read_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield from read(Landed(**row) for row in batch.to_pylist())
+
+    cores = lake.spark.sparkContext.defaultParallelism
+    tasks = max(1, min(len(landed), max(cores, total // SLICE_BYTES)))
+    spread = lake.spark.createDataFrame(landed, "file string, url string, size bigint")
+    return spread.repartition(tasks).mapInArrow(read_batches, from_arrow_schema(schema))
 
 
 def hash_files(lake: Lake, landing: str, files: Sequence[LandedFile]) -> dict[str, Facts]:
     """The content hash of each file, by `file`; one that cannot be opened has a fault."""
-    return _facts_of(lake, files, lambda url: _hash(landing, url))
+    return _look(lake, files, lambda url: _hash(landing, url))
 
 
 def inspect_files(
@@ -42,58 +95,49 @@ def inspect_files(
         with open_url(landing, url) as stream:
             return inspect(stream, layout)
 
-    return _facts_of(lake, files, facts)
+    return _look(lake, files, facts)
 
 
 def read_rows(
-    lake: Lake,
-    landing: str,
-    files: Sequence[tuple[LandedFile, Facts]],
-    layout: Layout,
+    lake: Lake, landing: str, files: Sequence[tuple[LandedFile, Facts]], layout: Layout
 ) -> DataFrame:
-    """Every row of the text files: file, line, cells in the order of the file's header, fault."""
+    """Every row of the text files: file, line, cells in the order of the file's header, fault.
+
+    Raises PlatelakeError if a file changes meanwhile.
+    """
     facts_by_file = {file.file: facts for file, facts in files}
 
-    def rows(batches: Batches) -> Iterator[pa.RecordBatch]:
-        for file, url in _named(batches):
+    def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
+        for file, url, _ in landed:
             with open_url(landing, url) as stream:
                 try:
                     for batch in read_cells(stream, facts_by_file[file], layout):
                         names = pa.array([file] * batch.num_rows, pa.string())
-                        yield pa.RecordBatch.from_arrays(
-                            [names, *batch.columns], names=["file", *batch.schema.names]
-                        )
+                        yield pa.RecordBatch.from_arrays([names, *batch.columns], schema=CELLS)
                 except PlatelakeError as error:
                     raise PlatelakeError(f"{file}: {error}") from None
 
-    return spread(lake.spark, [file for file, _ in files]).mapInArrow(rows, CELLS)
+    return read_files(lake, [file for file, _ in files], read, CELLS)
 
 
-def spread(spark: SparkSession, files: Sequence[LandedFile]) -> DataFrame:
-    """The files (file, url, size) over as many tasks as their bytes and the cluster are worth."""
-    total = sum(file.size for file in files)
-    cores = spark.sparkContext.defaultParallelism
-    tasks = max(1, min(len(files), max(cores, total // SLICE_BYTES)))
-    rows = [(file.file, file.url, file.size) for file in files]
-    return spark.createDataFrame(rows, FILE).repartition(int(tasks))
-
-
-def _facts_of(
+def _look(
     lake: Lake, files: Sequence[LandedFile], look: Callable[[str], Facts]
 ) -> dict[str, Facts]:
-    def all_facts(batches: Batches) -> Iterator[pa.RecordBatch]:
-        for file, url in _named(batches):
+    def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
+        for file, url, _ in landed:
             try:
                 facts = look(url)
             except OSError as error:
                 facts = Facts(rule="unreadable", reason=f"cannot be read: {error.strerror}")
-            yield _record({"file": file, **asdict(facts)})
+            yield pa.RecordBatch.from_pylist([{"file": file, **asdict(facts)}], FACTS)
 
-    if not files:
-        return {}
-    found = spread(lake.spark, files).mapInArrow(all_facts, FACTS).collect()
-    facts = {row["file"]: row.asDict() for row in found}
-    return {file: Facts(**{k: v for k, v in f.items() if k != "file"}) for file, f in facts.items()}
+    if sum(file.size for file in files) <= LOCAL_BYTES:
+        landed = (Landed(file.file, file.url, file.size) for file in files)
+        found = [row for batch in read(landed) for row in batch.to_pylist()]
+    else:
+        found = [row.asDict() for row in read_files(lake, files, read, FACTS).collect()]
+    names = [field.name for field in fields(Facts)]
+    return {row["file"]: Facts(**{name: row[name] for name in names}) for row in found}
 
 
 def _hash(landing: str, url: str) -> Facts:
@@ -102,17 +146,3 @@ def _hash(landing: str, url: str) -> Facts:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
         return Facts(sha256=digest.hexdigest())
-
-
-def _named(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, str]]:
-    for batch in batches:
-        yield from zip(batch["file"].to_pylist(), batch["url"].to_pylist(), strict=True)
-
-
-def _record(values: dict[str, Any]) -> pa.RecordBatch:
-    strings = pa.list_(pa.string())
-    types = {"header": strings, "order": pa.list_(pa.int32()), "grouped": pa.int32()}
-    types["rows"] = pa.int64()
-    return pa.RecordBatch.from_pydict(
-        {name: pa.array([value], types.get(name, pa.string())) for name, value in values.items()}
-    )

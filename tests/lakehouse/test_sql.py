@@ -1,9 +1,9 @@
 """The copies of the summaries in SQL, on SQLite and on a real MariaDB."""
 
-import importlib
-import pkgutil
 import random
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +19,6 @@ from alembic.migration import MigrationContext
 from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateTable
 
-import lakehouse.tables
 from lakehouse.errors import PlatelakeError, QualityGateError, UsageError
 from lakehouse.sql import (
     Mirrored,
@@ -31,6 +30,7 @@ from lakehouse.sql import (
     state_table,
 )
 from lakehouse.table import Column, Table
+from lakehouse.tables import MIRRORED
 from lakehouse.tables.lots import LOTS
 from lakehouse.tables.runs import RUNS
 from tests.mariadb import MariaDB
@@ -114,20 +114,10 @@ def everything(store: SummaryStore) -> list[tuple[object, ...]]:
         ]
 
 
-def mirrored_tables() -> list[Table]:
-    """Every declared table that is mirrored."""
-    modules = [
-        importlib.import_module(f"{lakehouse.tables.__name__}.{found.name}")
-        for found in pkgutil.iter_modules(lakehouse.tables.__path__)
-    ]
-    tables = [value for module in modules for value in vars(module).values()]
-    return [table for table in tables if isinstance(table, Table) and table.mirrored]
-
-
 def test_schema_equals_the_declarations(store: SummaryStore) -> None:
     metadata = sa.MetaData()
     state_table(metadata)
-    for table in mirrored_tables():
+    for table in MIRRORED:
         sql_table(table, metadata)
     assert {"lots", "variable_days", "picture_days", "runs"} <= set(metadata.tables)
     options = {"version_table": "platelake_version", "compare_type": True}
@@ -200,7 +190,7 @@ def test_a_time_with_a_zone_is_kept_in_utc(store: SummaryStore) -> None:
 def test_upsert_and_delete_change_the_given_rows_only(store: SummaryStore) -> None:
     assert store.state("plate", LOTS) is None
     sync(store, lots(*range(5)), version=3, expected=5)
-    sync(store, lots(1), version=3, expected=1, stage="other")
+    sync(store, lots(1, 2), version=3, expected=2, stage="other")
     done = sync(store, lots(1, 7, readings=9), deletes=lots(2, 8), version=5, expected=5)
     assert done == Mirrored(written=2, deleted=1, rows=5, stale=False)
     assert store.rows("plate", LOTS) == [
@@ -209,7 +199,7 @@ def test_upsert_and_delete_change_the_given_rows_only(store: SummaryStore) -> No
         *lots(3, 4),
         *lots(7, readings=9),
     ]
-    assert store.rows("other", LOTS) == lots(1)
+    assert store.rows("other", LOTS) == lots(1, 2)
     assert store.state("plate", LOTS) == MirrorState("lake-1", 5, 5)
     versions = {row[2]: row[-1] for row in everything(store) if row[0] == "plate" and len(row) == 8}
     assert versions == {"L0000": 3, "L0001": 5, "L0003": 3, "L0004": 3, "L0007": 5}
@@ -381,7 +371,8 @@ def test_old_and_new_at_once_end_with_the_new(sql_url: str) -> None:
     for round_ in range(20):
         stage = f"stage_{round_}"
         base = random_.sample(range(1_000), 600)
-        sync(stores[0], lots(*base), version=9, expected=600, stage=stage)
+        if round_ % 2:  # Else both are the first.
+            sync(stores[0], lots(*base), version=9, expected=600, stage=stage)
         # Each is right on its own: the old drops 100 rows, the new 200 and brings 50 more.
         new = [*base[200:], *range(1_000, 1_050)]
         delays = [random_.random() * 0.03 for _ in range(2)]
@@ -433,8 +424,34 @@ def _at_once(jobs: list[Callable[[], object]]) -> list[BaseException]:
     return failures
 
 
-def test_a_fresh_database_opened_by_many_at_once(sql_url: str) -> None:
+def test_a_fresh_database_opened_by_threads_at_once(sql_url: str) -> None:
     assert _at_once([lambda: SummaryStore(sql_url).close()] * 6) == []
+
+
+def test_different_databases_opened_by_threads_at_once(tmp_path: Path) -> None:
+    urls = [f"sqlite:///{tmp_path / str(number)}.db" for number in range(6)]
+    assert _at_once([partial(SummaryStore, url) for url in urls]) == []
+
+
+def test_a_fresh_database_opened_by_processes_at_once(sql_url: str) -> None:
+    code = (
+        "import sys; from lakehouse.sql import SummaryStore; print('ready', flush=True); "
+        "SummaryStore(sys.stdin.readline().strip())"
+    )
+    pipe = subprocess.PIPE
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe)
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(sql_url.encode() + b"\n")
+        process.stdin.flush()
+    said = [process.communicate()[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
 
 
 def test_stages_do_not_wait_for_each_other(mariadb_url: str) -> None:
@@ -471,6 +488,8 @@ def test_a_lost_connection_is_transient(mariadb_server: MariaDB, mariadb_url: st
         sync(store, killing(), version=0, expected=1_000)
     assert is_transient(caught.value)
     assert sync(store, lots(1), version=0, expected=1).written == 1  # The pool has recovered.
+    mariadb_server.execute(f"KILL {threads[-1]}")  # An idle one is not missed at all.
+    assert [store.count("plate", LOTS) for _ in range(3)] == [1, 1, 1]
     store.close()
 
 
@@ -543,11 +562,21 @@ def test_a_database_that_goes_away_is_named(mariadb_server: MariaDB, mariadb_url
 def _assert_no_password(error: BaseException | None, *passwords: str) -> None:
     while error is not None:
         assert not any(password in str(error) for password in passwords)
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ if error.__suppress_context__ else error.__context__
 
 
-@pytest.mark.parametrize("url", ["postgresql://u:secret@h/d", "mysql://u:secret@h/d", "u:secret@h"])
-def test_an_address_of_another_kind_is_refused(url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:secret@h/d",
+        "mysql://u:secret@h/d",
+        "u:secret@h",
+        "mysql+pymysql://u:secret@h",
+        "mysql+pymysql://u:p@secret@h/d",
+        "mysql+pymysql://u:p@h/secret@h/d",
+    ],
+)
+def test_an_address_that_cannot_be_meant_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="sql_url") as caught:
         SummaryStore(url)
     _assert_no_password(caught.value, "secret")

@@ -1,0 +1,95 @@
+"""One Spark session for all tests, small plants made by hand, and real data where it is there."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.runner import CHAIN, Options, Work, begin, do_jobs, report
+from lakehouse.io import Lake
+from lakehouse.session import open_session
+from lakehouse.stage import Stage, load_stage
+from tests.mariadb import mariadb_server, mariadb_url, sql_url
+
+__all__ = ["mariadb_server", "mariadb_url", "sql_url"]
+
+REAL = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skip, saying what is missing; fail where nothing may be skipped."""
+    if os.environ.get("REQUIRE_ALL_TESTS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    session = open_session("tests")
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def stage() -> Stage:
+    return load_stage("chromate")
+
+
+@pytest.fixture
+def lake(spark: SparkSession, tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"), "chromate", lambda: spark)
+
+
+@pytest.fixture(scope="session")
+def chromate() -> Path:
+    """The real chromate data: sensor files, error list, photos."""
+    folder = REAL / "kamp" / "chromate"
+    if not folder.is_dir():
+        pytest.skip(f"the real data is not there: {folder.name} below ../shared/data")
+    return folder
+
+
+@dataclass
+class Chain:
+    """The main job on one landing zone and lake, as often as a test wants."""
+
+    landing: Path
+    lake_folder: Path
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *names: str, **options: Any) -> dict[str, Any]:
+        """Run these jobs (all by default); the report, with the run's counts."""
+        return report(self.work(*names, **options))
+
+    def work(self, *names: str, **options: Any) -> Work:
+        """Run these jobs; what they leave."""
+        given = {"stage": "chromate", **self.options, **options}
+        work = begin(Options(landing=str(self.landing), lake=str(self.lake_folder), **given))
+        do_jobs(names or CHAIN, work)
+        return work
+
+    def lake(self) -> Lake:
+        """The lake as it is now."""
+        return Lake(str(self.lake_folder), "chromate", lambda: open_session("tests"))
+
+
+@pytest.fixture
+def chain(spark: SparkSession, tmp_path: Path) -> Chain:
+    landing = tmp_path / "landing"
+    landing.mkdir()
+    return Chain(landing, tmp_path / "lake")
+
+
+@pytest.fixture(scope="module")
+def module_chain(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    folder = tmp_path_factory.mktemp("module")
+    (folder / "landing").mkdir()
+    return Chain(folder / "landing", folder / "lake")
+
+
+Digests = Callable[[Lake], dict[str, str]]

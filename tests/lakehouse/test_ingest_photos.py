@@ -1,0 +1,183 @@
+"""Photos through the lake: content kept once, every name, no label that contradicts itself."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lakehouse.sources import workers
+from lakehouse.stage import Stage
+from lakehouse.tables.files import FILES
+from lakehouse.tables.photos import PHOTOS
+from lakehouse.tables.picture_names import PICTURE_NAMES
+from lakehouse.tables.pictures import PICTURES
+from lakehouse.tables.quarantine import QUARANTINE
+from tests.conftest import Chain
+from tests.digest import digests, versions
+from tests.plant import picture, write_photo, write_sensor
+
+INGEST = ("ingest_photos",)
+
+
+def names(chain: Chain) -> set[tuple[str, str]]:
+    return {(row["label"], row["name"]) for row in chain.lake().rows(PICTURE_NAMES)}
+
+
+def held_back(chain: Chain) -> dict[str, str]:
+    rows = chain.lake().rows(QUARANTINE)
+    return {row["file"].removeprefix("photos/"): row["rule"] for row in rows}
+
+
+def test_content_is_kept_once_and_every_name_is_kept(chain: Chain, stage: Stage) -> None:
+    write_photo(chain.landing, "good/a.png", 1)
+    write_photo(chain.landing, "good/b.png", 1)  # the same bytes
+    write_photo(chain.landing, "good/c.png", 1, mode="RGBA")  # the same pixels
+    original = write_photo(chain.landing, "bad/d.png", 2)
+    found = chain(*INGEST)
+    assert (found["pictures"], found["picture_names"]) == (2, 4)
+    assert found["files"] == dict(seen=4, loaded=3, duplicate=1, quarantined=0, known=0)
+    lake = chain.lake()
+    assert len(lake.rows(PICTURES)) == 2
+    photos = {row["mode"]: row for row in lake.rows(PHOTOS) if row["size"] != 0}
+    assert len(lake.rows(PHOTOS)) == 3 and set(photos) == {"RGB", "RGBA"}
+    assert original.read_bytes() in {row["bytes"] for row in lake.rows(PHOTOS)}
+    before = versions(lake, stage)
+    assert chain(*INGEST)["files"]["known"] == 4
+    assert versions(chain.lake(), stage) == before
+
+
+def test_the_tensor_is_the_upright_picture_at_the_stages_size(chain: Chain, stage: Stage) -> None:
+    assert stage.photos is not None
+    write_photo(chain.landing, "good/a.png", 1)
+    chain(*INGEST)
+    (row,) = chain.lake().rows(PICTURES)
+    assert (row["width"], row["height"]) == (48, 32)
+    shape = (row["tensor_height"], row["tensor_width"], 3)
+    assert shape == (stage.photos.height, stage.photos.width, 3)
+    tensor = np.frombuffer(row["tensor"], np.uint8).reshape(shape)
+    expected = picture(1).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+    assert np.abs(tensor.astype(int) - np.asarray(expected).astype(int)).max() <= 1
+
+
+def test_a_day_is_the_plants_by_exif_else_by_the_files_time(chain: Chain) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "2021:09:07 00:30:00"
+    write_photo(chain.landing, "good/exif.jpg", 1, exif=exif)
+    (named,) = (chain(*INGEST) and chain.lake().rows(PICTURE_NAMES))
+    assert named["captured_at"] == datetime(2021, 9, 6, 15, 30, tzinfo=UTC)
+    assert (named["captured_from"], named["day"]) == ("exif", date(2021, 9, 7))
+
+
+def jpeg(image: Image.Image) -> bytes:
+    stream = BytesIO()
+    image.save(stream, "JPEG")
+    return stream.getvalue()
+
+
+BAD: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "empty.png": ("empty_file", lambda: b""),
+    "text.png": ("not_an_image", lambda: b"this is no picture"),
+    "cut.jpg": ("broken_image", lambda: jpeg(picture(9))[:-200]),
+}
+
+
+def test_bad_photos_are_held_back_and_the_others_stored(chain: Chain) -> None:
+    folder = chain.landing / "photos" / "good"
+    write_photo(chain.landing, "good/sound.png", 1)
+    for name, (_, content) in BAD.items():
+        (folder / name).write_bytes(content())
+    frames = [picture(3), picture(4)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    (folder / "png-in-truth.jpg").write_bytes((folder / "sound.png").read_bytes())
+    found = chain(*INGEST)
+    rules = {f"good/{name}": rule for name, (rule, _) in BAD.items()}
+    assert held_back(chain) == {**rules, "good/moving.gif": "animated"}
+    assert names(chain) == {("good", "sound.png"), ("good", "png-in-truth.jpg")}
+    assert found["files"] == dict(seen=6, loaded=1, duplicate=1, quarantined=4, known=0)
+
+
+def test_a_picture_with_two_labels_is_held_back_whichever_came_first(
+    chain: Chain, stage: Stage
+) -> None:
+    write_photo(chain.landing, "good/a.png", 1)
+    write_photo(chain.landing, "good/other.png", 2)
+    chain(*INGEST)
+    assert names(chain) == {("good", "a.png"), ("good", "other.png")}
+
+    # The same picture, as other bytes, among the bad ones: both names go.
+    wrong = write_photo(chain.landing, "bad/a.png", 1, mode="RGBA")
+    found = chain(*INGEST)
+    assert names(chain) == {("good", "other.png")}
+    assert held_back(chain) == {"good/a.png": "label_conflict", "bad/a.png": "label_conflict"}
+    assert found["files"]["quarantined"] == 1
+
+    # A third name does not decide it.
+    write_photo(chain.landing, "good/again.png", 1)
+    chain(*INGEST)
+    assert names(chain) == {("good", "other.png")}
+    assert len(held_back(chain)) == 3
+
+    # It came out as if all had come at once.
+    together = Chain(chain.landing, chain.lake_folder.with_name("together"))
+    together(*INGEST)
+    at_once, one_by_one = (digests(c.lake(), stage) for c in (together, chain))
+    del at_once["files"], one_by_one["files"]  # duplicates and holders depend on the order
+    assert at_once == one_by_one
+
+    # The plant takes the wrong one away and the conflict is replayed: it is settled.
+    wrong.unlink()
+    work = chain.work()  # an ordinary run changes nothing
+    assert len(held_back(chain)) == 3
+    from jobs.quarantine import replay
+
+    replay(work.options, [])
+    assert names(chain) == {("good", "a.png"), ("good", "again.png"), ("good", "other.png")}
+    assert held_back(chain) == {}
+    last = {}
+    for row in sorted(chain.lake().rows(FILES), key=lambda row: row["event"]):
+        last[row["file"]] = row["status"]
+    assert last["photos/bad/a.png"] == "withdrawn"
+
+
+def test_unlabelled_photos_never_contradict(chain: Chain) -> None:
+    write_photo(chain.landing, "good/a.png", 1)
+    write_photo(chain.landing, "unlabelled/a.png", 1)
+    chain(*INGEST)
+    assert names(chain) == {("good", "a.png"), ("unlabelled", "a.png")}
+
+
+def test_odd_names_are_data(chain: Chain) -> None:
+    odd = ["with space.png", "한글 이름.png", "it's \"q\".png", "..hidden..png", "new\nline.png", "a%b.png"]
+    for n, name in enumerate(odd):
+        write_photo(chain.landing, f"good/{name}", n)
+    raw = "도금.png".encode("cp949")
+    source = chain.landing / "photos" / "good" / odd[0]
+    target = bytes(chain.landing / "photos" / "good") + b"/" + raw
+    Path(target.decode("utf-8", "surrogateescape")).write_bytes(
+        source.read_bytes() + b"trailing bytes make it another file"
+    )
+    chain(*INGEST)
+    assert {name for _, name in names(chain)} == {*odd, "도금.png"}
+    assert held_back(chain) == {}
+
+
+def test_many_photos_make_few_files_and_come_in_several_commits(
+    chain: Chain, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Spark's workers, five photos a commit: the same tables as here in one commit."""
+    for n in range(12):
+        write_photo(chain.landing, f"{'good' if n % 2 else 'bad'}/{n}.png", n)
+    chain(*INGEST)
+    monkeypatch.setattr(workers, "LOCAL_BYTES", 0)
+    monkeypatch.setenv("PLATELAKE_PHOTOS_PER_COMMIT", "5")
+    write_sensor(chain.landing, date(2021, 9, 6))
+    spread = Chain(chain.landing, chain.lake_folder.with_name("spread"))
+    spread(*INGEST, "ingest_readings")
+    chain("ingest_readings")
+    assert spread.lake().version(PHOTOS) == 3  # made, then three commits
+    assert digests(spread.lake(), stage) == digests(chain.lake(), stage)
+    assert len(chain.lake().file_sizes(PHOTOS)) <= 4

@@ -1,0 +1,130 @@
+"""Labels: the rule on labelled cases, and what late and corrected lists change."""
+
+from datetime import date
+from typing import Any
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+from pyspark.testing import assertDataFrameEqual
+
+from lakehouse.stage import Stage
+from lakehouse.tables.label_changes import LABEL_CHANGES
+from lakehouse.tables.label_report import LABEL_REPORT
+from lakehouse.tables.lots import LOTS
+from lakehouse.transforms.labels import label_lots, report_labels
+from tests.conftest import Chain
+from tests.digest import digests, versions
+from tests.plant import sensor_lines, write_errors, write_sensor
+
+READINGS = "day string, lot string, measured_at string"
+LISTS = "day string, lots array<string>, file string, line bigint"
+JUDGED = "2021-09-06"
+CASES = {
+    # lot of the judged day: its label
+    "1": "failed",  # named once
+    "2": "good",
+    "3": "failed",  # named twice in one list
+    "4": "failed",  # named by a second list of the same day
+    "20": "good",  # 2 is not 20
+}
+
+
+def test_labels_by_case(spark: SparkSession) -> None:
+    readings = spark.createDataFrame(
+        [(JUDGED, lot, f"{JUDGED} 07:00:0{n}") for lot in CASES for n in range(2)]
+        + [("2021-09-07", "1", "2021-09-07 07:00:00"), ("2021-09-08", "1", "2021-09-08 07:00:00")],
+        READINGS,
+    ).selectExpr("CAST(day AS date) day", "lot", "CAST(measured_at AS timestamp) measured_at")
+    lists = spark.createDataFrame(
+        [
+            (JUDGED, ["1", "3", "99"], "a.csv", 2),
+            (JUDGED, ["3"], "a.csv", 3),
+            (JUDGED, ["4"], "b.csv", 2),
+            ("2021-09-08", [], "a.csv", 4),
+            ("2021-09-09", ["5"], "a.csv", 5),
+        ],
+        LISTS,
+    ).withColumn("day", F.col("day").cast("date"))
+    lots = label_lots(readings, lists)
+    found = {(str(r["day"]), r["lot"]): (r["label"], r["readings"]) for r in lots.collect()}
+    assert found == {
+        **{(JUDGED, lot): (label, 2) for lot, label in CASES.items()},
+        ("2021-09-07", "1"): ("unknown", 1),  # no list judges the day
+        ("2021-09-08", "1"): ("good", 1),  # the list of the day names none
+    }
+    expected = spark.createDataFrame(
+        [
+            (JUDGED, True, 3, ["a.csv", "b.csv"], 5, 3, 2, 0, ["99"], 1.0),
+            ("2021-09-07", False, 0, [], 1, 0, 0, 1, [], 0.0),
+            ("2021-09-08", True, 1, ["a.csv"], 1, 0, 1, 0, [], 1.0),
+            ("2021-09-09", True, 1, ["a.csv"], 0, 0, 0, 0, ["5"], None),
+        ],
+        "day string, listed boolean, list_rows int, list_files array<string>, lots int, "
+        "lots_failed int, lots_good int, lots_unknown int, unmatched_lots array<string>, "
+        "coverage double",
+    ).withColumn("day", F.col("day").cast("date"))
+    assertDataFrameEqual(
+        report_labels(lots, lists), expected.select(*LABEL_REPORT.names), ignoreNullable=True
+    )
+
+
+def labels(chain: Chain) -> dict[tuple[int, str], str]:
+    return {(row["day"].day, row["lot"]): row["label"] for row in chain.lake().rows(LOTS)}
+
+
+def relabelled(chain: Chain) -> list[tuple[int, str, Any, Any]]:
+    rows = chain.lake().rows(LABEL_CHANGES)
+    return sorted((r["day"].day, r["lot"], r["before"], r["after"]) for r in rows)
+
+
+def test_late_and_corrected_lists(chain: Chain, stage: Stage) -> None:
+    for day in (6, 7, 8):
+        write_sensor(chain.landing, date(2021, 9, day), sensor_lines(level=day / 2))
+    write_errors(chain.landing, {"2021-09-06": ["1.0"], "2021-09-09": ["3.0"]})
+    chain()
+    first = {(6, "1"): "failed", (6, "2"): "good"}
+    unknown = {(day, lot): "unknown" for day in (7, 8) for lot in ("1", "2")}
+    assert labels(chain) == {**first, **unknown}
+    assert relabelled(chain) == []  # the first label of a lot is no change
+
+    # A late list labels its day, and only that.
+    late = write_errors(chain.landing, {"2021-09-07": ["2.0"]}, "Error Lot list late.csv")
+    before = versions(chain.lake(), stage)
+    chain()
+    now = {(7, "1"): "good", (7, "2"): "failed"}
+    assert labels(chain) == {**first, **unknown, **now}
+    assert relabelled(chain) == [(7, "1", "unknown", "good"), (7, "2", "unknown", "failed")]
+    after = versions(chain.lake(), stage)
+    assert after["lots"] == before["lots"] + 1
+    assert after["lot_features"] == before["lot_features"]  # labels are not their business
+
+    # A corrected list relabels, with the difference.
+    write_errors(chain.landing, {"2021-09-07": ["1.0"]}, late.name)
+    chain()
+    assert len(relabelled(chain)) == 4
+    assert labels(chain)[7, "1"] == "failed" and labels(chain)[7, "2"] == "good"
+    report = {row["day"].day: row for row in chain.lake().rows(LABEL_REPORT)}
+    assert report[9]["unmatched_lots"] == ["3"] and report[9]["coverage"] is None
+    assert (report[8]["listed"], report[8]["lots_unknown"]) == (False, 2)
+
+    # All of it equals a lake that got everything at once, and running again changes nothing.
+    once = Chain(chain.landing, chain.lake_folder.with_name("once"))
+    once()
+    step_by_step, at_once = digests(chain.lake(), stage), digests(once.lake(), stage)
+    assert step_by_step.pop("label_changes") != at_once.pop("label_changes")
+    del step_by_step["files"], at_once["files"]
+    assert step_by_step == at_once
+    still = versions(chain.lake(), stage)
+    chain()
+    assert versions(chain.lake(), stage) == still
+
+
+def test_a_lot_whose_readings_are_gone_is_gone(chain: Chain) -> None:
+    write_sensor(chain.landing, date(2021, 9, 6), sensor_lines(lots=(1, 2)))
+    write_errors(chain.landing, {"2021-09-06": []})
+    chain()
+    write_sensor(chain.landing, date(2021, 9, 6), sensor_lines(lots=(2,)))
+    found = chain()
+    assert labels(chain) == {(6, "2"): "good"}
+    assert relabelled(chain) == [(6, "1", "good", None)]
+    assert found["sql"]["lots"] == 1
