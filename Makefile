@@ -27,7 +27,7 @@ lint: env ## Format, style, types, and which package imports which
 	@said=$$($(BIN)/lint-imports 2>&1) || { echo "$$said" >&2; exit 1; }
 
 crash: env ## Kill the pipeline at twenty points, and look at what it left
-	@$(BIN)/pytest -q tests/crash --kill-points 20 $(ARGS)
+	@$(BIN)/pytest -q -s tests/test_crash.py --kill-points 20 $(ARGS)
 
 lock: env ## Make the lock files anew from pyproject.toml [ARGS=--upgrade]
 	@$(LOCK) --extra dev --group build pyproject.toml -o requirements.lock

@@ -2,7 +2,8 @@
 
     spark-submit jobs/ingest_photos.py --stage chromate --landing DIR [--from DAY] [--to DAY]
 
-Reads the landing zone and the ledger; writes photos, pictures, picture_names, quarantine, files and a row of runs.
+Reads the landing zone and the ledger; writes photos, pictures, picture_names, quarantine,
+files and a row of runs.
 A second run finds every file in the ledger: it adds its row of runs and nothing else.
 """
 

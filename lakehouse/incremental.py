@@ -30,8 +30,8 @@ def refresh(
     """Recompute the days of `target` that changed in any of `sources`.
 
     `compute` takes the sources as frames, cut to those days, and gives the target's rows. A
-    source without a day, once changed, changes all days, as `whole` does. Returns the rows that came out
-    different; without any change of a source, nothing is read and nothing written.
+    source without a day, once changed, changes all days, as `whole` does. Returns the rows that
+    came out different; without any change of a source, nothing is read and nothing written.
     """
     from pyspark.sql import functions as F
 

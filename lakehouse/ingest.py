@@ -43,8 +43,10 @@ class Ingest:
         return [file for file in files if file.file in self.again or self._in_days(file)]
 
     def _in_days(self, file: LandedFile) -> bool:
-        """By the date in the name of a sensor file, the day of a photo's time stamp. A file that
-        does not show its day, as an error list, may hold any."""
+        """By the date in the name of a sensor file, by the time stamp of a photo.
+
+        A file that does not show its day, as an error list, may hold any.
+        """
         day = file_date(self.stage, file.file) if file.kind == "readings" else None
         if file.kind == "photos":
             day = file.modified_at.astimezone(self.stage.zone).date()

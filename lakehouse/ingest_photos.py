@@ -167,8 +167,8 @@ def _settle(
     others = [state for state in named if state.file not in own]
     settled = [_event(s, QUARANTINED) for s in others if s.file in held_back - _held(others)]
     settled += [_event(s, LOADED) for s in others if s.file in _held(others) - held_back]
-    reasons = _conflicts([s for s in named if s.file in held_back], content)
-    _write_quarantine(to, [*acted_on, *settled], reasons)
+    conflicts = _conflicts([s for s in named if s.file in held_back], content)
+    _write_quarantine(to, [*acted_on, *settled], conflicts)
     _write_names(to, [s for s in named if s.file not in held_back], content)
     return [*gone, *settled]
 
@@ -203,33 +203,33 @@ def _contradictions(named: Iterable[Known], content: Content) -> set[str]:
     return {picture for picture, found in labels.items() if len(found - {UNLABELLED}) > 1}
 
 
-def _conflicts(held_back: Sequence[Known], content: Content) -> dict[str, tuple[str, str]]:
-    """Reason and raw row of each file whose picture has contradicting labels."""
+def _conflicts(held_back: Sequence[Known], content: Content) -> list[tuple[Any, ...]]:
+    """Quarantine entries of all files whose picture has contradicting labels."""
     files: dict[str, list[str]] = {}
     for state in sorted(held_back, key=lambda state: state.file):
         files.setdefault(content[state.sha256][0], []).append(f"{state.label}: {state.file}")
-    conflicts = {}
+    rows: list[tuple[Any, ...]] = []
     for state in held_back:
         picture = content[state.sha256][0]
         shown = files[picture][:4] + ["…"] * (len(files[picture]) > 4)
         raw = {"file": state.file, "label": state.label, "pixel_sha256": picture}
         reason = f"one picture under several labels: {', '.join(shown)}"
-        conflicts[state.file] = (reason, json.dumps(raw, ensure_ascii=False))
-    return conflicts
+        text = json.dumps(raw, ensure_ascii=False)
+        rows.append((state.file, state.sha256, 0, CONFLICT, reason, text))
+    return rows
 
 
 def _write_quarantine(
-    to: Ingest, events: Sequence[Delivery], conflicts: dict[str, tuple[str, str]]
+    to: Ingest, events: Sequence[Delivery], conflicts: Sequence[tuple[Any, ...]]
 ) -> None:
-    rows: list[tuple[Any, ...]] = []
-    for event in events:
-        file, facts = event.landed.file, event.facts
-        if file in conflicts:
-            rows.append((file, facts.sha256, 0, CONFLICT, *conflicts[file]))
-        elif facts.rule:
-            rows.append((file, facts.sha256, 0, facts.rule, facts.reason, None))
-    entries = to.entries(KIND, to.lake.spark.createDataFrame(rows, HELD_BACK))
-    to.replace_quarantine(KIND, entries, [event.landed.file for event in events])
+    faults = [
+        (event.landed.file, event.facts.sha256, 0, event.facts.rule, event.facts.reason, None)
+        for event in events
+        if event.facts.rule
+    ]
+    files = {event.landed.file for event in events} | {row[0] for row in conflicts}
+    entries = to.lake.spark.createDataFrame([*faults, *conflicts], HELD_BACK)
+    to.replace_quarantine(KIND, to.entries(KIND, entries), sorted(files))
 
 
 def _write_names(to: Ingest, named: Iterable[Known], content: Content) -> None:

@@ -19,7 +19,7 @@ import structlog
 from filelock import FileLock
 
 from lakehouse.errors import PlatelakeError
-from lakehouse.table import Table
+from lakehouse.table import Table, spark_type
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable as LogReader
@@ -108,17 +108,27 @@ class Lake:
         return log.to_pyarrow_table(columns=list(columns) or None).to_pylist() if log else []
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
-        """The table as it is, or as it was at that version; empty where it is not yet made."""
+        """The table as it is, or as it was at that version; empty where it is not yet made.
+
+        A column that was declared since then is null.
+        """
+        from pyspark.sql import functions as F
+
         if self.version(table) < 0:
             return self.spark.createDataFrame([], table.schema())
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)
-        return reader.load(self.path(table)).select(*table.names)
+        stored = reader.load(self.path(table))
+        absent = [c for c in table.columns if c.name not in stored.columns]
+        nulls = {c.name: F.lit(None).cast(spark_type(c.type)) for c in absent}
+        return stored.withColumns(nulls).select(*table.names)
 
     def changes(self, table: Table, after: int, until: int) -> DataFrame | None:
-        """The table's columns with `_change_type` and `_commit_version`, for versions
-        after < v ≤ until; None where the change feed does not reach back that far."""
+        """The table's changes, with `_change_type` and `_commit_version`, after < version ≤ until.
+
+        None where the change feed does not reach back that far.
+        """
         from pyspark.errors import PySparkException
 
         try:
@@ -146,10 +156,10 @@ class Lake:
 
     def append(self, table: Table, rows: DataFrame, transaction: str) -> None:
         """Add the rows, once: a second append under the same transaction name adds nothing."""
+        conformed = conform(table, rows)
         with self._committing(table):
             (
-                conform(table, rows)
-                .write.format("delta")
+                conformed.write.format("delta")
                 .mode("append")
                 .option("txnAppId", transaction)
                 .option("txnVersion", 1)
@@ -172,10 +182,10 @@ class Lake:
 
         Every one of `rows` must meet it.
         """
+        conformed = conform(table, rows)
         with self._committing(table):
             (
-                conform(table, rows)
-                .write.format("delta")
+                conformed.write.format("delta")
                 .mode("overwrite")
                 .option("replaceWhere", where)
                 .save(self.path(table))
@@ -195,11 +205,12 @@ class Lake:
         commit. Returns how many rows were added, changed or removed; there is no commit where
         there are none and `consumed` is what it was.
         """
+        conformed = conform(table, rows)
         fresh = self.version(table) < 0
         with self._committing(table, json.dumps(consumed) if consumed else None):
             if fresh:
-                return self._fill(table, conform(table, rows))
-            difference = self._difference(table, conform(table, rows), scope).persist()
+                return self._fill(table, conformed)
+            difference = self._difference(table, conformed, scope).persist()
             try:
                 count = difference.count()
                 if count:
@@ -264,11 +275,8 @@ class Lake:
 
     def _note(self, table: Table, note: str) -> None:
         """A commit that changes no row; its note is what it is for."""
-        path = self.path(table).replace("`", "``")
-        value = sql_text(note)
-        self.spark.sql(
-            f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('platelake.consumed' = {value})"
-        )
+        name, value = self._sql_name(table), sql_text(note)
+        self.spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('platelake.consumed' = {value})")
 
     def _delta(self, table: Table) -> Any:
         from delta.tables import DeltaTable
@@ -289,6 +297,19 @@ class Lake:
             maker = maker.property(f"delta.constraints.{check.name}", check.condition)
         maker.execute()
 
+    def _widen(self, table: Table, stored: set[str]) -> None:
+        """Add the columns that were declared since the table was made."""
+        new = [
+            f"`{c.name}` {c.type} COMMENT {sql_text(c.meaning)}"
+            for c in table.columns
+            if c.name not in stored
+        ]
+        if new:
+            self.spark.sql(f"ALTER TABLE {self._sql_name(table)} ADD COLUMNS ({', '.join(new)})")
+
+    def _sql_name(self, table: Table) -> str:
+        return "delta.`" + self.path(table).replace("`", "``") + "`"
+
     @contextlib.contextmanager
     def _committing(self, table: Table, note: str | None = None) -> Iterator[None]:
         settings = {
@@ -297,8 +318,11 @@ class Lake:
         }
         start = time.monotonic()
         with self.lock(table.name):
-            if self.version(table) < 0:
+            log = self.log(table)
+            if log is None:
                 self._make(table)  # without the note: nothing is consumed yet
+            else:
+                self._widen(table, {field.name for field in log.schema().fields})
             with _session_settings(self.spark, settings):
                 yield
         seconds = round(time.monotonic() - start, 2)

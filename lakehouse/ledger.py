@@ -143,8 +143,13 @@ def candidates(
 def heirs(
     landed: Sequence[LandedFile], known: dict[str, Known], facts: dict[str, Facts]
 ) -> list[LandedFile]:
-    """Unchanged duplicates of content whose holder is being delivered with other content."""
-    lost = {
+    """Unchanged duplicates of content whose holder is being delivered with other content.
+
+    Also those that nobody holds any more, since that happened in a run that did not look at them,
+    or the holder is withdrawn.
+    """
+    held = {state.sha256 for state in _held(known, facts)}
+    held -= {
         known[file].sha256
         for file, new in facts.items()
         if file in known and known[file].status != DUPLICATE and known[file].sha256 != new.sha256
@@ -152,7 +157,17 @@ def heirs(
     return [
         file
         for file in landed
-        if file.file not in facts and file.file in known and known[file.file].sha256 in lost
+        if file.file not in facts and file.file in known and known[file.file].sha256 not in held
+    ]
+
+
+def _held(known: dict[str, Known], facts: dict[str, Facts]) -> list[Known]:
+    """The files that hold their content, and are not being delivered with another."""
+    return [
+        state
+        for file, state in known.items()
+        if state.status not in (DUPLICATE, WITHDRAWN)
+        and (file not in facts or facts[file].sha256 == state.sha256)
     ]
 
 
@@ -168,13 +183,7 @@ def plan(
     inspected and found sound takes over from a quarantined one: not the content of that was bad,
     but its name, or the rule.
     """
-    held = [
-        state
-        for file, state in known.items()
-        if state.status not in (DUPLICATE, WITHDRAWN)
-        and (file not in facts or facts[file].sha256 == state.sha256)
-    ]
-    held.sort(key=lambda state: state.status == LOADED)
+    held = sorted(_held(known, facts), key=lambda state: state.status == LOADED)
     holders = {state.sha256: state.file for state in held}
     sound = {state.sha256 for state in held if state.status == LOADED}
     deliveries = []

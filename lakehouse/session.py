@@ -25,9 +25,7 @@ def open_session(name: str) -> "SparkSession":
     from pyspark.sql import SparkSession
 
     spark = SparkSession.builder.appName(name).getOrCreate()
-    wrong = {
-        key: value for key, value in NEEDED.items() if spark.conf.get(key, "") != value
-    }
+    wrong = {key: value for key, value in NEEDED.items() if spark.conf.get(key, "") != value}
     if wrong:
         lines = ", ".join(f"{key}={value}" for key, value in wrong.items())
         raise PlatelakeError(

@@ -108,7 +108,7 @@ def explain(error: ValidationError) -> str:
     """All faults of a validation on one line: where, what."""
     faults = []
     for fault in error.errors():
-        where = ".".join(str(part) for part in fault["loc"]) or "the whole"
+        where = ".".join(str(part) for part in fault["loc"])
         what = "is not a known key" if fault["type"] == "extra_forbidden" else fault["msg"]
         what = what.removeprefix("Value error, ")
         faults.append(f"{where}: {what}")

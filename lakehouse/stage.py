@@ -189,7 +189,7 @@ class Readings(Text):
             raise ValueError(f"variables: {', '.join(taken)} is a name the tables need themselves")
         columns = [self.lot, self.time, self.date.column or []]
         columns += [variable.column for variable in self.variables]
-        twice = _repeated(name for alternatives in columns for name in set(alternatives))
+        twice = _repeated(name for alternatives in columns for name in dict.fromkeys(alternatives))
         if twice:
             raise ValueError(f"column {', '.join(twice)} is given two meanings")
         return self

@@ -69,9 +69,7 @@ class Band:
 
 
 VALUES = (
-    Statistic(
-        "mean", "double", "mean", lambda x: _f().mean(x), lambda x: float(x.mean())
-    ),
+    Statistic("mean", "double", "mean", lambda x: _f().mean(x), lambda x: float(x.mean())),
     Statistic(
         "std",
         "double",
@@ -79,12 +77,8 @@ VALUES = (
         lambda x: _f().stddev_samp(x),
         lambda x: float(x.std(ddof=1)) if len(x) > 1 else float("nan"),
     ),
-    Statistic(
-        "min", "double", "minimum", lambda x: _f().min(x), lambda x: float(x.min())
-    ),
-    Statistic(
-        "max", "double", "maximum", lambda x: _f().max(x), lambda x: float(x.max())
-    ),
+    Statistic("min", "double", "minimum", lambda x: _f().min(x), lambda x: float(x.min())),
+    Statistic("max", "double", "maximum", lambda x: _f().max(x), lambda x: float(x.max())),
     Statistic(
         "q05",
         "double",
@@ -152,9 +146,7 @@ def distance(x: Spark, band: Band) -> Spark:
     return _f().abs(x - band.centre) / band.scale if band.scale > 0 else x * 0.0
 
 
-def lot_statistics(
-    values: Mapping[str, Array], bands: Mapping[str, Band]
-) -> dict[str, float]:
+def lot_statistics(values: Mapping[str, Array], bands: Mapping[str, Band]) -> dict[str, float]:
     """All statistics of one lot's readings (NumPy form): the columns of `lot_features`.
 
     `values` maps each variable to its readings, shape (n,), n ≥ 1, equally long, in its unit.

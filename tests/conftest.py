@@ -1,7 +1,7 @@
 """One Spark session for all tests, small plants made by hand, and real data where it is there."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +18,10 @@ from tests.mariadb import mariadb_server, mariadb_url, sql_url
 __all__ = ["mariadb_server", "mariadb_url", "sql_url"]
 
 REAL = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kill-points", type=int, default=3, help="moments at which a run is killed")
 
 
 def unavailable(reason: str) -> NoReturn:
@@ -90,6 +94,3 @@ def module_chain(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("module")
     (folder / "landing").mkdir()
     return Chain(folder / "landing", folder / "lake")
-
-
-Digests = Callable[[Lake], dict[str, str]]

@@ -67,6 +67,8 @@ def summarise_features(readings: DataFrame, bands: Mapping[str, Band]) -> DataFr
 
 
 def in_order(readings: DataFrame, *groups: str) -> DataFrame:
-    """The readings with each group in one partition and sorted: sums of floating point numbers
-    depend on their order, and equal readings must give equal bits."""
+    """The readings with each group in one partition and sorted.
+
+    Sums of floating point numbers depend on their order, and equal readings must give equal bits.
+    """
     return readings.repartition(*groups).sortWithinPartitions(*groups, "measured_at", "lot")

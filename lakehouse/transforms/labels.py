@@ -11,8 +11,11 @@ FAILED, GOOD, UNKNOWN = "failed", "good", "unknown"
 
 
 def label_lots(readings: DataFrame, error_lists: DataFrame) -> DataFrame:
-    """Every lot with its label: failed where any list of its day names it, good where the day's
-    lists do not, unknown where no list judges the day. Columns of `lots`."""
+    """Every lot with its label; the columns of `lots`.
+
+    Failed where any list of its day names it, good where the day's lists do not, unknown where
+    no list judges the day.
+    """
     from pyspark.sql import functions as F
 
     lots = summarise_lots(readings)
@@ -28,8 +31,7 @@ def label_lots(readings: DataFrame, error_lists: DataFrame) -> DataFrame:
 
 
 def report_labels(lots: DataFrame, error_lists: DataFrame) -> DataFrame:
-    """How lots and lists fit together, a row a day that either of them has. Columns of
-    `label_report`."""
+    """How lots and lists fit together, a row a day that has either; `label_report`'s columns."""
     from pyspark.sql import functions as F
 
     def of(label: str) -> Column:
@@ -60,8 +62,10 @@ def report_labels(lots: DataFrame, error_lists: DataFrame) -> DataFrame:
 
 
 def difference_of_labels(changes: DataFrame) -> DataFrame:
-    """From the change feed of `lots`: each lot whose label is another than before, or is gone.
-    Columns of `label_changes`."""
+    """From the change feed of `lots`, each lot whose label is another than before, or is gone.
+
+    The columns of `label_changes`.
+    """
     from pyspark.sql import functions as F
 
     old = changes.where(F.col("_change_type").isin("update_preimage", "delete"))

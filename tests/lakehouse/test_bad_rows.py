@@ -105,8 +105,8 @@ def test_of_a_key_that_comes_twice_the_first_row_is_stored(ingested: Chain) -> N
 
 
 def test_the_good_rows_of_a_bad_file_are_stored(ingested: Chain) -> None:
-    from lakehouse.tables.readings import readings
     from lakehouse.stage import load_stage
+    from lakehouse.tables.readings import readings
 
     rows = ingested.lake().rows(readings(load_stage("chromate")))
     found = {

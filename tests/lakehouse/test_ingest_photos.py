@@ -67,7 +67,7 @@ def test_a_day_is_the_plants_by_exif_else_by_the_files_time(chain: Chain) -> Non
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9003] = "2021:09:07 00:30:00"
     write_photo(chain.landing, "good/exif.jpg", 1, exif=exif)
-    (named,) = (chain(*INGEST) and chain.lake().rows(PICTURE_NAMES))
+    (named,) = chain(*INGEST) and chain.lake().rows(PICTURE_NAMES)
     assert named["captured_at"] == datetime(2021, 9, 6, 15, 30, tzinfo=UTC)
     assert (named["captured_from"], named["day"]) == ("exif", date(2021, 9, 7))
 
@@ -151,7 +151,14 @@ def test_unlabelled_photos_never_contradict(chain: Chain) -> None:
 
 
 def test_odd_names_are_data(chain: Chain) -> None:
-    odd = ["with space.png", "한글 이름.png", "it's \"q\".png", "..hidden..png", "new\nline.png", "a%b.png"]
+    odd = [
+        "with space.png",
+        "한글 이름.png",
+        'it\'s "q".png',
+        "..hidden..png",
+        "new\nline.png",
+        "a%b.png",
+    ]
     for n, name in enumerate(odd):
         write_photo(chain.landing, f"good/{name}", n)
     raw = "도금.png".encode("cp949")

@@ -89,11 +89,7 @@ def test_the_same_key_from_another_file_is_held_back(chain: Chain, stage: Stage)
 
 @pytest.mark.parametrize("name", ["it's here", "a `b` \\ c", "열 처리 '오후'", "%20;DROP", "-- x"])
 def test_file_names_are_data(tmp_path: Path, chain: Chain, stage: Stage, name: str) -> None:
-    write_sensor(chain.landing, DAY).rename(
-        chain.landing / "sensor" / f"{name} {sensor_name(DAY)}"
-    )
+    write_sensor(chain.landing, DAY).rename(chain.landing / "sensor" / f"{name} {sensor_name(DAY)}")
     found = chain(*INGEST)
     assert (found["readings"], found["files"]["loaded"]) == (6, 1)
     assert chain(*INGEST)["files"]["known"] == 1
-
-

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
 from lakehouse.errors import UsageError
@@ -85,10 +86,15 @@ def test_a_working_directory_says_nothing(tmp_path: Path, monkeypatch: pytest.Mo
             id="not a number",
         ),
         pytest.param(
-            "max_line_bytes = 0\nretention_hours = -1",
+            "max_line_bytes = 0\nmax_photo_bytes = 0\nmax_photo_pixels = 0\n"
+            "photos_per_commit = 0\nexcursion_width = 0\nretention_hours = -1",
             "settings: max_line_bytes: Input should be greater than 0; "
+            "max_photo_bytes: Input should be greater than 0; "
+            "max_photo_pixels: Input should be greater than 0; "
+            "photos_per_commit: Input should be greater than 0; "
+            "excursion_width: Input should be greater than 0; "
             "retention_hours: Input should be greater than or equal to 0",
-            id="two out of range",
+            id="all out of range",
         ),
         pytest.param(
             "excursion_width = inf",
@@ -171,6 +177,19 @@ def test_a_bad_value_in_the_environment_is_refused(
     assert refusal() == f"settings: {expected}"
 
 
+def test_the_smallest_values_are_taken() -> None:
+    ones = dict.fromkeys(
+        ["max_line_bytes", "max_photo_bytes", "max_photo_pixels", "photos_per_commit"], 1
+    )
+    found = load_settings(**ones, excursion_width=1e-9, retention_hours=0)
+    assert found.model_dump(include={*ones, "retention_hours"}) == {**ones, "retention_hours": 0}
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_settings().lake = "elsewhere"
+
+
 def test_an_unknown_option_is_refused() -> None:
     assert refusal(lakes="x") == "settings: lakes: is not a known key"
 
@@ -181,6 +200,7 @@ def test_an_unknown_option_is_refused() -> None:
         pytest.param(f"mysql+pymysql://user:{SECRET}@host/db", id="in its place"),
         pytest.param(f"mysql+pymysql://user@host/db?password={SECRET}", id="as password"),
         pytest.param(f"mysql+pymysql://user@host/db?charset=utf8&passwd={SECRET}", id="as passwd"),
+        pytest.param(f"mysql+pymysql://user@host/db?ssl_key_password={SECRET}", id="as a key's"),
     ],
 )
 def test_a_password_in_the_file_is_refused_and_never_printed(conf: Conf, url: str) -> None:

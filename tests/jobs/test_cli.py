@@ -1,0 +1,171 @@
+"""The command line: exit codes, one clear sentence, tables as they were."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from jobs.cli import JOBS, invoke
+from jobs.runner import write_run_row
+from lakehouse.errors import QualityGateError
+from lakehouse.tables.runs import RUNS
+from tests.conftest import Chain
+from tests.digest import digests
+from tests.plant import sensor_lines, write_errors, write_photo, write_sensor
+
+BIN = Path(sys.executable).parent
+DAY = date(2021, 9, 6)
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "sentence"),
+    [
+        (["--landing", "/no/such/place"], 1, "does not exist; give the folder"),
+        (["--landing", "{file}"], 1, "is a file; give the folder"),
+        (["--landing", "{empty}"], 1, "is empty; give the folder"),
+        (["--landing", "{full}", "--stage", "nickel"], 2, "no stage 'nickel'"),
+        (["--landing", "{full}", "--stage-file", "{file}"], 2, "is not TOML"),
+        (["--landing", "{full}", "--lake", "{file}"], 1, "cannot be written"),
+        (["--landing", "{full}", "--lake", "/proc/lake"], 1, "cannot be written"),
+        ([], 2, "--landing"),
+        (["--landing", "{full}", "--no-such-option"], 2, "No such option"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    given: list[str],
+    code: int,
+    sentence: str,
+) -> None:
+    places = {name: tmp_path / name for name in ("file", "empty", "full")}
+    places["file"].write_text("= no toml =")
+    places["empty"].mkdir()
+    write_sensor(places["full"], DAY)
+    lake = [] if "--lake" in given else ["--lake", str(tmp_path / "lake")]
+    stage = [] if {"--stage", "--stage-file"} & set(given) else ["--stage", "chromate"]
+    options = [option.format(**places) for option in given]
+    assert invoke(["run", *options, *lake, *stage]) == code
+    assert sentence in said(capsys)
+    assert not (tmp_path / "lake").exists() or not list((tmp_path / "lake").glob("*/readings"))
+
+
+def test_an_unreadable_landing_directory_is_said_so(tmp_path: Path) -> None:
+    """In a process of an ordinary user, since nothing is unreadable to root."""
+    write_sensor(tmp_path / "landing", DAY)
+    (tmp_path / "landing" / "sensor").chmod(0)
+    landing = str(tmp_path / "landing")
+    code = (
+        "import os, sys\n"
+        "from jobs.cli import invoke\n"
+        "import jobs.runner, lakehouse.sources.landing\n"
+        "os.getuid() == 0 and os.setuid(65534)\n"
+        f"sys.exit(invoke(['run', '--stage', 'chromate', '--landing', {landing!r}]))"
+    )
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o755)
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    finally:
+        (tmp_path / "landing" / "sensor").chmod(0o755)
+    assert done.returncode == 1
+    assert "cannot be read" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_unknown_setting_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sensor(tmp_path, DAY)
+    monkeypatch.setenv("PLATELAKE_LAEK", "typo")
+    assert invoke(["run", "--landing", str(tmp_path), "--stage", "chromate"]) == 2
+    assert "PLATELAKE_LAEK" in said(capsys)
+
+
+def test_each_job_is_a_script_and_a_command() -> None:
+    for name in [*JOBS, "maintain"]:
+        script = Path(__file__).parents[2] / "jobs" / f"{name}.py"
+        text = script.read_text()
+        assert "spark-submit jobs/" in text and "def main(argv: list[str]) -> int:" in text
+
+
+def test_counts_that_do_not_add_up_fail_the_run_and_are_kept(chain: Chain) -> None:
+    write_sensor(chain.landing, DAY)
+    work = chain.work("ingest_error_lists")
+    work.run_id, work.counts.seen = "other", 3
+    with pytest.raises(QualityGateError, match="3 files seen, 0 loaded"):
+        write_run_row(work, ["ingest_error_lists"])
+    assert QualityGateError.exit_code == 3
+    rows = {row["run_id"]: row["reconciled"] for row in chain.lake().rows(RUNS)}
+    assert rows["other"] is False and len(rows) == 2
+
+
+def test_a_row_lost_on_the_way_stops_the_run(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were a row dropped between file and table, the ledger would not take the file."""
+    from lakehouse import quality
+    from lakehouse.tables.files import FILES
+
+    write_sensor(chain.landing, DAY)
+    kept = quality.filter_passed
+    with monkeypatch.context() as broken:
+        broken.setattr(quality, "filter_passed", lambda rows: kept(rows).where("line <> 3"))
+        with pytest.raises(QualityGateError, match="6 rows read, 5 stored"):
+            chain("ingest_readings")
+    assert chain.lake().rows(FILES) == []
+    assert chain("ingest_readings")["readings"] == 6
+
+
+def test_spark_submit_runs_a_job(tmp_path: Path) -> None:
+    """A bare spark-submit, with the settings where it finds them, from another folder."""
+    write_sensor(tmp_path / "landing", DAY)
+    script = Path(__file__).parents[2] / "jobs" / "ingest_readings.py"
+    where = ["--landing", str(tmp_path / "landing"), "--lake", str(tmp_path / "lake")]
+    command = [str(BIN / "spark-submit"), str(script), "--stage", "chromate", *where]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    events = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    assert {"event", "run", "job", "stage"} <= set(events[-1])
+    assert (tmp_path / "lake" / "chromate" / "readings" / "_delta_log").is_dir()
+
+
+def test_a_full_disk_leaves_the_tables_as_they_were(chain: Chain, stage: object) -> None:
+    """On a file system of 6 MB, filled up between two runs."""
+    disk = chain.lake_folder.with_name("disk")
+    disk.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)], capture_output=True
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("a small disk can only be mounted as root; run the tests as root")
+    try:
+        small = Chain(chain.landing, disk / "lake")
+        write_sensor(chain.landing, DAY)
+        write_errors(chain.landing, {"2021-09-06": ["1"]})
+        small("ingest_readings", "ingest_error_lists", "label")
+        before = digests(small.lake(), stage)  # type: ignore[arg-type]
+        write_photo(chain.landing, "good/a.png", 1)
+        write_sensor(chain.landing, date(2021, 9, 7), sensor_lines(level=4.0))
+        room = shutil.disk_usage(disk).free
+        (disk / "filler").write_bytes(bytes(max(room - 6_000, 0)))
+        where = ["--landing", str(chain.landing), "--stage", "chromate"]
+        done = subprocess.run(
+            [str(BIN / "platelake"), "run", *where, "--lake", str(disk / "lake")],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 1
+        assert "the disk is full; the tables are as they were" in done.stderr
+        assert digests(small.lake(), stage) == before  # type: ignore[arg-type]
+        (disk / "filler").unlink()
+        assert small("ingest_readings")["readings"] == 12
+    finally:
+        subprocess.run(["umount", "-l", str(disk)])

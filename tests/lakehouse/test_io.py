@@ -1,0 +1,208 @@
+"""The lake's writer: exactly once, atomic, no version for nothing, one process at a time."""
+
+import multiprocessing
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from lakehouse.errors import PlatelakeError
+from lakehouse.incremental import refresh
+from lakehouse.io import Lake, sql_text
+from lakehouse.table import Check, Column, Table
+from lakehouse.tables.lots import LOTS
+
+DAY = date(2021, 9, 6)
+NOW = datetime(2021, 9, 6, 7, tzinfo=UTC)
+
+PLAIN = Table(
+    name="plain",
+    meaning="A table for tests",
+    columns=(
+        Column("day", "date", "Day"),
+        Column("name", "string", "Name"),
+        Column("value", "double", "Value", "V"),
+        Column("run", "string", "Run", bookkeeping=True),
+    ),
+    key=("day", "name"),
+    checks=(Check("value_is_positive", "value > 0"),),
+    changes=True,
+)
+
+
+def frame(spark: SparkSession, *rows: tuple[Any, ...]) -> DataFrame:
+    return spark.createDataFrame(list(rows), PLAIN.schema())
+
+
+def stored(lake: Lake) -> set[tuple[str, float]]:
+    return {(row["name"], row["value"]) for row in lake.rows(PLAIN)}
+
+
+def test_every_wrong_column_is_named_at_once(lake: Lake, spark: SparkSession) -> None:
+    rows = spark.createDataFrame([(DAY, 1, 2.0)], "day date, name int, other double")
+    with pytest.raises(PlatelakeError) as raised:
+        lake.replace(PLAIN, rows, "true")
+    for part in (
+        "table plain",
+        "name should be string, is int",
+        "value should be double, is missing",
+        "run should be string, is missing",
+        "other is not declared",
+        "lakehouse/tables/plain.py",
+    ):
+        assert part in str(raised.value)
+    assert lake.version(PLAIN) == -1
+
+
+def test_upsert_touches_what_differs_within_its_scope(lake: Lake, spark: SparkSession) -> None:
+    other = date(2021, 9, 7)
+    scope = F.col("day") == F.lit(DAY)
+    first = [(DAY, "a", 1.0, "r1"), (DAY, "b", 2.0, "r1"), (other, "c", 3.0, "r1")]
+    assert lake.upsert(PLAIN, frame(spark, *first)) == 3
+    version = lake.version(PLAIN)
+
+    # The same facts by another run: nothing differs, so there is no version.
+    assert lake.upsert(PLAIN, frame(spark, *[(*row[:3], "r2") for row in first])) == 0
+    assert lake.version(PLAIN) == version
+
+    # One changed, one new, one gone; the other day is out of scope.
+    rows = frame(spark, (DAY, "a", 1.5, "r3"), (DAY, "d", 4.0, "r3"))
+    assert lake.upsert(PLAIN, rows, scope) == 3
+    assert stored(lake) == {("a", 1.5), ("d", 4.0), ("c", 3.0)}
+    assert lake.version(PLAIN) == version + 1
+    feed = lake.changes(PLAIN, version, version + 1)
+    assert feed is not None
+    assert sorted((r["name"], r["_change_type"]) for r in feed.collect()) == [
+        ("a", "update_postimage"),
+        ("a", "update_preimage"),
+        ("b", "delete"),
+        ("d", "insert"),
+    ]
+
+
+def test_what_was_consumed_is_kept_with_the_commit(lake: Lake, spark: SparkSession) -> None:
+    rows = frame(spark, (DAY, "a", 1.0, "r"))
+    lake.upsert(PLAIN, rows, None, {"source": 4})
+    assert lake.consumed(PLAIN) == {"source": 4}
+    lake.upsert(PLAIN, rows, None, {"source": 5})  # no row differs, but more was consumed
+    assert lake.consumed(PLAIN) == {"source": 5}
+    version = lake.version(PLAIN)
+    lake.upsert(PLAIN, rows, None, {"source": 5})
+    lake.compact(PLAIN)
+    assert (lake.version(PLAIN), lake.consumed(PLAIN)) == (version, {"source": 5})
+    assert stored(lake) == {("a", 1.0)}
+
+
+def test_a_table_made_but_not_filled_has_consumed_nothing(
+    lake: Lake, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The crash between making a table and its first rows."""
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    rows = frame(spark, (DAY, "a", 1.0, "r"))
+    with monkeypatch.context() as broken:
+        broken.setattr(Lake, "_fill", crash)
+        with pytest.raises(KeyboardInterrupt):
+            lake.upsert(PLAIN, rows, None, {"source": 1})
+    assert (lake.version(PLAIN), lake.consumed(PLAIN)) == (0, {})
+    assert lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.0, "r")), None, {"source": 1}) == 1
+    assert stored(lake) == {("a", 1.0)}
+
+
+def test_replace_is_one_commit_and_keeps_what_is_outside(lake: Lake, spark: SparkSession) -> None:
+    odd = 'it\'s \\ "odd"\n%_'
+    lake.upsert(PLAIN, frame(spark, (DAY, odd, 1.0, "r"), (DAY, "b", 2.0, "r")))
+    version = lake.version(PLAIN)
+    lake.replace(PLAIN, frame(spark, (DAY, odd, 9.0, "r")), f"name = {sql_text(odd)}")
+    assert stored(lake) == {(odd, 9.0), ("b", 2.0)}
+    assert lake.version(PLAIN) == version + 1
+
+
+def test_insert_and_append_add_once(lake: Lake, spark: SparkSession) -> None:
+    lake.insert(PLAIN, frame(spark, (DAY, "a", 1.0, "r")))
+    version = lake.version(PLAIN)
+    lake.insert(PLAIN, frame(spark, (DAY, "a", 7.0, "r")))
+    assert (lake.version(PLAIN), stored(lake)) == (version, {("a", 1.0)})
+    for _ in range(3):
+        lake.append(PLAIN, frame(spark, (DAY, "b", 2.0, "r")), transaction="once")
+    assert (lake.version(PLAIN), lake.count(PLAIN)) == (version + 1, 2)
+
+
+def test_a_row_against_a_check_is_refused_and_nothing_is_stored(
+    lake: Lake, spark: SparkSession
+) -> None:
+    lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.0, "r")))
+    with pytest.raises(Exception, match="value_is_positive"):
+        lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.0, "r"), (DAY, "b", -1.0, "r")))
+    assert stored(lake) == {("a", 1.0)}
+
+
+def test_a_column_declared_later_is_added(lake: Lake, spark: SparkSession) -> None:
+    lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.0, "r")))
+    wider = replace(PLAIN, columns=(*PLAIN.columns, Column("more", "double", "It's new")))
+    assert lake.read(wider).first()["more"] is None  # type: ignore[index]
+    new = spark.createDataFrame([(DAY, "b", 2.0, "r", 3.0)], wider.schema())
+    lake.insert(wider, new)
+    assert {(row["name"], row["more"]) for row in lake.rows(wider)} == {("a", None), ("b", 3.0)}
+
+
+def test_refresh_computes_only_the_days_that_changed(lake: Lake, spark: SparkSession) -> None:
+    seen: list[set[date]] = []
+
+    def lots_of(rows: DataFrame) -> DataFrame:
+        seen.append({row["day"] for row in rows.select("day").distinct().collect()})
+        moment = F.lit(NOW)
+        return rows.groupBy("day", F.col("name").alias("lot")).agg(
+            F.count("*").alias("readings"),
+            F.first(moment).alias("started_at"),
+            F.first(moment).alias("ended_at"),
+            F.first(F.lit("good")).alias("label"),
+        )
+
+    later = date(2021, 9, 7)
+    lake.upsert(PLAIN, frame(spark, (DAY, "1", 1.0, "r"), (later, "1", 1.0, "r")))
+    assert refresh(lake, LOTS, [PLAIN], lots_of) == 2
+    assert refresh(lake, LOTS, [PLAIN], lots_of) == 0
+    lake.replace(PLAIN, frame(spark, (later, "2", 1.0, "r")), f"day = DATE '{later}'")
+    assert refresh(lake, LOTS, [PLAIN], lots_of) == 2
+    assert seen == [{DAY, later}, {later}]
+    assert {(row["day"], row["lot"]) for row in lake.rows(LOTS)} == {(DAY, "1"), (later, "2")}
+    lake.compact(PLAIN)
+    assert refresh(lake, LOTS, [PLAIN], lots_of) == 0
+
+
+def _hold(folder: str, entered: Any, leave: Any) -> None:
+    lake = Lake(folder, "chromate", lambda: pytest.fail("no Spark is needed"))
+    with lake.lock("plain"):
+        entered.set()
+        leave.wait(30)
+
+
+def test_one_process_at_a_time_commits_to_a_local_table(tmp_path: Path) -> None:
+    """On file: two processes that commit at once lose rows; the second has to wait."""
+    spawn = multiprocessing.get_context("spawn")
+    entered, leave, second = spawn.Event(), spawn.Event(), spawn.Event()
+    held = spawn.Process(target=_hold, args=(str(tmp_path), entered, leave))
+    held.start()
+    assert entered.wait(60)
+    leave_second = spawn.Event()
+    waiting = spawn.Process(target=_hold, args=(str(tmp_path), second, leave_second))
+    waiting.start()
+    assert not second.wait(5), "two processes were inside at once"
+    held.kill()  # a killed process does not keep the lock
+    assert second.wait(60)
+    leave_second.set()
+    waiting.join(60)
+    held.join(60)
+
+
+def test_a_lake_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(PlatelakeError, match=r"cannot be written.*--lake"):
+        Lake(str(tmp_path / "file"), "chromate", lambda: pytest.fail("no Spark is needed"))

@@ -1,0 +1,191 @@
+"""The main job as a whole: a made plant of another stage, and the real one."""
+
+import shutil
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from jobs.backfill import run_backfill
+from jobs.quarantine import replay
+from jobs.runner import Options
+from lakehouse.sql import SummaryStore
+from lakehouse.stage import load_stage
+from lakehouse.tables import MIRRORED
+from lakehouse.tables.label_report import LABEL_REPORT
+from lakehouse.tables.lots import LOTS
+from lakehouse.tables.quarantine import QUARANTINE
+from lakehouse.tables.readings import readings
+from lakehouse.tables.variable_days import VARIABLE_DAYS
+from tests.conftest import REAL, Chain
+from tests.digest import digests, versions
+from tests.plant import sensor_lines, write_errors, write_photo, write_sensor
+
+COUNTS = {
+    "readings": 50_094,
+    "lots": 726,
+    "lots_failed": 9,
+    "lots_good": 717,
+    "lots_unknown": 0,
+    "pictures": 46,
+    "quarantined": 0,
+}
+
+OTHER_STAGE = """
+title = "Electroplating"
+time_zone = "Asia/Seoul"
+
+[readings]
+files = "*/electro*.csv"
+delimiter = ";"
+lot = "Process"
+time = "Time"
+clock = "24h"
+date = { column = "Date", format = "%d.%m.%y" }
+
+[[readings.variables]]
+name = "current"
+column = ["Current", "Ampere"]
+unit = "A"
+minimum = 0
+maximum = 500
+
+[error_lists]
+files = "errors.csv"
+date = "Date"
+lots = ["LoT*"]
+"""
+
+
+def test_another_stage_is_another_file(tmp_path: Path, chain: Chain) -> None:
+    """One file for all days with a Date column, Process as the lot, another delimiter and clock,
+    twelve lot columns: configuration, not code."""
+    file = tmp_path / "electroplating.toml"
+    file.write_text(OTHER_STAGE)
+    data = chain.landing / "data"
+    data.mkdir()
+    rows = [f"06.09.21;{9 + n}:00:00;{n % 2 + 1}.0;{100 + n}" for n in range(4)]
+    rows += [f"7.9.21;0:0:{n};3;{100 + n},5".replace(",", ".") for n in range(3)]
+    (data / "electro.csv").write_text("\n".join(["Date;Time;Process;Ampere", *rows]))
+    twelve = ",".join(f"LoT{n}" for n in range(1, 13))
+    (chain.landing / "errors.csv").write_text(
+        f"Index,Date,{twelve}\n1,2021-09-06,,,,,,,,,,,,2.0\n2,2021-09-07{',' * 12}\n"
+    )
+    found = chain(stage=None, stage_file=file)
+    stage = load_stage(None, file)
+    lake = chain.work("summarise", stage=None, stage_file=file).lake
+    lots = {(str(r["day"]), r["lot"]): r["label"] for r in lake.rows(LOTS)}
+    assert (found["readings"], found["pictures"], found["quarantined"]) == (7, 0, 0)
+    assert lots == {
+        ("2021-09-06", "1"): "good",
+        ("2021-09-06", "2"): "failed",
+        ("2021-09-07", "3"): "good",
+    }
+    assert min(r["measured_at"] for r in lake.rows(readings(stage))).isoformat() == (
+        "2021-09-06T00:00:00+00:00"
+    )
+    days = {str(r["day"]): (r["unit"], r["mean"]) for r in lake.rows(VARIABLE_DAYS)}
+    assert days == {"2021-09-06": ("A", 101.5), "2021-09-07": ("A", 101.5)}
+
+
+def test_sql_equals_the_lake(chain: Chain, sql_url: str) -> None:
+    """On SQLite and on MariaDB; a correction and a removal reach both."""
+    for day in (6, 7):
+        write_sensor(chain.landing, date(2021, 9, day), sensor_lines(level=day / 2))
+    write_errors(chain.landing, {"2021-09-06": ["1"]})
+    write_photo(chain.landing, "good/a.png", 1)
+    chain(sql_url=sql_url)
+    write_errors(chain.landing, {"2021-09-06": ["2"], "2021-09-07": []})
+    write_sensor(chain.landing, date(2021, 9, 7), sensor_lines(lots=(1,), level=5))
+    found = chain(sql_url=sql_url)
+    lake, store = chain.lake(), SummaryStore(sql_url)
+    try:
+        for table in MIRRORED:
+            mine = [{k: _plain(v) for k, v in row.items()} for row in lake.rows(table)]
+            theirs = store.rows("chromate", table)
+            assert sorted(map(repr, mine)) == sorted(map(repr, theirs)), table.name
+            assert found["sql"][table.name] == len(mine)
+    finally:
+        store.close()
+
+
+def _plain(value: object) -> object:
+    return value.replace(tzinfo=None) if hasattr(value, "tzinfo") else value  # type: ignore[attr-defined]
+
+
+def test_replay_backfill_and_maintenance(
+    chain: Chain,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A rule too narrow is mended and replayed; a backfill and a maintenance change no row."""
+    conf = tmp_path / "conf"
+    shutil.copytree(Path(__file__).parents[1] / "conf", conf)
+    stage_file = conf / "stages" / "chromate.toml"
+    right = stage_file.read_text()
+    stage_file.write_text(right.replace("maximum = 14", "maximum = 2.015"))
+    monkeypatch.setenv("PLATELAKE_CONF", str(conf))
+    for day in (6, 7):
+        write_sensor(chain.landing, date(2021, 9, day), sensor_lines(level=1 + day / 6))
+    write_errors(chain.landing, {"2021-09-06": ["1"], "2021-09-07": []})
+    found = chain()
+    held = [row["quarantine_id"] for row in chain.lake().rows(QUARANTINE)]
+    assert (found["readings"], len(held)) == (4, 8)
+    stage_file.write_text(right)
+    options = Options("chromate", None, str(chain.landing), str(chain.lake_folder))
+
+    replay(options, [])
+    assert "quarantined" in capsys.readouterr().out
+    again = chain()
+    assert (again["readings"], again["quarantined"], again["lots_failed"]) == (12, 0, 1)
+    stage = load_stage("chromate")
+    expected, count = digests(chain.lake(), stage), chain.lake().count(readings(stage))
+    replay(options, [])  # nothing is held back: nothing happens
+    assert digests(chain.lake(), stage) == expected
+
+    for _ in range(2):
+        days = Options(
+            "chromate",
+            None,
+            str(chain.landing),
+            str(chain.lake_folder),
+            None,
+            *([date(2021, 9, 6)] * 2),
+        )
+        work = run_backfill(days)
+        assert (work.counts.seen, work.counts.rows_read) == (2, 8)  # that day's file, and the list
+        assert digests(chain.lake(), stage) == expected
+
+    chain("maintain")
+    assert digests(chain.lake(), stage) == expected
+    assert len(chain.lake().file_sizes(readings(stage))) == 1
+    before = versions(chain.lake(), stage)
+    chain("maintain")
+    assert (versions(chain.lake(), stage), chain.lake().count(readings(stage))) == (before, count)
+
+
+def test_the_real_plant(module_chain: Chain, chromate: Path, tmp_path: Path) -> None:
+    """33 days of readings, their error list and 46 pictures; then once more; then the photos
+    under the 1,084 names they were published under."""
+    stage = load_stage("chromate")
+    chain = Chain(chromate, module_chain.lake_folder)
+    found = chain()
+    assert {name: found[name] for name in COUNTS} == COUNTS
+    assert found["picture_names"] == 46
+    assert found["sql"] == {"runs": 1, "lots": 726, "variable_days": 99, "picture_days": 2}
+    report = chain.lake().rows(LABEL_REPORT)
+    assert len(report) == 33 and {row["coverage"] for row in report} == {1.0}
+    before = versions(chain.lake(), stage)
+    again = chain()
+    assert {name: again[name] for name in COUNTS} == COUNTS
+    assert again["files"] == dict(seen=0, loaded=0, duplicate=0, quarantined=0, known=80)
+    assert versions(chain.lake(), stage) == before
+
+    lay_out = REAL.parent / "bin" / "kamp-as-shipped"
+    subprocess.run([sys.executable, str(lay_out), str(tmp_path / "shipped")], check=True)
+    published = Chain(tmp_path / "shipped", chain.lake_folder)("ingest_photos", "summarise")
+    assert (published["pictures"], published["picture_names"]) == (46, 1_084)
+    assert published["readings"] == 50_094
