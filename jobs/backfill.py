@@ -1,9 +1,17 @@
-"""The files of some days read again, with today's rules, and all that follows from them."""
+"""The files of some days read again, with today's rules, and all that follows from them.
+
+    spark-submit jobs/backfill.py --stage chromate --landing DIR --from DAY --to DAY
+
+Reads and writes what the main job does, for the files that hold these days.
+A second backfill changes no row; the ledger notes that the files were read again.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
+from jobs.cli import invoke
 from jobs.runner import CHAIN, Options, Work, begin, do_jobs
 from lakehouse.errors import UsageError
 from lakehouse.tables.error_lists import ERROR_LISTS
@@ -43,3 +51,12 @@ def files_of_days(work: Work) -> dict[str, frozenset[str]]:
 
 def _files(rows: DataFrame) -> frozenset[str]:
     return frozenset(row["file"] for row in rows.select("file").distinct().collect())
+
+
+def main(argv: list[str]) -> int:
+    """Entry point for spark-submit; returns the exit code."""
+    return invoke(["backfill", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

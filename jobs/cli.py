@@ -1,12 +1,13 @@
 """The command `platelake`: every job, the main job as one, and the quarantine."""
 
+import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 app = typer.Typer(
@@ -23,9 +24,22 @@ Stage = Annotated[
 ]
 StageFile = Annotated[Path | None, typer.Option("--stage-file", help="Stage file elsewhere")]
 LakeOption = Annotated[str | None, typer.Option("--lake", help="Folder or URL of the tables")]
+
+
+def _without_password(url: str | None) -> str | None:
+    """Command lines are seen by every user of a machine."""
+    if url and re.match(r"[^:/]+://[^/@]*:[^/]*@", url):
+        raise typer.BadParameter("a password is seen here; set PLATELAKE_SQL_URL instead")
+    return url
+
+
 SqlUrl = Annotated[
     str | None,
-    typer.Option("--sql-url", help="Summaries' database (a password: only in PLATELAKE_SQL_URL)"),
+    typer.Option(
+        "--sql-url",
+        callback=_without_password,
+        help="Summaries' database (a password: only in PLATELAKE_SQL_URL)",
+    ),
 ]
 Landing = Annotated[
     str, typer.Option("--landing", help="Folder or URL where the plant drops files")
@@ -213,23 +227,35 @@ def invoke(argv: Sequence[str]) -> int:
     try:
         code = app(list(argv), standalone_mode=False, prog_name="platelake")
         return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as ending:
-        return ending.exit_code
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        print("platelake: stopped; run again to go on", file=sys.stderr)
-        return 1
     except PlatelakeError as error:
         print(f"platelake: {error}", file=sys.stderr)
         return error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        print("platelake: stopped; run again to go on", file=sys.stderr)
+        return 1
     except Exception as error:
+        # Typer brings its own copy of click, so its exceptions are known by what they can do.
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            error.show()
+        if hasattr(error, "exit_code"):
+            return int(error.exit_code)
         from jobs.runner import exit_code
 
         return exit_code(error)
 
 
 def main() -> None:
-    """Entry point of the command."""
-    raise SystemExit(invoke(sys.argv[1:]))
+    """Entry point of the command.
+
+    Leaves without the interpreter's tidying up: threads of the native libraries that read the
+    Delta logs may still run then, and abort the process after its work is done.
+    """
+    code = invoke(sys.argv[1:])
+    if "pyspark" in sys.modules:
+        from pyspark.sql import SparkSession
+
+        if session := SparkSession.getActiveSession():
+            session.stop()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

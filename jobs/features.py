@@ -21,10 +21,10 @@ from lakehouse.transforms.features import summarise_features
 
 
 def run(work: Work) -> None:
-    """Fit the bands where there are none, then compute the features."""
+    """Fit the bands where a variable has none, then compute the features."""
     lake, stage = work.lake, work.stage
     bands = current_bands(lake)
-    if not bands or work.options.whole:
+    if set(bands) != {v.name for v in stage.readings.variables} or work.options.whole:
         bands = fit_and_store(lake, stage, work.settings.excursion_width)
     if not bands:
         structlog.get_logger().info("no readings yet, so no features")

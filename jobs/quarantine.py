@@ -19,7 +19,9 @@ def list_entries(work: Work) -> None:
     rows = sorted(
         work.lake.rows(QUARANTINE), key=lambda row: (row["kind"], row["file"], row["line"])
     )
-    grid = Grid("id", "kind", "file", "line", "rule", "reason")
+    grid = Grid()
+    for name in ("id", "kind", "file", "line", "rule", "reason"):
+        grid.add_column(name, overflow="fold")
     for row in rows:
         cells = (row["quarantine_id"], row["kind"], row["file"], str(row["line"] or "whole"))
         grid.add_row(*(Text(cell) for cell in (*cells, row["rule"], row["reason"])))
@@ -32,10 +34,8 @@ def show_entry(work: Work, entry: str) -> None:
     if len(rows) != 1:
         found = "no entry begins" if not rows else f"{len(rows)} entries begin"
         raise UsageError(f"{found} with {entry!r}; `platelake quarantine list` names them")
-    grid = Grid.grid(padding=(0, 2))
     for name, value in rows[0].items():
-        grid.add_row(Text(name), Text(str(value)))
-    Console().print(grid)
+        Console(soft_wrap=True).print(Text(f"{name}: {value}"))
 
 
 def replay(options: Options, only: Sequence[str]) -> None:

@@ -115,6 +115,8 @@ def do_jobs(names: Sequence[str], work: Work) -> None:
                 log.info("started")
                 importlib.import_module(f"jobs.{name}").run(work)
                 work.seconds[name] = round(time.monotonic() - start, 2)
+                if not work.counts.reconciled:
+                    write_run_row(work, names)  # raises: nothing is computed from such rows
                 log.info("done", seconds=work.seconds[name])
         if "sync" not in names and ingests:
             write_run_row(work, names)
@@ -241,7 +243,8 @@ def exit_code(error: BaseException) -> int:
     text = str(error)
     if "No space left on device" in text or "Disk quota exceeded" in text:
         print(
-            "platelake: the disk is full; the tables are as they were. Make room and run again",
+            "platelake: the disk is full; the tables are as they were at their last commit. "
+            "Make room and run again",
             file=sys.stderr,
         )
         return 1

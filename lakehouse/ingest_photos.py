@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import structlog
 
 from lakehouse import ledger
 from lakehouse.ingest import HELD_BACK, Ingest
@@ -68,6 +69,8 @@ def ingest_photos(to: Ingest) -> Counts:
         ledger.record(to.lake, [*chunk, *settled], to.run_id)
         known |= {d.landed.file: d.as_known() for d in (*chunk, *settled)}
         gone = []
+        done = min(start + size, len(plan.deliveries))
+        structlog.get_logger().info("photos stored", done=done, of=len(plan.deliveries))
     return ledger.count(plan)
 
 

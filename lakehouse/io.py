@@ -38,6 +38,7 @@ class Lake:
 
     def __init__(self, root: str, stage: str, open_session: Callable[[], SparkSession]) -> None:
         self._open_session = open_session
+        root = root.removeprefix("file://")
         self.local = "://" not in root
         self.folder = f"{Path(root).resolve() if self.local else root.rstrip('/')}/{stage}"
         if self.local:

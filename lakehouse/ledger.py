@@ -115,6 +115,7 @@ class Plan:
 
     deliveries: list[Delivery] = field(default_factory=list)
     known: int = 0
+    landed: int = 0
 
 
 def current(lake: Lake, kind: str) -> dict[str, Known]:
@@ -186,16 +187,18 @@ def plan(
     held = sorted(_held(known, facts), key=lambda state: state.status == LOADED)
     holders = {state.sha256: state.file for state in held}
     sound = {state.sha256 for state in held if state.status == LOADED}
-    deliveries = []
+    deliveries, settled = [], 0
     for file in landed:
         new, state = facts.get(file.file), known.get(file.file)
         if new is None:
+            settled += 1
             continue
         holder = holders.setdefault(new.sha256, file.file) if new.sha256 else file.file
         if new.header and not new.rule and new.sha256 not in sound:
             holder = holders[new.sha256] = file.file
             sound.add(new.sha256)
         if file.file not in again and _is_settled(state, new, file, holder):
+            settled += 1
             continue
         duplicate = holder != file.file
         status = DUPLICATE if duplicate else QUARANTINED if new.rule else LOADED
@@ -209,7 +212,7 @@ def plan(
                 replaces=state.sha256 if state else None,
             )
         )
-    return Plan(deliveries, len(landed) - len(deliveries))
+    return Plan(deliveries, settled, len(landed))
 
 
 def _is_settled(state: Known | None, new: Facts, file: LandedFile, holder: str) -> bool:
@@ -250,10 +253,9 @@ def record(lake: Lake, deliveries: Iterable[Delivery], run_id: str) -> None:
 
 def count(plan: Plan) -> Counts:
     """Counts of what became of the plan's files and rows."""
-    counts = Counts(known=plan.known)
+    counts = Counts(seen=plan.landed - plan.known, known=plan.known)
     for delivery in plan.deliveries:
         counts += Counts(
-            seen=1,
             loaded=delivery.status == LOADED,
             duplicate=delivery.status == DUPLICATE,
             quarantined=delivery.status == QUARANTINED,

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     )
     retention_hours: int = Field(
         168,
-        ge=0,
+        ge=168,
         description="How long vacuum keeps files that no current version needs",
     )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Log level")

@@ -90,16 +90,17 @@ def test_another_stage_is_another_file(tmp_path: Path, chain: Chain) -> None:
     assert days == {"2021-09-06": ("A", 101.5), "2021-09-07": ("A", 101.5)}
 
 
-def test_sql_equals_the_lake(chain: Chain, sql_url: str) -> None:
+def test_sql_equals_the_lake(chain: Chain, sql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On SQLite and on MariaDB; a correction and a removal reach both."""
+    monkeypatch.setenv("PLATELAKE_SQL_URL", sql_url)
     for day in (6, 7):
         write_sensor(chain.landing, date(2021, 9, day), sensor_lines(level=day / 2))
     write_errors(chain.landing, {"2021-09-06": ["1"]})
     write_photo(chain.landing, "good/a.png", 1)
-    chain(sql_url=sql_url)
+    chain()
     write_errors(chain.landing, {"2021-09-06": ["2"], "2021-09-07": []})
     write_sensor(chain.landing, date(2021, 9, 7), sensor_lines(lots=(1,), level=5))
-    found = chain(sql_url=sql_url)
+    found = chain()
     lake, store = chain.lake(), SummaryStore(sql_url)
     try:
         for table in MIRRORED:

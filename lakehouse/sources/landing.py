@@ -140,8 +140,9 @@ def _walk(landing: str) -> dict[str, dict[str, Any]]:
         raise PlatelakeError(f"no landing directory is given; {REMEDY}")
     file_system, root = _file_system(landing)
     try:
-        is_folder = file_system.info(root)["type"] == "directory"
-        found = _files(file_system, root) if is_folder else {}
+        if file_system.info(root)["type"] != "directory":
+            raise PlatelakeError(f"the landing directory {landing} is a file; {REMEDY}")
+        found = _files(file_system, root)
     except FileNotFoundError:
         raise PlatelakeError(f"the landing directory {landing} does not exist; {REMEDY}") from None
     except OSError as error:
@@ -149,8 +150,6 @@ def _walk(landing: str) -> dict[str, dict[str, Any]]:
             f"the landing directory {landing} cannot be read: {error}; "
             "grant this user the right to read it"
         ) from None
-    if not is_folder:
-        raise PlatelakeError(f"the landing directory {landing} is a file; {REMEDY}")
     if not found:
         raise PlatelakeError(f"the landing directory {landing} is empty; {REMEDY}")
     for path, info in found.items():
@@ -173,7 +172,7 @@ def _files(file_system: Any, root: str) -> dict[str, dict[str, Any]]:
         for info in sorted(_listed(file_system, folder), key=itemgetter("name")):
             path, is_link = info["name"], info.get("islink", False)
             about = _target(file_system, info) if is_link else info
-            if about["type"] == "directory" and path.rstrip("/") != folder.rstrip("/"):
+            if about["type"] == "directory":
                 (links if is_link else folders).append(path)
             elif about["type"] in ("file", "link"):
                 found[path] = about
@@ -190,7 +189,7 @@ def _listed(file_system: Any, folder: str) -> list[dict[str, Any]]:
 def _target(file_system: Any, link: dict[str, Any]) -> dict[str, Any]:
     """What a link leads to; one that leads nowhere is a file that cannot be read."""
     try:
-        return {**file_system.info(link["name"]), "name": link["name"]}
+        return dict(file_system.info(link["name"]))
     except OSError:
         return {**link, "type": "link"}
 

@@ -461,9 +461,9 @@ def test_messages_show_no_more_names_than_a_person_reads() -> None:
 @pytest.mark.parametrize("layout", [SENSOR, replace(LISTS, group=("c*",))])
 def test_a_header_of_half_a_million_columns_takes_seconds_at_most(layout: Layout) -> None:
     header = b"Lot,Time,pH,Date,c" + b"," * 500_000
-    started = time.monotonic()
+    started = time.process_time()
     facts = look(header + b"\n1,2,3\n", layout)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
     assert (facts.rule, len(facts.header)) == (None, 500_005)
 
 

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import fsspec
 import pytest
 
 from lakehouse.errors import PlatelakeError, UsageError
-from lakehouse.sources.landing import LandedFile, display, list_landing, open_url
+from lakehouse.sources.landing import KINDS, LandedFile, display, list_landing, open_url
 from lakehouse.stage import Photos, Stage, load_stage
 
 REMEDY = "give the folder where the plant drops its files by --landing"
@@ -188,12 +189,11 @@ def test_only_the_folder_that_the_glob_names_counts(tmp_path: Path, file: str) -
 
 def test_a_photo_of_two_labels_is_a_usage_error(tmp_path: Path) -> None:
     put(tmp_path, "good/reject 1")
-    stage = stage_with(labels={"good": "good/*", "bad": "**/reject*"}, unlabelled="good/**")
+    stage = stage_with(labels={"good": "good/*", "bad": "**/reject*"})
     with pytest.raises(UsageError) as error:
         list_landing(str(tmp_path), stage, "photos")
     assert str(error.value) == (
-        "stage chromate: good/reject 1 is matched by the globs of bad and good and unlabelled; "
-        "make them disjoint"
+        "stage chromate: good/reject 1 is matched by the globs of bad and good; make them disjoint"
     )
 
 
@@ -202,7 +202,7 @@ def test_kinds_are_found_by_their_own_globs(tmp_path: Path) -> None:
     stage = load_stage("chromate")
     kinds = {
         kind: [(f.kind, f.file, f.label) for f in list_landing(str(tmp_path), stage, kind)]
-        for kind in ("readings", "error_lists", "photos")
+        for kind in KINDS
     }
     assert kinds == {
         "readings": [("readings", "sensor/1.csv", None)],
@@ -342,7 +342,7 @@ def test_linked_folders_are_walked_once_and_loops_end(tmp_path: Path) -> None:
         "y/to x": "../x",
         "a twin": "x",
         "nas": "../elsewhere",
-        "nas again": "../elsewhere",
+        **{f"nas {n:02}": "../elsewhere" for n in range(30)},
     }.items():
         (landing / link).symlink_to(target)
     (elsewhere / "back").symlink_to(landing)
@@ -383,17 +383,39 @@ def test_the_landing_directory_may_be_written_in_many_ways(
 
 
 class Remote(fsspec.spec.AbstractFileSystem):  # type: ignore[misc]
-    """A file system that says the time of modification in its own way."""
+    """A file system elsewhere that lists `entries`, folders by a trailing /."""
 
     protocol = "platelaketest"
-    about: dict[str, Any] = {}  # noqa: RUF012
+    entries: tuple[str, ...] = ("a.csv",)
+    about: dict[str, Any] = {"mtime": 0}  # noqa: RUF012
+    vanished = ""
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
         return {"name": path, "size": 0, "type": "directory"}
 
     def ls(self, path: str, detail: bool = True, **options: Any) -> list[dict[str, Any]]:
-        folder = {"name": path, "size": 0, "type": "directory"}  # As some object stores do.
-        return [folder, {"name": f"{path}/a.csv", "size": 3, "type": "file", **self.about}]
+        if self.vanished and path.endswith(self.vanished):
+            raise FileNotFoundError(path)
+        below = [f"{path}/{name}" for name in self.entries if "/" not in path]
+        folders = [name.rstrip("/") for name in below if name.endswith("/")]
+        files = [name for name in below if not name.endswith("/")] or [f"{path}/deep.csv"]
+        return [
+            {"name": path, "size": 0, "type": "directory"},  # As some object stores do.
+            *({"name": name, "size": 0, "type": "directory"} for name in folders),
+            *({"name": name, "size": 3, "type": "file", **self.about} for name in files),
+        ]
+
+
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes `platelaketest://` be so."""
+
+    def set_up(**attributes: Any) -> None:
+        fsspec.register_implementation(Remote.protocol, Remote, clobber=True)
+        for name, value in attributes.items():
+            monkeypatch.setattr(Remote, name, value)
+
+    return set_up
 
 
 @pytest.mark.parametrize(
@@ -404,20 +426,60 @@ class Remote(fsspec.spec.AbstractFileSystem):  # type: ignore[misc]
         pytest.param(
             {"LastModified": datetime(2020, 9, 13, 12, 26, 40, 250_000, tzinfo=UTC)}, id="S3"
         ),
+        pytest.param(
+            {"last_modified": datetime(2020, 9, 13, 21, 26, 40, 250_000, ZoneInfo("Asia/Seoul"))},
+            id="another zone",
+        ),
     ],
 )
 def test_file_systems_tell_the_time_in_their_own_ways(
-    monkeypatch: pytest.MonkeyPatch, about: dict[str, Any]
+    remote: Callable[..., None], about: dict[str, Any]
 ) -> None:
-    fsspec.register_implementation(Remote.protocol, Remote, clobber=True)
-    monkeypatch.setattr(Remote, "about", about)
+    remote(about=about)
     [file] = list_landing("platelaketest://plant", stage_with(), "readings")
     moment = datetime(2020, 9, 13, 12, 26, 40, 250_000, tzinfo=UTC)
     assert file == LandedFile("readings", "a.csv", "plant/a.csv", 3, moment)
+    assert file.modified_at.tzinfo is UTC
 
 
-def test_a_file_without_a_time_was_modified_just_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    fsspec.register_implementation(Remote.protocol, Remote, clobber=True)
-    monkeypatch.setattr(Remote, "about", {})
+def test_a_file_without_a_time_was_modified_just_now(remote: Callable[..., None]) -> None:
+    remote(about={})
     [file] = list_landing("platelaketest://plant", stage_with(), "readings")
     assert timedelta(0) <= datetime.now(UTC) - file.modified_at < timedelta(minutes=1)
+
+
+def test_a_folder_that_vanishes_meanwhile_is_not_missed(remote: Callable[..., None]) -> None:
+    remote(entries=("gone/", "there/", "a.csv"), vanished="gone")
+    assert found("platelaketest://plant", "**") == ["a.csv", "there/deep.csv"]
+
+
+def test_links_of_this_machine_mean_nothing_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: Callable[..., None]
+) -> None:
+    (tmp_path / "plant" / "one").mkdir(parents=True)
+    (tmp_path / "plant" / "two").symlink_to("one")
+    monkeypatch.chdir(tmp_path)
+    remote(entries=("one/", "two/", "a.csv"))
+    assert found("platelaketest://plant", "**") == ["a.csv", "one/deep.csv", "two/deep.csv"]
+
+
+class Refusing(Remote):
+    """A file system that cannot be connected to."""
+
+    def __init__(self, **options: Any) -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "implementation", "expected"),
+    [
+        ("platelakerefusing", Refusing, "[Errno 111] Connection refused"),
+        ("platelakemissing", "no_such_module.X", "install it"),
+    ],
+)
+def test_a_file_system_out_of_reach_is_one_sentence(
+    protocol: str, implementation: Any, expected: str
+) -> None:
+    fsspec.register_implementation(protocol, implementation, clobber=True, errtxt="install it")
+    said = complaint(lambda: list_landing(f"{protocol}://x", stage_with(), "readings"))
+    assert said == f"the landing directory {protocol}://x cannot be reached: {expected}"

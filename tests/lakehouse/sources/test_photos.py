@@ -626,14 +626,14 @@ from lakehouse.stage import load_stage
 
 stage, settings = load_stage("chromate"), Settings()
 for path in map(Path, sys.argv[1:]):  # The first is a photo, to have everything imported.
-    content, started = path.read_bytes(), time.monotonic()
+    content, started = path.read_bytes(), time.process_time()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         rule = read_photo(content, stage, settings).format
     except PhotoError as error:
         rule = error.rule
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(json.dumps([path.name, rule, time.monotonic() - started, grown]))
+    print(json.dumps([path.name, rule, time.process_time() - started, grown]))
 """
 
 
