@@ -54,12 +54,12 @@ def test_the_projects_file_says_the_defaults() -> None:
 def test_options_go_before_environment_before_file(
     conf: Conf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conf('lake = "of the file"\nmax_line_bytes = 10\nretention_hours = 20\n')
+    conf('lake = "of the file"\nmax_line_bytes = 10\nretention_hours = 200\n')
     monkeypatch.setenv("PLATELAKE_LAKE", "of the environment")
     monkeypatch.setenv("platelake_max_line_bytes", "11")
     found = load_settings(lake="of the option", log_level=None)
     assert found == Settings.model_construct(
-        lake="of the option", max_line_bytes=11, retention_hours=20
+        lake="of the option", max_line_bytes=11, retention_hours=200
     )
 
 
@@ -87,13 +87,13 @@ def test_a_working_directory_says_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         ),
         pytest.param(
             "max_line_bytes = 0\nmax_photo_bytes = 0\nmax_photo_pixels = 0\n"
-            "photos_per_commit = 0\nexcursion_width = 0\nretention_hours = -1",
+            "photos_per_commit = 0\nexcursion_width = 0\nretention_hours = 167",
             "settings: max_line_bytes: Input should be greater than 0; "
             "max_photo_bytes: Input should be greater than 0; "
             "max_photo_pixels: Input should be greater than 0; "
             "photos_per_commit: Input should be greater than 0; "
             "excursion_width: Input should be greater than 0; "
-            "retention_hours: Input should be greater than or equal to 0",
+            "retention_hours: Input should be greater than or equal to 168",
             id="all out of range",
         ),
         pytest.param(
@@ -181,8 +181,8 @@ def test_the_smallest_values_are_taken() -> None:
     ones = dict.fromkeys(
         ["max_line_bytes", "max_photo_bytes", "max_photo_pixels", "photos_per_commit"], 1
     )
-    found = load_settings(**ones, excursion_width=1e-9, retention_hours=0)
-    assert found.model_dump(include={*ones, "retention_hours"}) == {**ones, "retention_hours": 0}
+    found = load_settings(**ones, excursion_width=1e-9, retention_hours=168)
+    assert found.model_dump(include={*ones, "retention_hours"}) == {**ones, "retention_hours": 168}
 
 
 def test_settings_do_not_change() -> None:
