@@ -233,8 +233,9 @@ class Lake:
             self._delta(table).optimize().executeCompaction()
 
     def vacuum(self, table: Table, hours: int) -> None:
-        """Remove the files that no version of the last `hours` hours needs."""
-        with self._committing(table):
+        """Remove the files that no version of the last `hours` hours needs; no new version."""
+        quiet = {"spark.databricks.delta.vacuum.logging.enabled": "false"}
+        with self._committing(table), _session_settings(self.spark, quiet):
             self._delta(table).vacuum(hours)
 
     def _difference(self, table: Table, rows: DataFrame, scope: Spark | None) -> DataFrame:

@@ -54,7 +54,7 @@ def spark_pattern(form: str) -> str:
     A month or day may be written with one digit, unless it touches another part: nothing would
     say where it ends.
     """
-    pieces = [piece for piece in re.split(r"(%.?)", form) if piece]
+    pieces = [piece for piece in re.split(r"(%.)", form) if piece]
     pattern = ""
     for at, piece in enumerate(pieces):
         if piece in DATE_PARTS:

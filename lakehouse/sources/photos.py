@@ -80,8 +80,8 @@ def read_photo(content: bytes, stage: Stage, settings: Settings) -> Photo:
         image = _opened(content, settings)
         try:
             image.load()
-            taken_at = _taken_at(image, stage.zone)
             upright = as_rgb(image)
+            taken_at = _taken_at(image, stage.zone)
         except PhotoError:
             raise
         except Exception as e:  # A decoder may fail in any way: it is this file that is bad.
@@ -115,8 +115,6 @@ def as_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray(grey).convert("RGB")
     if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
         clear = upright.convert("RGBA")
-        if clear.getchannel("A").getextrema() == (255, 255):
-            return clear.convert("RGB")
         return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
     return upright.convert("RGB")
 

@@ -390,13 +390,16 @@ EXIF_HEAD = b"Exif\0\0"
         ),
     ],
 )
-def test_nonsense_in_exif_is_no_fault_of_the_picture(exif: bytes) -> None:
+def test_nonsense_in_exif_is_no_fault_of_the_picture(
+    exif: bytes, recwarn: pytest.WarningsRecorder
+) -> None:
     photo = read(saved(RGB, "JPEG", quality=95, subsampling=0, exif=exif))
     assert difference(photo.tensor, PIXELS) < 3
     assert photo.taken_at is None
     photo = read(png(WIDTH, HEIGHT, rows_of(PIXELS), chunk(b"eXIf", exif[len(EXIF_HEAD) :])))
     assert np.array_equal(photo.tensor, PIXELS)
     assert photo.taken_at is None
+    assert list(recwarn) == []
 
 
 @pytest.mark.parametrize(
@@ -435,7 +438,16 @@ def test_nonsense_in_exif_is_no_fault_of_the_picture(exif: bytes) -> None:
         pytest.param({TAKEN: "2021-09-06 16:27:17"}, None, id="another form"),
         pytest.param({TAKEN: 20210906}, None, id="a number"),
         pytest.param({TAKEN: "0001:01:01 00:00:00"}, None, id="year 1"),
+        pytest.param(
+            {TAKEN: "2021:09:06 16:27:17", OFFSET: "+02:00 \0"},
+            (2021, 9, 6, 14, 27, 17),
+            id="a padded offset",
+        ),
         pytest.param({TAKEN: "1970:01:01 00:00:00"}, None, id="a clock never set"),
+        pytest.param({TAKEN: "1989:12:31 23:59:59"}, None, id="before digital cameras"),
+        pytest.param({TAKEN: "1990:01:01 12:00:00"}, (1990, 1, 1, 3, 0, 0), id="the first year"),
+        pytest.param({TAKEN: "2100:12:31 12:00:00"}, (2100, 12, 31, 3, 0, 0), id="the last year"),
+        pytest.param({TAKEN: "2101:01:01 12:00:00"}, None, id="the far future"),
         pytest.param({TAKEN: "9999:12:31 23:59:59", OFFSET: "-09:00"}, None, id="year 9999"),
     ],
 )
