@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from jobs.logs import set_up_logs
-from lakehouse.errors import PlatelakeError, QualityGateError, UsageError
+from lakehouse.errors import QualityGateError, UsageError
 from lakehouse.ingest import Ingest
 from lakehouse.io import Lake
 from lakehouse.ledger import Counts
@@ -236,10 +236,7 @@ def show(found: dict[str, Any]) -> None:
 
 
 def exit_code(error: BaseException) -> int:
-    """Say the error in one sentence on standard error; its exit code."""
-    if isinstance(error, PlatelakeError):
-        print(f"platelake: {error}", file=sys.stderr)
-        return error.exit_code
+    """Say an error that nobody foresaw in one sentence on standard error; its exit code."""
     text = str(error)
     if "No space left on device" in text or "Disk quota exceeded" in text:
         print(

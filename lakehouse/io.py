@@ -207,9 +207,8 @@ class Lake:
         there are none and `consumed` is what it was.
         """
         conformed = conform(table, rows)
-        fresh = self.version(table) < 0
-        with self._committing(table, json.dumps(consumed) if consumed else None):
-            if fresh:
+        with self._committing(table, json.dumps(consumed) if consumed else None) as is_new:
+            if is_new:
                 return self._fill(table, conformed)
             difference = self._difference(table, conformed, scope).persist()
             try:
@@ -313,7 +312,8 @@ class Lake:
         return "delta.`" + self.path(table).replace("`", "``") + "`"
 
     @contextlib.contextmanager
-    def _committing(self, table: Table, note: str | None = None) -> Iterator[None]:
+    def _committing(self, table: Table, note: str | None = None) -> Iterator[bool]:
+        """The surroundings of a commit; whether the table was only now made."""
         settings = {
             "spark.sql.parquet.compression.codec": "zstd" if table.compress else "uncompressed",
             "spark.databricks.delta.commitInfo.userMetadata": note,
@@ -326,7 +326,7 @@ class Lake:
             else:
                 self._widen(table, {field.name for field in log.schema().fields})
             with _session_settings(self.spark, settings):
-                yield
+                yield log is None
         seconds = round(time.monotonic() - start, 2)
         structlog.get_logger().debug("committed", table=table.name, seconds=seconds)
 
