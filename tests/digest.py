@@ -1,6 +1,7 @@
 """A fingerprint of what a lake holds, however its files and commits came about."""
 
 import hashlib
+from collections import Counter
 from typing import Any
 
 from lakehouse.io import Lake
@@ -18,11 +19,25 @@ def digests(lake: Lake, stage: Stage) -> dict[str, str]:
 
 
 def digest(lake: Lake, table: Table) -> str:
+    return hashlib.sha256("\n".join(_lines(lake, table)).encode()).hexdigest()
+
+
+def differences(one: Lake, other: Lake, table: Table, most: int = 3) -> list[str]:
+    """The first rows that only one of the lakes has, in words."""
+    sides = Counter(_lines(one, table)), Counter(_lines(other, table))
+    lines = [
+        f"{table.name} has {text}: {line}"
+        for text, left, right in (("no longer", *sides), ("besides", *reversed(sides)))
+        for line in list((left - right).elements())[:most]
+    ]
+    return lines or [f"{table.name}: equal when read once more"]
+
+
+def _lines(lake: Lake, table: Table) -> list[str]:
     rows = lake.rows(table, *table.facts)
     if table is FILES:
         rows = _last_events(rows)
-    lines = sorted(repr([_plain(row[name]) for name in table.facts]) for row in rows)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return sorted(repr([_plain(row[name]) for name in table.facts]) for row in rows)
 
 
 def versions(lake: Lake, stage: Stage) -> dict[str, int]:

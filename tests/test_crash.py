@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,9 @@ from lakehouse.io import Lake
 from lakehouse.sample_plant import make_sample_plant
 from lakehouse.session import open_session
 from lakehouse.stage import Stage
+from lakehouse.tables import all_tables
 from tests.conftest import REAL
-from tests.digest import digests, versions
+from tests.digest import differences, digests, versions
 
 SEED = 20261123
 PLATELAKE = Path(sys.executable).with_name("platelake")
@@ -110,16 +112,32 @@ def test_killed_and_run_again(
     draw = random.Random(SEED)
     # The moments lie where there is work: behind the start of Python and of the JVM.
     moments = [draw.uniform(0.1, 1.0) * duration for _ in range(points)]
+    faults: list[str] = []
     for number, moment in enumerate(moments):
         lake = tmp_path / f"killed-{number}"
         was_running = kill_during(landing, lake, moment, whole_group=number % 2 == 0)
         again = complete(landing, lake)
         found = digests(lake_at(lake), stage)
-        print(f"killed after {moment:.1f} of {duration:.1f} s, running: {was_running}", flush=True)
-        other = [name for name in expected if found[name] != expected[name]]
-        assert not other, f"killed after {moment:.1f} s: {', '.join(other)} differ"
-        for name in ("readings", "lots", "pictures", "picture_names", "quarantined"):
-            assert again[name] == counts[name], f"killed after {moment:.1f} s: {name}"
-        sql = {name: rows for name, rows in again["sql"].items() if name != "runs"}  # type: ignore[attr-defined]
-        assert sql == {n: r for n, r in counts["sql"].items() if n != "runs"}  # type: ignore[attr-defined]
-        shutil.rmtree(lake)
+        said = f"killed after {moment:.1f} of {duration:.1f} s, running: {was_running}"
+        wrong = [
+            line
+            for table in all_tables(stage)
+            if found.get(table.name) != expected.get(table.name)
+            for line in differences(lake_at(reference), lake_at(lake), table)
+        ]
+        wrong += [
+            f"{name}: {again[name]} instead of {counts[name]}"
+            for name in ("readings", "lots", "pictures", "picture_names", "quarantined")
+            if again[name] != counts[name]
+        ]
+        if _without_runs(again["sql"]) != _without_runs(counts["sql"]):
+            wrong.append(f"sql: {again['sql']} instead of {counts['sql']}")
+        print(f"{said}, {'; '.join(wrong) or 'equal'}", flush=True)
+        faults += [f"{said}: {line}" for line in wrong]
+        if not wrong:
+            shutil.rmtree(lake)
+    assert not faults, "\n".join(faults)
+
+
+def _without_runs(sql: Any) -> dict[str, int]:
+    return {name: rows for name, rows in sql.items() if name != "runs"}
