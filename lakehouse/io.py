@@ -22,6 +22,7 @@ from lakehouse.errors import PlatelakeError
 from lakehouse.table import Table, spark_type
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from deltalake import DeltaTable as LogReader
     from pyspark.sql import Column as Spark
     from pyspark.sql import DataFrame, SparkSession
@@ -75,15 +76,22 @@ class Lake:
 
     # -- reading ---------------------------------------------------------------------------
 
-    def log(self, table: Table) -> LogReader | None:
-        """The table's Delta log, read without Spark; None where the table is not yet made."""
+    def log(self, table: Table, version: int | None = None) -> LogReader | None:
+        """The table's Delta log, read without Spark; None where the table is not yet made.
+
+        Raises PlatelakeError where the log no longer holds that version.
+        """
         from deltalake import DeltaTable as LogReader
-        from deltalake.exceptions import TableNotFoundError
+        from deltalake.exceptions import DeltaError, TableNotFoundError
 
         try:
-            return LogReader(f"{self.folder}/{table.name}")
+            return LogReader(f"{self.folder}/{table.name}", version=version)
         except TableNotFoundError:
             return None
+        except DeltaError:
+            if version is None:
+                raise
+            raise _version_gone(table, version) from None
 
     def version(self, table: Table) -> int:
         """The latest version; -1 where the table is not yet made."""
@@ -107,6 +115,31 @@ class Lake:
         """
         log = self.log(table)
         return log.to_pyarrow_table(columns=list(columns) or None).to_pylist() if log else []
+
+    def arrow(self, table: Table, *columns: str, version: int | None = None) -> pa.Table | None:
+        """These columns of the table as Arrow, read without Spark; None where it is not yet made.
+
+        Raises PlatelakeError where a file of that version is no longer there.
+        """
+        log = self.log(table, version)
+        if log is None:
+            return None
+        try:
+            return log.to_pyarrow_table(columns=list(columns) or None)
+        except FileNotFoundError:
+            raise _version_gone(table, log.version()) from None
+
+    def live_files(self, table: Table, version: int | None = None) -> list[str]:
+        """Where the files of that version, or the latest, lie: paths, or URLs off this machine.
+
+        They come from the Delta log, never from a listing: a folder holds old files besides.
+        """
+        log = self.log(table, version)
+        files = sorted(log.file_uris()) if log else []
+        gone = [file for file in files if self.local and not Path(file).is_file()]
+        if log and gone:
+            raise _version_gone(table, log.version())
+        return files
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
         """The table as it is, or as it was at that version; empty where it is not yet made.
@@ -347,6 +380,13 @@ def _session_settings(spark: SparkSession, settings: Mapping[str, str | None]) -
         yield
     finally:
         put(before)
+
+
+def _version_gone(table: Table, version: int) -> PlatelakeError:
+    return PlatelakeError(
+        f"version {version} of table {table.name} is no longer there: vacuum has removed it; "
+        "take a later version, or restore the table's folder from a backup"
+    )
 
 
 def row_count(log: LogReader) -> int:

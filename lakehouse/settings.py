@@ -48,10 +48,24 @@ class Settings(BaseSettings):
     max_photo_pixels: int = Field(50_000_000, gt=0, description="Largest photo that is decoded")
     photos_per_commit: int = Field(2_000, gt=0, description="Photos in one commit of the lake")
     excursion_width: float = Field(
-        3.5,
+        2.0,
         gt=0,
         allow_inf_nan=False,
         description="Robust standard deviations from the centre that leave the band",
+    )
+    cost_escape: float = Field(
+        100.0, gt=0, allow_inf_nan=False, description="Cost of a bad part that leaves the plant"
+    )
+    cost_scrap: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="Cost of a good part that is scrapped"
+    )
+    cost_review: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="Cost of a person's look at a part"
+    )
+    mlflow_uri: str = Field(
+        "",
+        repr=False,
+        description="MLflow tracking server; empty: a SQLite file in the lake",
     )
     retention_hours: int = Field(
         168,
@@ -80,6 +94,17 @@ class Settings(BaseSettings):
         """Options before environment before file; nothing else is looked at."""
         toml = TomlConfigSettingsSource(settings_cls, conf_directory() / "lakehouse.toml")
         return init_settings, env_settings, toml
+
+    def mlflow_address(self) -> str:
+        """The tracking server's URI, with the embedded default filled in."""
+        if self.mlflow_uri:
+            return self.mlflow_uri
+        if "://" in self.lake:
+            raise UsageError(
+                f"the lake is at {self.lake}, so the models need a tracking server of their own: "
+                "set PLATELAKE_MLFLOW_URI, for example http://HOST:5000"
+            )
+        return f"sqlite:///{Path(self.lake).resolve() / 'mlflow.db'}"
 
     def sql_address(self) -> str:
         """The summaries' SQLAlchemy URL, with the embedded default filled in."""

@@ -10,7 +10,7 @@ For a variable with band centre c and scale s, the distance of a reading x is |x
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,26 @@ class Band:
     centre: float
     scale: float
     width: float
+
+
+BAND_QUANTILES = (0.05, 0.5, 0.95)
+BAND_NORMAL = 2 * 1.6448536269514722
+"""Standard deviations of a normal distribution between its 5th and its 95th percentile.
+
+From these two a scale is right for a flat distribution between hard limits as well, where the
+median absolute deviation overstates it by half; one lot in twenty may be off without moving it.
+"""
+
+
+def band(quantiles: Sequence[float], width: float) -> Band:
+    """The band of a variable of which these are the `BAND_QUANTILES`."""
+    low, centre, high = quantiles
+    return Band(centre, (high - low) / BAND_NORMAL, width)
+
+
+def fit_band(x: Array, width: float) -> Band:
+    """The band of these readings, shape (n,), n ≥ 1 (NumPy form of `fit_bands`)."""
+    return band(np.quantile(x, BAND_QUANTILES).tolist(), width)
 
 
 VALUES = (
@@ -124,6 +144,13 @@ DISTANCES = (
 
 TOGETHER = (
     Statistic(
+        "readings_outside",
+        "bigint",
+        "readings with one or more variables outside their bands",
+        lambda n: _f().count_if(n >= 1),
+        lambda n: float((n >= 1).sum()),
+    ),
+    Statistic(
         "joint_excursions",
         "bigint",
         "readings with two or more variables outside their bands at once",
@@ -151,13 +178,24 @@ def lot_statistics(values: Mapping[str, Array], bands: Mapping[str, Band]) -> di
 
     `values` maps each variable to its readings, shape (n,), n ≥ 1, equally long, in its unit.
     """
+    return value_statistics(values) | band_statistics(values, bands)
+
+
+def value_statistics(values: Mapping[str, Array]) -> dict[str, float]:
+    """Those of `lot_statistics` that need no bands."""
     result: dict[str, float] = {"readings": float(len(next(iter(values.values()))))}
-    distances = {}
+    for name, x in values.items():
+        result |= {f"{name}_{s.name}": s.numpy(x) for s in VALUES}
+    return result
+
+
+def band_statistics(values: Mapping[str, Array], bands: Mapping[str, Band]) -> dict[str, float]:
+    """Those of `lot_statistics` that depend on the bands."""
+    result: dict[str, float] = {}
+    outside = np.zeros(len(next(iter(values.values()))))
     for name, x in values.items():
         band = bands[name]
         z = np.abs(x - band.centre) / band.scale if band.scale > 0 else x * 0.0
-        distances[name] = z
-        result |= {f"{name}_{s.name}": s.numpy(x) for s in VALUES}
+        outside += z > band.width
         result |= {f"{name}_{s.name}": s.numpy(z, band.width) for s in DISTANCES}
-    outside = np.sum([z > bands[name].width for name, z in distances.items()], axis=0)
     return result | {s.name: s.numpy(outside) for s in TOGETHER}

@@ -16,6 +16,7 @@ from lakehouse.tables.pictures import PICTURES
 from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
 from lakehouse.tables.runs import RUNS
+from lakehouse.tables.splits import SPLITS
 from lakehouse.tables.variable_days import VARIABLE_DAYS
 
 COMMON = (
@@ -32,6 +33,7 @@ COMMON = (
     BANDS,
     VARIABLE_DAYS,
     PICTURE_DAYS,
+    SPLITS,
 )
 """The tables that are declared alike in every stage."""
 

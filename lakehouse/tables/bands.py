@@ -9,7 +9,12 @@ BANDS = Table(
         Column("bands_id", "string", "Names the fit: hash of its parameters"),
         Column("variable", "string", "Variable of the stage"),
         Column("centre", "double", "Median", "the variable's"),
-        Column("scale", "double", "1.4826 × median absolute deviation", "the variable's"),
+        Column(
+            "scale",
+            "double",
+            "5th to 95th percentile / 3.29",
+            "the variable's",
+        ),
         Column("width", "double", "Scales from the centre to the edge of the band"),
         Column("first_day", "date", "First production day of the readings it was fitted on"),
         Column("last_day", "date", "Last one"),

@@ -6,29 +6,32 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lakehouse.statistics import DISTANCES, TOGETHER, VALUES, Band, distance
+from lakehouse.statistics import (
+    BAND_QUANTILES,
+    DISTANCES,
+    TOGETHER,
+    VALUES,
+    Band,
+    band,
+    distance,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-NORMAL = 1.4826
-"""What makes a median absolute deviation the standard deviation of a normal distribution."""
-
 
 def fit_bands(readings: DataFrame, variables: Sequence[str], width: float) -> dict[str, Band]:
-    """Median and scaled median absolute deviation of each variable over the given readings.
+    """Centre and scale of each variable by its percentiles over the given readings.
 
     Give the readings of training lots only, and no later split can leak through the bands.
     """
     from pyspark.sql import functions as F
 
-    centres = readings.agg(*(F.median(name).alias(name) for name in variables)).first()
-    assert centres is not None
-    scales = readings.agg(
-        *(F.median(F.abs(F.col(name) - centres[name])).alias(name) for name in variables)
+    found = readings.agg(
+        *(F.percentile(name, F.lit(list(BAND_QUANTILES))).alias(name) for name in variables)
     ).first()
-    assert scales is not None
-    return {name: Band(centres[name], NORMAL * scales[name], width) for name in variables}
+    assert found is not None
+    return {name: band(found[name], width) for name in variables}
 
 
 def bands_id(bands: Mapping[str, Band]) -> str:
@@ -41,9 +44,9 @@ def summarise_features(readings: DataFrame, bands: Mapping[str, Band]) -> DataFr
     """All statistics of every lot, in one aggregation. Columns of `lot_features`."""
     from pyspark.sql import functions as F
 
-    distances = {name: distance(F.col(name), band) for name, band in bands.items()}
+    distances = {name: distance(F.col(name), one) for name, one in bands.items()}
     outside = sum(
-        (F.when(F.col(f"{name}_z") > band.width, 1).otherwise(0) for name, band in bands.items()),
+        (F.when(F.col(f"{name}_z") > one.width, 1).otherwise(0) for name, one in bands.items()),
         F.lit(0),
     )
     whole = in_order(readings, "day", "lot").withColumns(

@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import Row, SparkSession
 
 from lakehouse.stage import Stage
-from lakehouse.statistics import Band, lot_statistics
+from lakehouse.statistics import Band, fit_band, lot_statistics
 from lakehouse.tables.lot_features import lot_features
 from lakehouse.transforms.features import fit_bands, summarise_features
 
@@ -66,16 +66,20 @@ def test_spark_and_numpy_agree(
             assert got == pytest.approx(value, rel=1e-9, abs=1e-9, nan_ok=True), (lot, name)
 
 
-def test_bands_are_the_median_and_the_scaled_median_deviation(
+def test_bands_are_the_median_and_a_scale_by_percentiles(
     spark: SparkSession, stage: Stage, given: dict[str, dict[str, np.ndarray]]
 ) -> None:
     names = [variable.name for variable in stage.readings.variables]
     bands = fit_bands(spark.createDataFrame(rows(given)), names, 3.0)
     for name in names:
         x = np.concatenate([values[name] for values in given.values()])
-        centre = float(np.median(x))
-        scale = 1.4826 * float(np.median(np.abs(x - centre)))
-        assert bands[name] == Band(pytest.approx(centre), pytest.approx(scale), 3.0)
+        ours = fit_band(x, 3.0)
+        assert bands[name] == Band(pytest.approx(ours.centre), pytest.approx(ours.scale), 3.0)
+
+
+def test_the_scale_is_the_standard_deviation_of_a_normal_distribution() -> None:
+    x = np.random.default_rng(SEED).normal(5.0, 2.0, 200_000)
+    assert fit_band(x, 2.0) == Band(pytest.approx(5, abs=0.03), pytest.approx(2, abs=0.03), 2.0)
 
 
 def test_equal_readings_give_equal_bits_however_they_are_spread(
