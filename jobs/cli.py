@@ -121,7 +121,7 @@ def quarantine_list(
     from jobs.quarantine import list_entries
     from jobs.runner import Options, begin
 
-    list_entries(begin(Options(stage, stage_file, lake=lake)))
+    list_entries(begin(Options(stage, stage_file, lake=lake), lake_must_exist=True))
 
 
 @quarantine_app.command("show")
@@ -135,7 +135,7 @@ def quarantine_show(
     from jobs.quarantine import show_entry
     from jobs.runner import Options, begin
 
-    show_entry(begin(Options(stage, stage_file, lake=lake)), entry)
+    show_entry(begin(Options(stage, stage_file, lake=lake), lake_must_exist=True), entry)
 
 
 @quarantine_app.command("replay")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import unicodedata
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -15,17 +17,37 @@ from lakehouse.tables.quarantine import QUARANTINE
 
 
 def list_entries(work: Work) -> None:
-    """Print every entry, a line each."""
+    """Print every entry: in a table on a terminal, else a line each, cells parted by tabs."""
     rows = sorted(
         work.lake.rows(QUARANTINE), key=lambda row: (row["kind"], row["file"], row["line"])
     )
+    entries = [
+        (
+            *(row["quarantine_id"], row["kind"], row["file"], str(row["line"] or "whole")),
+            *(row["rule"], row["reason"]),
+        )
+        for row in rows
+    ]
+    if not sys.stdout.isatty():
+        for cells in entries:
+            print("\t".join(_on_one_line(cell) for cell in cells))
+        return
     grid = Grid()
     for name in ("id", "kind", "file", "line", "rule", "reason"):
         grid.add_column(name, overflow="fold")
-    for row in rows:
-        cells = (row["quarantine_id"], row["kind"], row["file"], str(row["line"] or "whole"))
-        grid.add_row(*(Text(cell) for cell in (*cells, row["rule"], row["reason"])))
-    Console().print(grid if rows else "The quarantine is empty.")
+    for cells in entries:
+        grid.add_row(*map(Text, cells))
+    Console().print(grid if entries else "The quarantine is empty.")
+
+
+def _on_one_line(cell: str) -> str:
+    """The cell with its line breaks, tabs and other control characters escaped."""
+    return "".join(
+        one.encode("unicode_escape").decode()
+        if unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp")
+        else one
+        for one in cell
+    )
 
 
 def show_entry(work: Work, entry: str) -> None:
@@ -43,7 +65,7 @@ def replay(options: Options, only: Sequence[str]) -> None:
 
     A file's rows are replaced as a whole, so each ends up stored once or held back once.
     """
-    work = begin(options)
+    work = begin(options, lake_must_exist=True)
     entries = work.lake.rows(QUARANTINE, "kind", "file")
     wanted = [row for row in entries if not only or row["file"] in only]
     if unknown := set(only) - {row["file"] for row in wanted}:

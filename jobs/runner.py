@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 import time
 import uuid
@@ -122,9 +123,11 @@ def do_jobs(names: Sequence[str], work: Work) -> None:
             write_run_row(work, names)
 
 
-def begin(options: Options) -> Work:
+def begin(options: Options, *, lake_must_exist: bool = False) -> Work:
     """Settings, stage, session and lake of a run."""
     settings = load_settings(lake=options.lake, sql_url=options.sql_url)
+    if options.json_file:
+        check_report(options.json_file)
     set_up_logs(settings.log_level)
     stage = load_stage(options.stage, options.stage_file)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
@@ -132,8 +135,16 @@ def begin(options: Options) -> Work:
     started_at = datetime.now(UTC)
     if options.landing:
         check_landing(options.landing, stage)
-    lake = Lake(settings.lake, stage.name, session)
+    lake = Lake(settings.lake, stage.name, session, must_exist=lake_must_exist)
     return Work(lake, stage, settings, options, run_id, started_at)
+
+
+def check_report(file: Path) -> None:
+    """Fail on a report that cannot be written before there is anything to report."""
+    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UsageError(
+            f"the report {file} cannot be written: name by --json a file in a folder that is there"
+        )
 
 
 def check_landing(landing: str, stage: Stage) -> None:

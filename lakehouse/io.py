@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from lakehouse.errors import PlatelakeError
 from lakehouse.table import Table, spark_type
@@ -34,14 +34,26 @@ class Lake:
     """The tables of one stage, below `root/stage/`.
 
     `root` is a local folder or a URL of a file system that Spark knows. Spark is started when
-    it is first needed: a run that finds nothing new asks the Delta logs alone.
+    it is first needed: a run that finds nothing new asks the Delta logs alone. With `must_exist`
+    a local folder is not made.
     """
 
-    def __init__(self, root: str, stage: str, open_session: Callable[[], SparkSession]) -> None:
+    def __init__(
+        self,
+        root: str,
+        stage: str,
+        open_session: Callable[[], SparkSession],
+        *,
+        must_exist: bool = False,
+    ) -> None:
         self._open_session = open_session
         root = root.removeprefix("file://")
         self.local = "://" not in root
         self.folder = f"{Path(root).resolve() if self.local else root.rstrip('/')}/{stage}"
+        if self.local and must_exist and not Path(self.folder).is_dir():
+            raise PlatelakeError(
+                f"there is no lake {self.folder}; name one that a run has made by --lake"
+            )
         if self.local:
             self._make_folder()
 
@@ -71,8 +83,16 @@ class Lake:
         if not self.local:
             yield
             return
-        with FileLock(Path(self.folder) / ".locks" / f"{name}.lock"):
+        lock = FileLock(Path(self.folder) / ".locks" / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            structlog.get_logger().info("waiting for another run", lock=lock.lock_file)
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     # -- reading ---------------------------------------------------------------------------
 

@@ -247,9 +247,8 @@ def load_stage(name: str | None = None, file: Path | None = None) -> Stage:
         file = folder / f"{name}.toml"
         if not name or not re.match(NAME, name) or not file.is_file():
             known = ", ".join(sorted(path.stem for path in folder.glob("*.toml"))) or "none"
-            raise UsageError(
-                f"no stage {name!r} in {folder}; known: {known}; or name a file by --stage-file"
-            )
+            what = f"no stage {name!r} in {folder}" if name else "no stage is given by --stage"
+            raise UsageError(f"{what}; known: {known}; or name a file by --stage-file")
     try:
         content = tomllib.loads(file.read_text("utf-8-sig"))
         return Stage.model_validate({"name": name or file.stem, **content})

@@ -14,7 +14,7 @@ from jobs.cli import JOBS, invoke
 from jobs.runner import write_run_row
 from lakehouse.errors import QualityGateError
 from lakehouse.tables.runs import RUNS
-from tests.conftest import Chain
+from tests.conftest import Chain, unavailable
 from tests.digest import digests
 from tests.plant import sensor_lines, write_errors, write_photo, write_sensor
 
@@ -37,6 +37,8 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
         (["--landing", "{full}", "--lake", "{file}"], 1, "cannot be written"),
         (["--landing", "{full}", "--lake", "/proc/lake"], 1, "cannot be written"),
         ([], 2, "--landing"),
+        (["--landing", "{full}", "--json", "{empty}/no/report.json"], 2, "cannot be written: name"),
+        (["--landing", "{full}", "--json", "{empty}"], 2, "cannot be written: name"),
         (["--landing", "{full}", "--no-such-option"], 2, "No such option"),
     ],
 )
@@ -57,6 +59,41 @@ def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(
     assert invoke(["run", *options, *lake, *stage]) == code
     assert sentence in said(capsys)
     assert not (tmp_path / "lake").exists() or not list((tmp_path / "lake").glob("*/readings"))
+
+
+def test_a_run_without_a_stage_names_the_stages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sensor(tmp_path, DAY)
+    assert invoke(["run", "--landing", str(tmp_path)]) == 2
+    assert "no stage is given by --stage; known: chromate;" in said(capsys)
+
+
+def test_the_quarantine_of_a_lake_that_is_not_there_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sensor(tmp_path / "landing", DAY)
+    where = ["--stage", "chromate", "--lake", str(tmp_path / "typo")]
+    landing = ["--landing", str(tmp_path / "landing")]
+    for command in (["list"], ["show", "a"], ["replay", *landing]):
+        assert invoke(["quarantine", *command, *where]) == 1
+        assert f"there is no lake {tmp_path / 'typo' / 'chromate'}; name" in said(capsys)
+    assert not (tmp_path / "typo").exists()
+
+
+def test_the_quarantine_is_a_line_an_entry_where_no_person_reads(
+    chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["quarantine", "list", "--stage", "chromate", "--lake", str(chain.lake_folder)]
+    file = write_sensor(chain.landing, DAY, [*sensor_lines(), f"9,1,x,2,{'4' * 200},16"])
+    file.rename(file.with_name(f"new\nline\t{file.name}"))
+    chain("ingest_readings")
+    capsys.readouterr()
+    assert invoke(where) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    cells = line.split("\t")
+    assert cells[1:5] == ["readings", f"sensor/new\\nline\\t{file.name}", "8", "time"]
+    assert "not a 12h time: 'x'" in cells[5] and len(cells) == 6
 
 
 def test_an_unreadable_landing_directory_is_said_so(tmp_path: Path) -> None:
@@ -136,6 +173,7 @@ def test_spark_submit_runs_a_job(tmp_path: Path) -> None:
     events = [json.loads(line) for line in said if line.startswith("{")]
     assert {"event", "run", "job", "stage"} <= set(events[-1])
     assert (tmp_path / "lake" / "chromate" / "readings" / "_delta_log").is_dir()
+    assert {path.name for path in tmp_path.iterdir()} == {"landing", "lake"}  # no spark-warehouse
 
 
 def test_a_full_disk_leaves_the_tables_as_they_were(chain: Chain, stage: object) -> None:
@@ -146,7 +184,7 @@ def test_a_full_disk_leaves_the_tables_as_they_were(chain: Chain, stage: object)
         ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)], capture_output=True
     )
     if not mounted or mounted.returncode:
-        pytest.skip("a small disk can only be mounted as root; run the tests as root")
+        unavailable("a small disk can only be mounted as root; run the tests as root")
     try:
         small = Chain(chain.landing, disk / "lake")
         write_sensor(chain.landing, DAY)

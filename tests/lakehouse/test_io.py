@@ -1,12 +1,16 @@
 """The lake's writer: exactly once, atomic, no version for nothing, one process at a time."""
 
+import json
 import multiprocessing
+import os
+import time
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -177,11 +181,16 @@ def test_refresh_computes_only_the_days_that_changed(lake: Lake, spark: SparkSes
     assert refresh(lake, LOTS, [PLAIN], lots_of) == 0
 
 
-def _hold(folder: str, entered: Any, leave: Any) -> None:
+def _hold(folder: str, entered: Any, leave: Any, log: str = os.devnull) -> None:
     lake = Lake(folder, "chromate", lambda: pytest.fail("no Spark is needed"))
-    with lake.lock("plain"):
-        entered.set()
-        leave.wait(30)
+    with Path(log).open("w", buffering=1) as stream:
+        structlog.configure(
+            processors=[structlog.processors.JSONRenderer()],
+            logger_factory=structlog.PrintLoggerFactory(stream),
+        )
+        with lake.lock("plain"):
+            entered.set()
+            leave.wait(30)
 
 
 def test_one_process_at_a_time_commits_to_a_local_table(tmp_path: Path) -> None:
@@ -192,9 +201,15 @@ def test_one_process_at_a_time_commits_to_a_local_table(tmp_path: Path) -> None:
     held.start()
     assert entered.wait(60)
     leave_second = spawn.Event()
-    waiting = spawn.Process(target=_hold, args=(str(tmp_path), second, leave_second))
+    log = tmp_path / "log"
+    waiting = spawn.Process(target=_hold, args=(str(tmp_path), second, leave_second, str(log)))
     waiting.start()
-    assert not second.wait(5), "two processes were inside at once"
+    deadline = time.monotonic() + 60
+    while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
+        assert not second.wait(0.2), "two processes were inside at once"
+    assert not second.wait(2), "two processes were inside at once"
+    (line,) = log.read_text().splitlines()  # The one that waits says so, once.
+    assert json.loads(line)["event"] == "waiting for another run"
     held.kill()  # a killed process does not keep the lock
     assert second.wait(60)
     leave_second.set()

@@ -160,9 +160,8 @@ def test_the_least_stage_and_its_defaults(write: Write) -> None:
     "name", ["", "no", "Chromate", "../stages/chromate", "chromate.toml", None]
 )
 def test_an_unknown_stage_lists_those_that_exist(name: str | None) -> None:
-    assert refusal(name) == (
-        f"no stage {name!r} in {CONF / 'stages'}; known: chromate; or name a file by --stage-file"
-    )
+    what = f"no stage {name!r} in {CONF / 'stages'}" if name else "no stage is given by --stage"
+    assert refusal(name) == f"{what}; known: chromate; or name a file by --stage-file"
 
 
 def test_stages_are_those_of_the_configured_folder(
