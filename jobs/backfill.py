@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from jobs.cli import invoke
 from jobs.runner import CHAIN, Options, Work, begin, do_jobs
 from lakehouse.errors import UsageError
+from lakehouse.sources.readings import file_date
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.files import FILES
 from lakehouse.tables.picture_names import PICTURE_NAMES
+from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
 
 if TYPE_CHECKING:
@@ -37,16 +39,33 @@ def run_backfill(options: Options) -> Work:
 
 
 def files_of_days(work: Work) -> dict[str, frozenset[str]]:
-    """By kind, the files that brought rows or names of these days."""
+    """By kind, the known files that brought rows or names of these days, or may bring some now.
+
+    May: by the date in its name, or since it has entries in quarantine and shows no day.
+    """
     lake, options = work.lake, work.options
     days = f"day BETWEEN DATE '{options.first_day}' AND DATE '{options.last_day}'"
     shown = lake.read(PICTURE_NAMES).where(days).select("sha256")
     photos = lake.read(FILES).where("kind = 'photos'").join(shown, "sha256", "left_semi")
-    return {
+    brought = {
         "readings": _files(lake.read(readings(work.stage)).where(days)),
         "error_lists": _files(lake.read(ERROR_LISTS).where(days)),
         "photos": _files(photos),
     }
+    return {kind: files | _perhaps_of_days(work, kind) for kind, files in brought.items()}
+
+
+def _perhaps_of_days(work: Work, kind: str) -> set[str]:
+    """Known files whose name has a date of these days, and held back ones of unknown day."""
+    first, last = work.options.first_day, work.options.last_day
+    found = set()
+    for table in (FILES, QUARANTINE):
+        for row in work.lake.rows(table, "kind", "file"):
+            day = file_date(work.stage, row["file"]) if kind == "readings" else None
+            in_days = day and (first or day) <= day <= (last or day)
+            if row["kind"] == kind and (in_days if day else table is QUARANTINE):
+                found.add(row["file"])
+    return found
 
 
 def _files(rows: DataFrame) -> frozenset[str]:

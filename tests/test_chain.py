@@ -161,6 +161,36 @@ def test_replay_and_backfill(
         assert digests(chain.lake(), stage) == expected
 
 
+def test_a_backfill_reads_again_what_is_held_back(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day whose every row, and a list whose only row, broke a rule that is mended since."""
+    conf = tmp_path / "conf"
+    shutil.copytree(Path(__file__).parents[1] / "conf", conf)
+    stage_file = conf / "stages" / "chromate.toml"
+    right = stage_file.read_text()
+    wrong = right.replace("maximum = 14", "maximum = 1").replace('date = ["0"', 'date = ["5"')
+    stage_file.write_text(wrong)
+    monkeypatch.setenv("PLATELAKE_CONF", str(conf))
+    for day in (6, 7):
+        write_sensor(chain.landing, date(2021, 9, day), sensor_lines(level=day))
+    write_errors(chain.landing, {"2021-09-06": ["1"]})
+    (chain.landing / "photos" / "good").mkdir(parents=True)
+    (chain.landing / "photos" / "good" / "a.png").write_text("no picture")
+    assert chain("ingest_readings", "ingest_error_lists", "ingest_photos")["readings"] == 0
+    stage_file.write_text(right)
+    days = [date(2021, 9, 6)] * 2
+    where = ("chromate", None, str(chain.landing), str(chain.lake_folder))
+    work = run_backfill(Options(*where, None, *days))
+    assert work.again == {
+        "readings": {"sensor/kemp-abh-sensor-2021.09.06.csv"},
+        "error_lists": {"Error Lot list.csv"},
+        "photos": {"photos/good/a.png"},
+    }
+    lots = {(str(row["day"]), row["lot"]): row["label"] for row in work.lake.rows(LOTS)}
+    assert lots == {("2021-09-06", "1"): "failed", ("2021-09-06", "2"): "good"}
+
+
 def test_the_real_plant(module_chain: Chain, chromate: Path, tmp_path: Path) -> None:
     """33 days of readings, their error list and 46 pictures; then once more; then the photos
     under the 1,084 names they were published under."""
