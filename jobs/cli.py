@@ -10,6 +10,9 @@ from typing import Annotated
 
 import typer
 
+from jobs import model_commands
+from jobs.options import LakeOption, Stage, StageFile
+
 app = typer.Typer(
     help="A Spark data lake for manufacturing quality.",
     no_args_is_help=True,
@@ -18,12 +21,7 @@ app = typer.Typer(
 )
 quarantine_app = typer.Typer(help="What was held back: list it, look at it, replay it.")
 app.add_typer(quarantine_app, name="quarantine", no_args_is_help=True)
-
-Stage = Annotated[
-    str | None, typer.Option("--stage", help="Stage of the plant: a file in conf/stages")
-]
-StageFile = Annotated[Path | None, typer.Option("--stage-file", help="Stage file elsewhere")]
-LakeOption = Annotated[str | None, typer.Option("--lake", help="Folder or URL of the tables")]
+model_commands.add_to(app)
 
 
 def _without_password(url: str | None) -> str | None:
@@ -192,6 +190,17 @@ def _lake_job(name: str) -> Callable[..., None]:
     return command
 
 
+def _plain_job(name: str) -> Callable[..., None]:
+    """The command of a job that works on the lake and takes nothing else."""
+
+    def command(stage: Stage = None, stage_file: StageFile = None, lake: LakeOption = None) -> None:
+        from jobs.runner import Options, run_jobs
+
+        run_jobs([name], Options(stage, stage_file, None, lake))
+
+    return command
+
+
 JOBS = {
     "ingest_readings": "Sensor files of the landing zone into readings.",
     "ingest_error_lists": "Error lists of the landing zone into error_lists.",
@@ -200,6 +209,9 @@ JOBS = {
     "features": "Features of the lots whose readings changed.",
     "summarise": "Daily summaries of what changed.",
     "sync": "Copy what changed in the mirrored tables to SQL.",
+    "score_lots": "The champion's verdicts on the lots whose readings changed.",
+    "score_photos": "The champion's verdicts on the pictures that are new to it.",
+    "maintain": "Compact the tables and remove files that no kept version needs.",
 }
 WHOLE = {
     "label": "Label all days anew",
@@ -208,16 +220,9 @@ WHOLE = {
     "sync": "Compare everything instead of what changed",
 }
 for _name, _help in JOBS.items():
-    _make = _reading_job if _name.startswith("ingest") else _lake_job
+    _make = _lake_job if _name in WHOLE else _plain_job
+    _make = _reading_job if _name.startswith("ingest") else _make
     app.command(_name.replace("_", "-"), help=_help)(_make(_name))
-
-
-@app.command("maintain")
-def maintain(stage: Stage = None, stage_file: StageFile = None, lake: LakeOption = None) -> None:
-    """Compact the tables and remove files that no kept version needs."""
-    from jobs.runner import Options, run_jobs
-
-    run_jobs(["maintain"], Options(stage, stage_file, None, lake))
 
 
 def invoke(argv: Sequence[str]) -> int:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from jobs.runner import CHAIN, Options, finish, run_jobs
+from jobs.runner import CHAIN, Options, begin, finish, run_jobs
 from lakehouse.errors import UsageError
 
 SAMPLE_STAGE = "chromate"
+FOLDS = 3
+EPOCHS = 12
+"""Of the demo's network: its pictures are few, and easy to tell apart."""
+TREES = ("decision_tree", "extra_trees", "lightgbm", "logistic")
 
 
 def run_demo(
@@ -31,5 +36,32 @@ def run_demo(
         make_sample_plant(sample)
         landing, stage = str(sample), SAMPLE_STAGE
         lake = f"{lake}-sample"
-    finish(run_jobs(CHAIN, Options(stage, stage_file, landing, lake)))
+    options = Options(stage, stage_file, landing, lake)
+    finish(run_jobs(CHAIN, options))
+    make_champions(options, console)
     console.print(f"The tables are in {lake}; `platelake --help` says what else there is.")
+
+
+def make_champions(options: Options, console: Console) -> None:
+    """Train, promote and score with both kinds of model, where there is no champion yet."""
+    from jobs.models import compare, promote_challenger
+    from jobs.train import open_registry, train_cnn, train_trees
+    from ml.train import Protocol
+
+    work = begin(options)
+    registry = open_registry(work)
+    for kind in ("lots", "photos"):
+        name = f"{work.stage.name}-{kind}"
+        if registry.version(name) is None:
+            console.print(f"Training {name}; this takes a minute or two")
+            try:
+                if kind == "lots":
+                    train_trees(options, list(TREES), Protocol("kfold", FOLDS), "lot", 0)
+                else:
+                    train_cnn(options, [], Protocol("kfold", FOLDS), EPOCHS, None)
+            except UsageError as error:
+                console.print(f"No model of {kind}: {error}")
+                continue
+            promote_challenger(options, name, None)
+        run_jobs([f"score_{kind}"], replace(options, landing=None))
+    compare(options, None, 10)

@@ -76,6 +76,7 @@ class Work:
     seconds: dict[str, float] = field(default_factory=dict)
 
     again: dict[str, frozenset[str]] = field(default_factory=dict)
+    only_again: bool = False
 
     def ingest(self, kind: str) -> Ingest:
         """What the ingest of that kind of file needs."""
@@ -90,6 +91,7 @@ class Work:
             self.again.get(kind, frozenset()),
             self.options.first_day,
             self.options.last_day,
+            self.only_again,
         )
 
 

@@ -65,7 +65,7 @@ class LotFrame:
                 digest.update(values[name].tobytes())
         return digest.hexdigest()
 
-    def items(self, group: str = "lot") -> list[Item]:
+    def split_items(self, group: str = "lot") -> list[Item]:
         """The lots as items of a split; groups are lots, or whole days."""
         groups = self.names if group == "lot" else [str(day) for day in self.days]
         return [

@@ -124,7 +124,8 @@ def fit_thresholds(y: Labels, p: Probabilities, costs: Costs) -> Thresholds:
     low_cost = costs.escape * bad_below - costs.review * at
     high_cost = costs.scrap * good_above + costs.review * at
     # For each high cut the best low cut at or below it; the earliest of equals is the widest.
-    best_low = np.array([int(np.argmin(low_cost[: n + 1])) for n in range(len(at))])
+    is_new_best = np.diff(np.minimum.accumulate(low_cost), prepend=np.inf) < 0
+    best_low = np.maximum.accumulate(np.where(is_new_best, np.arange(len(at)), 0))
     total = low_cost[best_low] + high_cost
     high = len(total) - 1 - int(np.argmin(total[::-1]))
     return Thresholds(float(cuts[best_low[high]]), float(cuts[high]))

@@ -46,6 +46,9 @@ JPEG_START, JPEG_END, JPEG_ALONE = 0xD8, 0xD9, 0x01
 Image.MAX_IMAGE_PIXELS = None
 """Pillow's own limit is off: `max_photo_pixels` is the only one, in `_refuse_by_header`."""
 
+Tensor = np.ndarray[Any, np.dtype[np.uint8]]
+"""A decoded photo: RGB, uint8, shape (height, width, 3), values 0 to 255."""
+
 
 class PhotoError(Exception):
     """A file that is no photo we can trust; `rule` names the reason's kind."""
@@ -71,27 +74,14 @@ class Photo:
     width: int
     height: int
     taken_at: datetime | None
-    tensor: np.ndarray[Any, np.dtype[np.uint8]]
+    tensor: Tensor
 
 
 def read_photo(content: bytes, stage: Stage, settings: Settings) -> Photo:
     """Decode a photo file; raises PhotoError with rule and reason if it cannot be trusted."""
     assert stage.photos is not None
-    if not content:
-        raise PhotoError("empty_file", "the file has no bytes")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image = _opened(content, settings)
-        try:
-            image.load()
-            upright = as_rgb(image)
-            taken_at = _taken_at(image, stage.zone)
-        except PhotoError:
-            raise
-        except Exception as e:  # A decoder may fail in any way: it is this file that is bad.
-            raise PhotoError("broken_image", f"the image cannot be decoded: {e}") from None
+    image, upright = _decoded(content, settings)
     pixels = np.asarray(upright)
-    size = (stage.photos.width, stage.photos.height)
     identity = hashlib.sha256(f"{upright.width}x{upright.height}:".encode())
     identity.update(pixels.data)
     return Photo(
@@ -102,9 +92,34 @@ def read_photo(content: bytes, stage: Stage, settings: Settings) -> Photo:
         mode=image.mode,
         width=upright.width,
         height=upright.height,
-        taken_at=taken_at,
-        tensor=np.asarray(upright.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)),
+        taken_at=_taken_at(image, stage.zone),
+        tensor=_as_tensor(upright, stage.photos.width, stage.photos.height),
     )
+
+
+def read_tensor(content: bytes, width: int, height: int, settings: Settings) -> Tensor:
+    """The photo's tensor, as `read_photo` makes it, of that size; raises PhotoError."""
+    return _as_tensor(_decoded(content, settings)[1], width, height)
+
+
+def _decoded(content: bytes, settings: Settings) -> tuple[Image.Image, Image.Image]:
+    """The image as it is in the file, and as a person sees it."""
+    if not content:
+        raise PhotoError("empty_file", "the file has no bytes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = _opened(content, settings)
+        try:
+            image.load()
+            return image, as_rgb(image)
+        except PhotoError:
+            raise
+        except Exception as e:  # A decoder may fail in any way: it is this file that is bad.
+            raise PhotoError("broken_image", f"the image cannot be decoded: {e}") from None
+
+
+def _as_tensor(upright: Image.Image, width: int, height: int) -> Tensor:
+    return np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0))
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

@@ -8,7 +8,9 @@ from lakehouse.tables.files import FILES
 from lakehouse.tables.label_changes import LABEL_CHANGES
 from lakehouse.tables.label_report import LABEL_REPORT
 from lakehouse.tables.lot_features import lot_features
+from lakehouse.tables.lot_verdicts import LOT_VERDICTS
 from lakehouse.tables.lots import LOTS
+from lakehouse.tables.photo_verdicts import PHOTO_VERDICTS
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_days import PICTURE_DAYS
 from lakehouse.tables.picture_names import PICTURE_NAMES
@@ -34,6 +36,8 @@ COMMON = (
     VARIABLE_DAYS,
     PICTURE_DAYS,
     SPLITS,
+    LOT_VERDICTS,
+    PHOTO_VERDICTS,
 )
 """The tables that are declared alike in every stage."""
 

@@ -129,7 +129,7 @@ def test_an_unknown_setting_is_refused(
 
 
 def test_each_job_is_a_script_and_a_command() -> None:
-    for name in [*JOBS, "maintain", "run", "backfill"]:
+    for name in [*JOBS, "run", "backfill"]:
         script = Path(__file__).parents[2] / "jobs" / f"{name}.py"
         text = script.read_text()
         assert "spark-submit jobs/" in text and "def main(argv: list[str]) -> int:" in text

@@ -1,0 +1,193 @@
+"""What a modeler does with trained models: compare, promote, roll back, predict, explain."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from jobs.runner import Options, Work, begin
+from jobs.train import open_registry, workshop
+from lakehouse.errors import PlatelakeError, UsageError
+from ml.explain import explain_lot, heat_picture
+from ml.predictor import LotModel, PhotoModel, Verdict
+from ml.promotion import Comparison, promote, rollback
+from ml.promotion import compare as compare_versions
+from ml.registry import CHALLENGER, CHAMPION, Version
+from ml.reproduce import rejudge, reproduce
+
+FIGURES = ("ap", "auroc", "recall_at_5_fpr", "brier", "cost")
+KINDS = ("lots", "photos")
+
+
+def compare(options: Options, kind: str | None, at_most: int) -> None:
+    """Print the candidates of the last studies with their figures, the best first."""
+    work = begin(options)
+    registry = open_registry(work)
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    for one in [kind] if kind else KINDS:
+        name = _model(work, one)
+        runs = [
+            run
+            for run in registry.runs(name)
+            if "candidate" in run["tags"] and run["status"] == "FINISHED"
+        ]
+        aliases = {
+            version.run_id: alias
+            for alias in (CHALLENGER, CHAMPION)
+            if (version := registry.version(name, alias))
+        }
+        grid = Grid(title=f"{name}: mean over splits, 95 % interval", title_justify="left")
+        for column in ("candidate", *FIGURES, "protocol", "run", ""):
+            grid.add_column(column)
+        for run in sorted(runs[:at_most], key=lambda run: -run["metrics"].get("ap", 0)):
+            cells = [_figure(run["metrics"], figure) for figure in FIGURES]
+            params = run["params"]
+            protocol = f"{params.get('name')}, {params.get('seeds')} seeds"
+            alias = aliases.get(run["id"], "")
+            grid.add_row(run["tags"]["candidate"], *cells, protocol, run["id"][:8], alias)
+        console.print(grid if runs else f"{name}: nothing trained yet; `platelake train` does it")
+
+
+def _figure(metrics: dict[str, float], name: str) -> str:
+    if name not in metrics:
+        return "–"
+    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    span = f" ({low:.3f}–{high:.3f})" if low is not None and high is not None else ""
+    return f"{metrics[name]:.3f}{span}"
+
+
+def _model(work: Work, kind: str) -> str:
+    if kind not in KINDS:
+        raise UsageError(f"models are of {' or '.join(KINDS)}, not of {kind!r}")
+    return f"{work.stage.name}-{kind}"
+
+
+def promote_challenger(options: Options, reference: str, force: str | None) -> dict[str, Any]:
+    """Put the challenger beside the champion, and make it champion if it is better."""
+    work = begin(options)
+    shop = workshop(work)
+    name, _, alias = reference.partition("@")
+    challenger = shop.registry.need(f"{name}@{alias or CHALLENGER}")
+
+    def judged(version: Version, splits: list[str]) -> dict[str, Any]:
+        return rejudge(shop, version, splits)
+
+    found = compare_versions(shop.registry, challenger, judged)
+    _show_differences(found)
+    record = promote(shop.registry, found, force, getpass.getuser())
+    Console(soft_wrap=True).print(f"{challenger} is the champion: {record['reason']}")
+    return record
+
+
+def _show_differences(found: Comparison) -> None:
+    if not found.differences:
+        return
+    grid = Grid("figure", "challenger − champion", "95 % interval")
+    for name, one in found.differences.items():
+        grid.add_row(name, f"{one.value:+.4f}", f"{one.low:+.4f} to {one.high:+.4f}")
+    Console().print(grid)
+
+
+def roll_back(options: Options, name: str, reason: str) -> None:
+    """Make the champion of before the champion again."""
+    registry = open_registry(begin(options))
+    version = rollback(registry, name, reason, getpass.getuser())
+    Console(soft_wrap=True).print(f"{version} is the champion again")
+
+
+def predict(options: Options, photos: Sequence[Path], model: str | None, as_json: bool) -> int:
+    """Judge photo files; the exit code: 1 if any could not be judged."""
+    work = begin(options)
+    registry = open_registry(work)
+    opened = registry.load(model or _model(work, "photos"))
+    if not isinstance(opened, PhotoModel):
+        raise UsageError(f"{opened.name} judges lots, not photos; name a model of photos")
+    failed = 0
+    for photo in photos:
+        line = {"file": str(photo), **asdict(_predicted(opened, photo, work))}
+        failed += line["probability"] is None
+        said = f"{line['verdict']}, probability {line['probability']}"
+        text = f"{photo}: {line['reason'] or said}"
+        print(json.dumps(line, ensure_ascii=False) if as_json else text, flush=True)
+    return 1 if failed else 0
+
+
+def _predicted(model: PhotoModel, photo: Path, work: Work) -> Verdict:
+    limit = work.settings.max_photo_bytes
+    try:
+        with photo.open("rb") as stream:
+            content = stream.read(limit + 1)
+    except OSError as error:
+        return model.unreadable(f"unreadable: {error.strerror}")
+    if len(content) > limit:
+        return model.unreadable(f"too_large: more than {limit} bytes")
+    return model.judge([content], work.settings)[0]
+
+
+def explain(
+    options: Options, lot: str | None, photo: Path | None, model: str | None, output: Path | None
+) -> None:
+    """Say why the model judges as it does: a lot's features, or a photo's heat map."""
+    work = begin(options)
+    registry = open_registry(work)
+    if (lot is None) == (photo is None):
+        raise UsageError("name either --lot DAY/LOT or --photo FILE")
+    kind = "lots" if lot else "photos"
+    opened = registry.load(model or _model(work, kind))
+    if lot and isinstance(opened, LotModel):
+        _explain_lot(work, opened, lot)
+    elif photo and isinstance(opened, PhotoModel):
+        try:
+            content = photo.read_bytes()
+        except OSError as error:
+            raise PlatelakeError(f"{photo} cannot be read: {error.strerror}") from None
+        target = output or photo.with_name(f"{photo.stem}-heat.png")
+        verdict = heat_picture(opened, content, work.settings, target)
+        Console(soft_wrap=True).print(f"{verdict.verdict}, {verdict.probability:.3f}: {target}")
+    else:
+        raise UsageError(f"{opened.name} does not judge {kind}")
+
+
+def _explain_lot(work: Work, model: LotModel, lot: str) -> None:
+    day, _, name = lot.partition("/")
+    try:
+        when = date.fromisoformat(day)
+    except ValueError:
+        raise UsageError(f"--lot {lot}: give day and lot, such as 2021-09-06/17") from None
+    verdict, parts = explain_lot(work.lake, work.stage, model, when, name)
+    grid = Grid(
+        title=f"{lot}: {verdict.verdict}, probability {verdict.probability:.3f} by {model.name} "
+        f"version {model.version}",
+        title_justify="left",
+    )
+    for column in ("feature", "value", "moves the probability by"):
+        grid.add_column(column)
+    for feature, value, effect in parts:
+        grid.add_row(feature, f"{value:.4g}", f"{effect:+.4f}")
+    Console().print(grid)
+
+
+def reproduce_model(options: Options, reference: str) -> int:
+    """Train a registered model again from its pinned data; exit code 3 if it comes out other."""
+    work = begin(options)
+    shop = workshop(work)
+    found = reproduce(shop, shop.registry.need(reference))
+    grid = Grid("figure", "logged", "found again")
+    for name, value in found.logged.items():
+        grid.add_row(name, f"{value:.6f}", f"{found.found[name]:.6f}")
+    Console().print(grid)
+    equal = "equal" if found.is_equal else "not equal"
+    Console(soft_wrap=True).print(
+        f"{found.version}: data as trained on, figures {equal}; the largest difference of a "
+        f"probability is {found.largest_difference:.2g}"
+    )
+    return 0 if found.is_equal else 3

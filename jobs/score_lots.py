@@ -1,0 +1,35 @@
+"""The champion's verdicts on the lots whose readings changed.
+
+    spark-submit jobs/score_lots.py --stage chromate
+
+Reads readings and the champion in MLflow; writes lot_verdicts, in one commit.
+A second run finds nothing changed and writes nothing; a new champion judges all lots once.
+"""
+
+import sys
+
+import structlog
+
+from jobs.cli import invoke
+from jobs.runner import Work
+
+
+def run(work: Work) -> None:
+    """Score, and say how many verdicts changed."""
+    from jobs.train import open_registry
+    from ml.score import score_lots
+
+    registry = open_registry(work)
+    version = registry.need(f"{work.stage.name}-lots")
+    model = registry.load(f"{version.name}@{version.number}")
+    changed = score_lots(work.lake, work.stage, model, registry.content(version))
+    structlog.get_logger().info("scored", model=str(version), verdicts_changed=changed)
+
+
+def main(argv: list[str]) -> int:
+    """Entry point for spark-submit; returns the exit code."""
+    return invoke(["score-lots", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

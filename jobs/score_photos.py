@@ -1,0 +1,35 @@
+"""The champion's verdicts on the pictures that it has not judged yet.
+
+    spark-submit jobs/score_photos.py --stage chromate
+
+Reads pictures and the champion in MLflow; writes photo_verdicts, in one commit.
+A second run finds nothing new and writes nothing; a new champion judges all pictures once.
+"""
+
+import sys
+
+import structlog
+
+from jobs.cli import invoke
+from jobs.runner import Work
+
+
+def run(work: Work) -> None:
+    """Score, and say how many verdicts were added."""
+    from jobs.train import open_registry
+    from ml.score import score_photos
+
+    registry = open_registry(work)
+    version = registry.need(f"{work.stage.name}-photos")
+    model = registry.load(f"{version.name}@{version.number}")
+    changed = score_photos(work.lake, model, registry.content(version))
+    structlog.get_logger().info("scored", model=str(version), verdicts_changed=changed)
+
+
+def main(argv: list[str]) -> int:
+    """Entry point for spark-submit; returns the exit code."""
+    return invoke(["score-photos", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

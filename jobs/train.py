@@ -1,0 +1,117 @@
+"""Train models on the lake and register the best of them as challenger.
+
+    spark-submit jobs/train.py trees --stage chromate
+    spark-submit jobs/train.py cnn --stage chromate
+
+Reads readings and lots, or pictures and picture_names, at their latest versions; writes splits and
+a study in MLflow. A second run makes a second study of the same splits, with the same figures.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from jobs.cli import invoke
+from jobs.runner import Options, Work, begin
+from lakehouse.errors import UsageError
+from ml.registry import Registry, Version
+from ml.train import Protocol, Workshop, train_lots, train_photos
+from ml.trees import KINDS, TreeRecipe, check_kind
+
+
+def open_registry(work: Work) -> Registry:
+    """The tracking server of the settings; artifacts of the embedded one lie in the lake."""
+    uri = work.settings.mlflow_address()
+    if not uri.startswith("sqlite:"):
+        return Registry(uri)
+    folder = Path(work.settings.lake).resolve() / "mlflow"
+    return Registry(uri, folder.as_uri())
+
+
+def workshop(work: Work) -> Workshop:
+    """Where a training of this run works."""
+    local = work.lake.local
+    folder = Path(work.settings.lake).resolve() if local else Path("training").resolve()
+    place = folder / "training" / work.stage.name
+    return Workshop(work.lake, work.stage, work.settings, open_registry(work), place)
+
+
+def train_trees(
+    options: Options, kinds: list[str], protocol: Protocol, group: str, trials: int
+) -> Version:
+    """A study of trees, and of the logistic baseline, on the lots."""
+    if group not in ("lot", "day"):
+        raise UsageError(f"groups of lots are lot or day, not {group!r}")
+    for kind in kinds:
+        check_kind(kind)
+    work = begin(options)
+    width = work.settings.excursion_width
+    recipes = [TreeRecipe(kind, width=width, trials=trials) for kind in kinds or KINDS]
+    version = train_lots(workshop(work), recipes, protocol, group)
+    return said(work, version)
+
+
+def train_cnn(
+    options: Options,
+    networks: list[str],
+    protocol: Protocol,
+    epochs: int | None,
+    groups: str | None,
+) -> Version:
+    """A study of networks on the pictures."""
+    from ml.cnn_recipe import recipe_for
+
+    work = begin(options)
+    recipes = [recipe_for(name, epochs) for name in networks or ["small"]]
+    return said(work, train_photos(workshop(work), recipes, protocol, read_groups(groups)))
+
+
+def read_groups(given: str | None) -> dict[str, str] | None:
+    """FILE:COLUMN of a csv with a column `name`: the group of each photo by its name."""
+    if given is None:
+        return None
+    file, _, column = given.rpartition(":")
+    try:
+        with Path(file).open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except OSError as error:
+        raise UsageError(f"--groups {given}: {file or 'no file'}: {error.strerror}") from None
+    if not rows or not {"name", column} <= set(rows[0]):
+        raise UsageError(f"--groups {given}: {file} needs the columns name and {column}")
+    return {row["name"]: row[column] for row in rows}
+
+
+def log_kept(options: Options, folder: Path) -> Version:
+    """Log a study that was trained while MLflow was away."""
+    from ml.study import STUDY_FILE, log_study
+
+    work = begin(options)
+    if not (folder / STUDY_FILE).is_file():
+        raise UsageError(f"{folder} holds no study; the error of its training names the folder")
+    about = json.loads((folder / STUDY_FILE).read_text("utf-8"))
+    registry = open_registry(work)
+    with registry.run(about["model"], folder.name, about["tags"]) as run_id:
+        return said(work, log_study(registry, folder, run_id))
+
+
+def said(work: Work, version: Version) -> Version:
+    """Say what was registered, and what may be done with it."""
+    Console(soft_wrap=True).print(
+        f"{version} is the challenger; `platelake compare --stage {work.stage.name}` shows the "
+        f"figures, `platelake promote {version.name}` asks whether it is better"
+    )
+    return version
+
+
+def main(argv: list[str]) -> int:
+    """Entry point for spark-submit; returns the exit code."""
+    return invoke(["train", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

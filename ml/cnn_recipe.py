@@ -1,0 +1,106 @@
+"""Everything that decides how a CNN is trained; equal recipe, equal data: equal model."""
+
+from dataclasses import dataclass, replace
+
+from lakehouse.errors import UsageError
+
+SCHEDULES = ("onecycle", "cosine")
+
+
+@dataclass(frozen=True)
+class CnnRecipe:
+    """A training. `dataclasses.asdict` gives what JSON and MLflow keep.
+
+    Args:
+        network: small, first_study or timm:NAME.
+        weights: safetensors file for a timm backbone; empty: none.
+        epochs: passes over the training pictures, at most.
+        batch: pictures a step, over all processes.
+        learning_rate: the highest that the schedule reaches.
+        weight_decay: of AdamW, on weights of convolutions and dense layers only.
+        schedule: onecycle (Smith and Topin 2018) or cosine (Loshchilov and Hutter 2017).
+        dropout: share of features that a training step leaves out; of `small` alone.
+        clip: longest gradient, as its 2-norm.
+        seed: of weights, order, augmentation and dropout.
+        class_weights: good and bad pictures weigh the same in total.
+        focal_gamma: exponent of the focal loss (Lin et al. 2017); 0 is cross-entropy.
+        smoothing: labels are this far from 0 and 1 in sum (Szegedy et al. 2016).
+        average: weights are averaged exponentially with this decay (Polyak and Juditsky 1992); 0:
+            the last ones count.
+        patience: epochs without a better validation after which training stops.
+        flips: training pictures are flipped at random in both directions.
+        shift: and moved by at most this share of their sides.
+        gamma: and their light is raised to exp(-gamma) to exp(gamma).
+        grey: and this share of them loses its colour.
+        defects: and this share of the good ones gets a drawn defect, and is then bad.
+        defect_weight: weight of the loss on the cells of good pictures, drawn defects among them.
+        judge_flips: a verdict is the mean over the four flips of a picture.
+        bfloat16: training computes in 16 bits; three times as fast where the processor can.
+        threads: of torch; other numbers add in another order, and end in other digits.
+        memory_bytes: tensors up to this size are read once, larger sets are read each epoch.
+    """
+
+    network: str = "small"
+    weights: str = ""
+    epochs: int = 28
+    batch: int = 16
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
+    schedule: str = "onecycle"
+    dropout: float = 0.2
+    clip: float = 2.0
+    seed: int = 0
+    class_weights: bool = True
+    focal_gamma: float = 0.0
+    smoothing: float = 0.05
+    average: float = 0.98
+    patience: int = 12
+    flips: bool = True
+    shift: float = 0.06
+    gamma: float = 0.3
+    grey: float = 0.1
+    defects: float = 0.5
+    defect_weight: float = 0.5
+    judge_flips: bool = True
+    bfloat16: bool = True
+    threads: int = 2
+    memory_bytes: int = 2 << 30
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.schedule not in SCHEDULES:
+            known = ", ".join(SCHEDULES)
+            raise UsageError(f"no schedule {self.schedule!r}; known: {known}")
+        if min(self.epochs, self.batch, self.threads) < 1:
+            raise UsageError(
+                f"epochs {self.epochs}, batch {self.batch} and threads {self.threads} must be 1 or "
+                "more"
+            )
+
+
+FIRST_STUDY = CnnRecipe(
+    network="first_study",
+    epochs=20,
+    batch=32,
+    learning_rate=1e-3,
+    weight_decay=0.0,
+    schedule="cosine",
+    dropout=0.0,
+    smoothing=0.0,
+    average=0.0,
+    patience=8,
+    flips=False,
+    shift=0.0,
+    gamma=0.0,
+    grey=0.0,
+    defects=0.0,
+    defect_weight=0.0,
+    judge_flips=False,
+)
+"""The first study's CNN, as plain as it was, under the honest protocol."""
+
+
+def recipe_for(network: str, epochs: int | None = None) -> CnnRecipe:
+    """The recipe that a network is trained by where nothing else is said."""
+    recipe = FIRST_STUDY if network == "first_study" else CnnRecipe(network=network)
+    return recipe if epochs is None else replace(recipe, epochs=epochs)

@@ -1,0 +1,311 @@
+"""Networks by name: pictures as the lake keeps them in, a logit and a map of the evidence out.
+
+All preprocessing is inside, so that what is exported is whole. In: uint8, shape (n, height, width,
+3), RGB, 0 to 255. Out: logits, float32, shape (n,), above 0 for bad; and `cells`, float32, shape
+(n, h, w), from which `heat` makes 0 to 1: where in the picture the evidence lies.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lakehouse.errors import UsageError
+
+TIMM = "timm:"
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of R, G and B in grey (ITU-R BT.601)."""
+
+
+class Network(nn.Module):
+    """What every network here promises."""
+
+    cells_are_logits: ClassVar[bool] = True
+    """Whether a loss on single cells can train this network."""
+
+    def evidence(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, shape (n,), and cells, shape (n, h, w)."""
+        raise NotImplementedError
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """The logits alone."""
+        return self.evidence(pictures)[0]
+
+    def heat(self, pictures: Tensor) -> Tensor:
+        """Where the evidence lies: shape (n, h, w), 0 to 1."""
+        return self.heat_of(self.evidence(pictures)[1])
+
+    def heat_of(self, cells: Tensor) -> Tensor:
+        """The heat that these cells mean."""
+        return torch.sigmoid(cells)
+
+
+def make_network(
+    name: str, height: int, width: int, dropout: float = 0.0, weights: str = ""
+) -> Network:
+    """The network of that name, for tensors of that size, with fresh weights.
+
+    `dropout` is a probability, of `small` alone. `weights` is a safetensors file for a timm
+    backbone. Raises UsageError that names what there is.
+    """
+    if name == "small":
+        return Small(height, width, dropout)
+    if name == "first_study":
+        return FirstStudy()
+    if name.startswith(TIMM):
+        return Backbone(name.removeprefix(TIMM), weights)
+    raise UsageError(f"no network {name!r}; known: small, first_study, timm:NAME")
+
+
+def _as_floats(pictures: Tensor) -> Tensor:
+    return pictures.permute(0, 3, 1, 2).float() / 255
+
+
+def _resized(x: Tensor, height: int, width: int) -> Tensor:
+    """Means over whole pixels first where it shrinks a lot, then bilinear."""
+    factor = min(x.shape[2] // height, x.shape[3] // width)
+    if factor > 1:
+        x = F.avg_pool2d(x, factor)
+    if (x.shape[2], x.shape[3]) == (height, width):
+        return x
+    return F.interpolate(x, size=(height, width), mode="bilinear", align_corners=False)
+
+
+def _grey(x: Tensor) -> Tensor:
+    """Shape (n, 3, h, w) to (n, 1, h, w)."""
+    return (x * x.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+class Small(Network):
+    """Our own: fully convolutional, residual (He et al. 2016), 350,000 parameters.
+
+    A picture is as bad as its worst cells: the logit is the mean of the top 3 % of a logit map
+    (multiple instances, Maron and Lozano-Perez 1998), plus a linear term on the whole. So the map
+    that makes the verdict is the heat map. Grey and colour, dark and bright sources look alike to
+    it: it sees the picture standardised by its own mean and deviation, and the luminance
+    standardised by that of its surroundings, at two scales (after Jarrett et al. 2009).
+    """
+
+    SIDE = 192
+    CELLS = (8, 16)
+    WIDTHS = (16, 32, 64, 96)
+    HEAD = 64
+    TOP = 0.03
+
+    def __init__(self, height: int, width: int, dropout: float) -> None:
+        super().__init__()
+        shrink = min(1.0, self.SIDE / max(height, width))
+        self.size = (max(32, round(height * shrink)), max(32, round(width * shrink)))
+        a, b, c, d = self.WIDTHS
+        self.stages = nn.ModuleList(
+            [
+                _down(3 + len(self.CELLS), a),
+                nn.Sequential(_down(a, b), Residual(b)),
+                nn.Sequential(_down(b, c), Residual(c)),
+                nn.Sequential(_down(c, d), Residual(d)),
+            ]
+        )
+        self.fine = nn.Conv2d(c, self.HEAD, 1, bias=False)
+        self.coarse = nn.Conv2d(d, self.HEAD, 1, bias=False)
+        self.norm = Norm(self.HEAD)
+        self.drop = nn.Dropout2d(dropout)
+        self.map = nn.Conv2d(self.HEAD, 1, 1)
+        nn.init.constant_(self.map.bias, -3.0)  # type: ignore[arg-type]
+        self.scale = nn.Parameter(torch.ones(()))
+        self.offset = nn.Parameter(torch.zeros(()))
+        self.context = nn.Sequential(nn.Dropout(dropout), nn.Linear(d, 1))
+
+    def evidence(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """As promised; cells are 1/8 of the input's sides."""
+        x = self.standardised(_resized(_as_floats(pictures), *self.size))
+        before = x = x.contiguous(memory_format=torch.channels_last)
+        for stage in self.stages:
+            before, x = x, stage(x)
+        coarse = F.interpolate(self.coarse(x), size=before.shape[2:], mode="nearest")
+        joined = F.relu(self.norm(self.fine(before) + coarse))
+        cells = self.map(self.drop(joined)).float()[:, 0]
+        count = max(1, int(cells.shape[1] * cells.shape[2] * self.TOP + 0.5))
+        worst = cells.flatten(1).topk(count, 1).values.mean(1)
+        whole = self.context(x.float().mean((2, 3)))[:, 0]
+        return (worst + whole).float() * self.scale + self.offset, cells
+
+    def standardised(self, x: Tensor) -> Tensor:
+        """Shape (n, 3, h, w), 0 to 1, to (n, 5, h, w), of mean 0 and deviation about 1."""
+        grey = _grey(x)
+        mean = grey.mean((2, 3), keepdim=True)
+        deviation = ((grey - mean) ** 2).mean((2, 3), keepdim=True).sqrt()
+        parts = [(x - mean) / (deviation + 0.02)]
+        for cell in self.CELLS:
+            apart = grey - self._surroundings(grey, cell)
+            spread = self._surroundings(apart * apart, cell).sqrt()
+            parts.append((apart / (spread + 0.02)).clamp(-5, 5))
+        return torch.cat(parts, 1)
+
+    @staticmethod
+    def _surroundings(x: Tensor, cell: int) -> Tensor:
+        """Means over about 3 x 3 cells of that side; exact means cost five times more."""
+        coarse = F.pad(F.avg_pool2d(x, cell), (1, 1, 1, 1), mode="replicate")
+        smooth = F.avg_pool2d(coarse, 3, 1)
+        return F.interpolate(smooth, size=x.shape[2:], mode="bilinear", align_corners=False)
+
+
+class FirstStudy(Network):
+    """The first study's CNN, kept as a baseline: grey 256 x 256, 3,299,109 parameters.
+
+    Its heat is Grad-CAM (Selvaraju et al. 2017, eq. 1 and 2) on the last pooled maps. The gradient
+    through the three dense layers is written out, so that it can be exported.
+    """
+
+    SIDE = 256
+    cells_are_logits = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for inside, outside in ((1, 16), (16, 32), (32, 32)):
+            layers += [nn.Conv2d(inside, outside, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        self.maps = nn.Sequential(*layers)
+        self.first = nn.Linear(32 * (self.SIDE // 8) ** 2, 100)
+        self.second = nn.Linear(100, 80)
+        self.last = nn.Linear(80, 1)
+
+    def evidence(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """As promised; cells are 32 x 32 and already the heat."""
+        maps = self.maps(_grey(_resized(_as_floats(pictures), self.SIDE, self.SIDE)))
+        first = F.relu(self.first(maps.flatten(1)))
+        second = F.relu(self.second(first))
+        logits = self.last(second)[:, 0].float()
+        slope = ((second > 0) * self.last.weight) @ self.second.weight
+        slope = ((first > 0) * slope) @ self.first.weight
+        weight = slope.view(-1, 32, *maps.shape[2:]).mean((2, 3), keepdim=True)
+        heat = F.relu((weight * maps).sum(1)).float()
+        return logits, heat / heat.amax((1, 2), keepdim=True).clamp_min(1e-12)
+
+    def heat_of(self, cells: Tensor) -> Tensor:
+        """The cells."""
+        return cells
+
+
+class Backbone(Network):
+    """A convolutional backbone of timm, by name, and a linear layer on its averaged maps.
+
+    The logit is the mean of the cells, so the cells are its class activation map (Zhou et al.
+    2016), which Grad-CAM equals here. Pictures are scaled by ImageNet's mean and deviation.
+    """
+
+    MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+    def __init__(self, name: str, weights: str) -> None:
+        super().__init__()
+        self.body: Any = _timm_model(name, weights)
+        self.map = nn.Conv2d(int(self.body.num_features), 1, 1)
+
+    def evidence(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """As promised."""
+        x = _as_floats(pictures)
+        mean, deviation = (x.new_tensor(v).view(1, 3, 1, 1) for v in (self.MEAN, self.DEVIATION))
+        cells = self.map(self.body.forward_features((x - mean) / deviation)).float()[:, 0]
+        return cells.mean((1, 2)), cells
+
+
+def _timm_model(name: str, weights: str) -> Any:
+    try:
+        import timm
+    except ImportError:
+        raise UsageError(
+            f"network timm:{name} needs the package timm, which is not installed; install it by "
+            "`pip install timm`, or take network small"
+        ) from None
+    if not timm.is_model(name):
+        raise UsageError(f"timm has no model {name!r}; list them by `timm.list_models()`")
+    body = timm.create_model(name, pretrained=False, num_classes=0)
+    if weights:
+        from safetensors.torch import load_file  # type: ignore[import-not-found,unused-ignore]
+
+        body.load_state_dict(load_file(weights), strict=False)
+    with torch.no_grad():
+        shape = body.eval().forward_features(torch.zeros(1, 3, 224, 224)).shape
+    if len(shape) != 4 or shape[1] != body.num_features:
+        raise UsageError(
+            f"timm's {name} gives no maps of shape (n, channels, h, w), which the heat map needs; "
+            "take a convolutional model, such as resnet18"
+        )
+    return body
+
+
+# -- layers ------------------------------------------------------------------------------------
+
+
+class Norm(nn.BatchNorm2d):
+    """Batch normalisation over the whole batch, also where several processes share it.
+
+    torch has that (`SyncBatchNorm`) for GPUs alone.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised, same shape."""
+        if not (self.training and torch.distributed.is_initialized()):
+            plain: Tensor = super().forward(x)
+            return plain
+        wide = x.double()
+        here = [wide.sum((0, 2, 3)), (wide * wide).sum((0, 2, 3))]
+        count = wide.new_tensor([x.shape[0] * x.shape[2] * x.shape[3]])
+        total: Tensor = SumOverProcesses.apply(torch.cat([*here, count]))
+        mean, square = total[:-1].view(2, -1) / total[-1]
+        variance = square - mean * mean
+        self._remember(mean.detach(), variance.detach() * total[-1] / (total[-1] - 1))
+        scaled = (wide - mean.view(1, -1, 1, 1)) / (variance + self.eps).sqrt().view(1, -1, 1, 1)
+        weight, bias = self.weight.view(1, -1, 1, 1), self.bias.view(1, -1, 1, 1)
+        result: Tensor = (scaled * weight + bias).to(x.dtype)
+        return result
+
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
+        self.num_batches_tracked += 1
+
+
+class SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Same shape."""
+        total = x.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        """Same shape."""
+        total = slope.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
+class Residual(nn.Module):
+    """Two convolutions beside the identity, which it is at first."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        first = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        last = Norm(width)
+        nn.init.zeros_(last.weight)
+        self.branch = nn.Sequential(first, Norm(width), nn.ReLU(), second, last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        return F.relu(x + self.branch(x))
+
+
+def _down(inside: int, outside: int) -> nn.Sequential:
+    """Half the sides."""
+    convolution = nn.Conv2d(inside, outside, 3, stride=2, padding=1, bias=False)
+    return nn.Sequential(convolution, Norm(outside), nn.ReLU())

@@ -1,0 +1,287 @@
+"""MLflow: studies as runs, models as versions, the champion as an alias. The only import of it.
+
+Models are ONNX files; pickle is refused. The sha256 of a version's file is a tag of the version,
+and a file that does not match it is not opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lakehouse.errors import PlatelakeError, UsageError
+from ml.predictor import open_model
+
+os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+SHA256, HISTORY = "sha256", "champion_history"
+MODEL_FILE = "model.onnx"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model."""
+
+    name: str
+    number: int
+    run_id: str
+    sha256: str
+
+    def __str__(self) -> str:
+        """As messages name it."""
+        return f"{self.name} version {self.number}"
+
+
+class Registry:
+    """One tracking server, or the embedded SQLite file. `artifacts` is for a new local one."""
+
+    def __init__(self, uri: str, artifacts: str | None = None) -> None:
+        import logging
+
+        import mlflow
+
+        for chatty in ("mlflow", "alembic"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        self.uri = uri
+        self._artifacts = artifacts
+        mlflow.set_tracking_uri(uri)
+        self._client = mlflow.MlflowClient(uri)
+
+    # -- runs --------------------------------------------------------------------------------
+
+    @contextmanager
+    def run(
+        self, experiment: str, name: str, tags: Mapping[str, str], parent: str | None = None
+    ) -> Iterator[str]:
+        """A run's id. It ends as FINISHED, as FAILED on an error, as KILLED on an interrupt."""
+        import mlflow
+
+        with self._speaking():
+            found = self._client.get_experiment_by_name(experiment)
+            experiment_id = (
+                found.experiment_id
+                if found
+                else self._client.create_experiment(experiment, self._artifacts)
+            )
+            own = {"mlflow.parentRunId": parent} if parent else {}
+            run = self._client.create_run(experiment_id, run_name=name, tags={**tags, **own})
+        run_id: str = run.info.run_id
+        status = "FINISHED"
+        try:
+            yield run_id
+        except BaseException as error:
+            status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            raise
+        finally:
+            mlflow.end_run()
+            try:
+                self._client.set_terminated(run_id, status)
+            except Exception:  # The error on its way says more than this one.
+                if status == "FINISHED":
+                    raise
+
+    def log(
+        self,
+        run_id: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        folder: Path | None = None,
+    ) -> None:
+        """Parameters, figures, and all files below the folder."""
+        from mlflow.entities import Metric, Param
+
+        now = int(time.time() * 1000)
+        with self._speaking():
+            self._client.log_batch(
+                run_id,
+                [Metric(name, value, now, 0) for name, value in metrics.items()],
+                [Param(name, str(value)[:6_000]) for name, value in params.items()],
+            )
+            if folder is not None and folder.is_dir():
+                self._client.log_artifacts(run_id, str(folder))
+
+    def log_files(self, run_id: str, *files: Path) -> None:
+        """Single files, as they are."""
+        with self._speaking():
+            for file in files:
+                self._client.log_artifact(run_id, str(file))
+
+    def log_table(self, run_id: str, name: str, path: str, version: int) -> None:
+        """The table and the Delta version that the run learned from."""
+        import mlflow
+
+        with self._speaking(), mlflow.start_run(run_id=run_id):
+            dataset = mlflow.data.load_delta(  # type: ignore[attr-defined]
+                path=path, version=str(version), name=name
+            )
+            mlflow.log_input(dataset, context="training")
+        self._client.update_run(run_id, status="RUNNING")
+
+    def log_model(self, run_id: str, content: bytes, example: Mapping[str, Any]) -> str:
+        """Keep the ONNX file with signature and example; the model's URI."""
+        import mlflow
+        import onnx
+        from mlflow.models import infer_signature
+
+        from ml.export import run
+
+        outputs = run(content, example)
+        with self._speaking(), mlflow.start_run(run_id=run_id):
+            logged = mlflow.onnx.log_model(
+                onnx.load_model_from_string(content),
+                name="model",
+                signature=infer_signature(dict(example), outputs),
+                input_example=dict(example),
+                pip_requirements=["onnxruntime"],
+                save_as_external_data=False,
+            )
+        self._client.update_run(run_id, status="RUNNING")
+        return str(logged.model_uri)
+
+    def runs(self, experiment: str, at_most: int = 500) -> list[dict[str, Any]]:
+        """Runs of an experiment, the newest first: id, name, status, tags, params, metrics."""
+        with self._speaking():
+            found = self._client.get_experiment_by_name(experiment)
+            if found is None:
+                return []
+            pages = self._client.search_runs(
+                [found.experiment_id], max_results=at_most, order_by=["attributes.start_time DESC"]
+            )
+        return [
+            {
+                "id": run.info.run_id,
+                "name": run.info.run_name,
+                "status": run.info.status,
+                "tags": dict(run.data.tags),
+                "params": dict(run.data.params),
+                "metrics": dict(run.data.metrics),
+            }
+            for run in pages
+        ]
+
+    def read_json(self, run_id: str, path: str) -> Any:
+        """A JSON file that was logged with the run."""
+        with self._speaking():
+            return json.loads(Path(self._client.download_artifacts(run_id, path)).read_text())
+
+    def mark_killed(self, experiment: str, is_gone: Callable[[Mapping[str, str]], bool]) -> int:
+        """End, as KILLED, the runs left 'running' by a process that is gone by its tags."""
+        left = [r for r in self.runs(experiment) if r["status"] == "RUNNING" and is_gone(r["tags"])]
+        for run in left:
+            self._client.set_terminated(run["id"], "KILLED")
+        return len(left)
+
+    # -- models ------------------------------------------------------------------------------
+
+    def register(self, name: str, model_uri: str, run_id: str, content: bytes) -> Version:
+        """The model as the next version of that name, and its challenger."""
+        import mlflow
+
+        with self._speaking():
+            if not any(m.name == name for m in self._client.search_registered_models()):
+                self._client.create_registered_model(name)
+            made = self._client.create_model_version(name, model_uri, run_id)
+            stored = Path(mlflow.artifacts.download_artifacts(model_uri)) / MODEL_FILE
+            sha256 = hashlib.sha256(stored.read_bytes()).hexdigest()
+            number = int(made.version)
+            self._client.set_model_version_tag(name, str(number), SHA256, sha256)
+            self._client.set_registered_model_alias(name, CHALLENGER, str(number))
+        if sha256 != hashlib.sha256(content).hexdigest():
+            open_model(stored.read_bytes(), name, number)  # MLflow may have written it anew
+        return Version(name, number, run_id, sha256)
+
+    def version(self, name: str, alias: str = CHAMPION) -> Version | None:
+        """The version that an alias, or a number, stands for; None where there is none."""
+        from mlflow.exceptions import MlflowException
+
+        with self._speaking():
+            try:
+                found = (
+                    self._client.get_model_version(name, alias)
+                    if alias.isdigit()
+                    else self._client.get_model_version_by_alias(name, alias)
+                )
+            except MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+        return Version(name, int(found.version), str(found.run_id), found.tags.get(SHA256, ""))
+
+    def need(self, reference: str) -> Version:
+        """The version of NAME@ALIAS, NAME@NUMBER, or NAME (its champion)."""
+        name, _, alias = reference.partition("@")
+        found = self.version(name, alias or CHAMPION)
+        if found is None:
+            raise UsageError(
+                f"MLflow has no {name}@{alias or CHAMPION}; `platelake compare` names what there "
+                "is, `platelake train` and `platelake promote` make it"
+            )
+        return found
+
+    def content(self, version: Version) -> bytes:
+        """The version's ONNX file; raises PlatelakeError unless it is the one registered."""
+        import mlflow
+
+        with self._speaking():
+            uri = f"models:/{version.name}/{version.number}"
+            file = Path(mlflow.artifacts.download_artifacts(uri)) / MODEL_FILE
+        content = file.read_bytes() if file.is_file() else b""
+        found = hashlib.sha256(content).hexdigest()
+        if found != version.sha256:
+            raise PlatelakeError(
+                f"the file of {version} is not the one that was registered (sha256 {found[:16]}…, "
+                f"registered {version.sha256[:16]}…); it is not loaded. Restore it from a backup, "
+                "or train and promote another"
+            )
+        return content
+
+    def load(self, reference: str) -> Any:
+        """The LotModel or PhotoModel that a reference stands for."""
+        version = self.need(reference)
+        return open_model(self.content(version), version.name, version.number)
+
+    def move_champion(self, version: Version, record: Mapping[str, Any]) -> None:
+        """Make it the champion; the record of why is added to the model's history."""
+        history = [*self.history(version.name), {**record, "version": version.number}]
+        with self._speaking():
+            self._client.set_registered_model_tag(version.name, HISTORY, json.dumps(history[-40:]))
+            self._client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
+
+    def history(self, name: str) -> list[dict[str, Any]]:
+        """Every promotion and rollback of the model, the oldest first."""
+        with self._speaking():
+            tags = self._client.get_registered_model(name).tags
+        found: list[dict[str, Any]] = json.loads(tags.get(HISTORY, "[]"))
+        return found
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """What MLflow cannot do, in a sentence."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            raise self._away(error) from error
+        except OSError as error:
+            raise self._away(error) from error
+
+    def _away(self, error: Exception) -> PlatelakeError:
+        shown = self.uri.rpartition("@")[2]
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return PlatelakeError(f"MLflow at {shown} cannot be used: {first[:200]}")

@@ -1,0 +1,107 @@
+"""A registered model made again from what its run has written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import structlog
+
+from lakehouse.errors import PlatelakeError, QualityGateError
+from ml.judge import judge, mean_over_splits
+from ml.lots import lot_frame
+from ml.metrics import FIGURES
+from ml.registry import Version
+from ml.splits import Split, load_split
+from ml.study import JUDGED_FILE, Candidate, judged_as_json
+from ml.train import Workshop, lot_candidate, photo_candidate
+from ml.trees import TreeRecipe
+
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """The figures as logged and as found again."""
+
+    version: Version
+    logged: Mapping[str, float]
+    found: Mapping[str, float]
+    largest_difference: float
+    """Of the probabilities of all judged items."""
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether all figures came out as logged."""
+        return all(abs(self.logged[n] - self.found[n]) <= TOLERANCE for n in self.logged)
+
+
+def reproduce(shop: Workshop, version: Version) -> Reproduced:
+    """Rebuild the frame from the pinned versions, check its hash, train again, compare.
+
+    Raises PlatelakeError where a pinned version is gone, QualityGateError where the data is not
+    what the model was trained on.
+    """
+    card = shop.registry.load(f"{version.name}@{version.number}").card
+    logged = shop.registry.read_json(version.run_id, JUDGED_FILE)
+    splits = [load_split(shop.lake, split_id) for split_id in card["splits"]]
+    candidate, sha256 = candidate_again(shop, card["kind"], card["recipe"], splits)
+    if sha256 != card["data_sha256"]:
+        raise QualityGateError(
+            f"the data of {version} at versions {dict(splits[0].versions)} is not what it was "
+            f"trained on: hash {sha256[:16]}, logged {card['data_sha256'][:16]}; the lake's tables "
+            "were written over or restored"
+        )
+    found = judged_again(candidate, splits)
+    y, p, q = np.asarray(logged["y"]), np.asarray(logged["p"]), np.asarray(found["p"])
+    figures = {name: mean_over_splits(figure) for name, figure in FIGURES.items()}
+    return Reproduced(
+        version,
+        {name: figure(y, p) for name, figure in figures.items()},
+        {name: figure(y, q) for name, figure in figures.items()},
+        float(np.abs(p - q).max()),
+    )
+
+
+def candidate_again(
+    shop: Workshop, kind: str, recipe: Mapping[str, Any], splits: list[Split]
+) -> tuple[Candidate, str]:
+    """The candidate that a recipe makes on these splits' data, and the hash of that data."""
+    versions = splits[0].versions
+    if kind == "lots":
+        lots = lot_frame(shop.lake, shop.stage, versions)
+        return lot_candidate(TreeRecipe(**recipe), lots, splits[0]), lots.sha256
+    from ml.cnn_recipe import CnnRecipe
+    from ml.pictures import picture_frame
+
+    group = dict(zip(splits[0].items, splits[0].groups, strict=True))
+    pictures = picture_frame(shop.lake, versions=versions)
+    pictures = replace(pictures, groups=tuple(group.get(item, "") for item in pictures.items))
+    folder = shop.folder / "reproduced"
+    return photo_candidate(CnnRecipe(**recipe), pictures, splits[0], folder), pictures.sha256
+
+
+def judged_again(candidate: Candidate, splits: list[Split]) -> dict[str, Any]:
+    """The candidate judged on the splits, as it stands in a judged file."""
+    log = structlog.get_logger()
+
+    def progress(done: int, total: int) -> None:
+        log.info("trained again", candidate=candidate.name, rounds=done, of=total)
+
+    return judged_as_json(judge(splits, candidate.fit, progress))
+
+
+def rejudge(shop: Workshop, version: Version, split_ids: list[str]) -> dict[str, Any]:
+    """A version's recipe, judged on other splits than its own."""
+    run = next(
+        (run for run in shop.registry.runs(version.name) if run["id"] == version.run_id), None
+    )
+    if run is None:
+        raise PlatelakeError(f"MLflow has no run of {version}; its recipe is not known")
+    recipe = json.loads(run["tags"]["recipe"])
+    splits = [load_split(shop.lake, split_id) for split_id in split_ids]
+    candidate, _ = candidate_again(shop, splits[0].kind, recipe, splits)
+    return judged_again(candidate, splits)

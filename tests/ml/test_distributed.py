@@ -1,0 +1,68 @@
+"""Several processes train what one would: the same batches, divided; gradients the same."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pyspark.ml.torch.distributor import TorchDistributor
+from pyspark.sql import SparkSession
+
+from lakehouse.errors import UsageError
+from ml.cnn import Together, fit_cnn
+from ml.distributed import fit_cnn_together
+from ml.pictures import PictureFrame, picture_frame
+from tests.ml.photo_lake import QUICK, keep_pass, one_pass, photo_lake
+
+TRAIN, VALIDATE = np.arange(0, 15), np.arange(15, 24)
+RECIPE = replace(QUICK, epochs=1, batch=15, dropout=0.0)
+
+
+@pytest.fixture(autouse=True)
+def tests_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=":")
+
+
+@pytest.fixture
+def frame(tmp_path: Path) -> PictureFrame:
+    return picture_frame(photo_lake(tmp_path / "lake"))
+
+
+def test_a_step_of_two_processes_is_the_step_of_one(
+    spark: SparkSession, frame: PictureFrame, tmp_path: Path
+) -> None:
+    distributor = TorchDistributor(2, local_mode=True, use_gpu=False)
+    distributor.run(one_pass, RECIPE, frame, TRAIN, VALIDATE, tmp_path / "share")
+    keep_pass(RECIPE, frame, TRAIN, VALIDATE, Together(), tmp_path / "whole")
+    first, second, whole = (
+        torch.load(tmp_path / name, weights_only=True) for name in ("share-0", "share-1", "whole-0")
+    )
+    for one, other, both in zip(first["batches"], second["batches"], whole["batches"], strict=True):
+        assert one and other and not set(one) & set(other)
+        assert set(one) | set(other) == set(both)
+    for name, gradient in whole["gradients"].items():
+        torch.testing.assert_close(first["gradients"][name], gradient, atol=1e-5, rtol=1e-3)
+        assert torch.equal(first["gradients"][name], second["gradients"][name])
+    for name, value in whole["statistics"].items():
+        torch.testing.assert_close(first["statistics"][name], value, atol=1e-5, rtol=1e-3)
+    assert first["loss"] == pytest.approx(whole["loss"], rel=1e-4)
+
+
+def test_two_processes_fit_what_one_fits(
+    spark: SparkSession, frame: PictureFrame, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, epochs=2, batch=7)  # The last batch has one picture: a share is empty.
+    checkpoint = tmp_path / "cnn.pt"
+    two = fit_cnn_together(recipe, frame, TRAIN, VALIDATE, processes=2, checkpoint=checkpoint)
+    one = fit_cnn(recipe, frame, TRAIN, VALIDATE)
+    assert checkpoint.is_file() and len(two.history) == 2
+    for ours, theirs in zip(two.history, one.history, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=0.02)
+    difference = two.predict(frame, VALIDATE) - one.predict(frame, VALIDATE)
+    assert np.abs(difference).max() < 0.05
+
+
+def test_one_process_is_not_several(frame: PictureFrame) -> None:
+    with pytest.raises(UsageError, match="give 2 or more"):
+        fit_cnn_together(RECIPE, frame, TRAIN, VALIDATE, processes=1)
