@@ -12,7 +12,7 @@ import csv
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -73,7 +73,10 @@ class Facts:
 
 
 def inspect(stream: IO[bytes], layout: Layout) -> Facts:
-    """One pass over the file: its hash, always; its faults; else encoding, header and rows."""
+    """One pass over the file: its hash, always; its faults; else encoding, header and rows.
+
+    A second pass only where some line is no text in any of the encodings.
+    """
     facts = Facts()
     digest = hashlib.sha256()
     decoders = {name: codecs.getincrementaldecoder(name)("strict") for name in layout.encodings}
@@ -100,8 +103,12 @@ def inspect(stream: IO[bytes], layout: Layout) -> Facts:
     start = start or rest
     _drop_failed(decoders, b"", final=True)
     facts.sha256 = digest.hexdigest()
-    facts.rows = max(rows + bool(rest.strip()) - 1, 0)
-    _judge(facts, layout, start, next(iter(decoders), None), size)
+    rows += bool(rest.strip())
+    facts.rows = max(rows - 1, 0)
+    undecoded = dict.fromkeys(_marked(decoders, start), 0)
+    if not undecoded and not facts.rule:
+        undecoded = _count_undecoded(stream, layout.encodings)
+    _judge(facts, layout, start, _best_encoding(undecoded, start, rows), size)
     return facts
 
 
@@ -120,12 +127,50 @@ def _drop_failed(
             del decoders[name]
 
 
+def _count_undecoded(stream: IO[bytes], encodings: Sequence[str]) -> dict[str, int]:
+    """For each encoding, how many of the file's lines are not text in it."""
+    undecoded, rest = dict.fromkeys(encodings, 0), b""
+    stream.seek(0)
+    while chunk := stream.read(1 << 20):
+        whole, cut, rest = (rest + chunk).rpartition(b"\n")
+        for name in undecoded if cut else ():
+            if not _decodes(whole, name):
+                undecoded[name] += sum(not _decodes(line, name) for line in whole.split(b"\n"))
+    return {name: count + (not _decodes(rest, name)) for name, count in undecoded.items()}
+
+
+def _decodes(content: bytes, encoding: str) -> bool:
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _best_encoding(undecoded: dict[str, int], start: bytes, rows: int) -> str | None:
+    """The encoding with the fewest lines that are no text in it, the first of equals.
+
+    None where that is half of the lines or more, or the header. A byte order mark decides.
+    """
+    names = [name for name in undecoded if _decodes(start, name)]
+    names = _marked(names, start) or names
+    best = min(names, key=lambda name: undecoded[name], default=None)
+    return best if best and undecoded[best] * 2 < max(rows, 1) else None
+
+
+def _marked(names: Iterable[str], start: bytes) -> list[str]:
+    """Those that a byte order mark allows: UTF-8 where there is one, else all."""
+    has_mark = start.startswith(codecs.BOM_UTF8)
+    return [n for n in names if not has_mark or codecs.lookup(n).name.startswith("utf-8")]
+
+
 def _judge(facts: Facts, layout: Layout, start: bytes, encoding: str | None, size: int) -> None:
     if facts.rows == 0 and not start.removeprefix(codecs.BOM_UTF8).strip():
         found = "only blank lines" if size else "no bytes"
         facts.fault("empty_file", f"the file has {found}")
     elif encoding is None:
-        facts.fault("encoding", f"the text is none of {', '.join(layout.encodings)}")
+        tried = ", ".join(layout.encodings)
+        facts.fault("encoding", f"header or most lines are not text in any of {tried}")
     if b"\r" in start.rstrip(b"\r"):
         facts.fault("line_ends", "lines end in CR alone; save the file with LF or CRLF")
     if facts.rule or encoding is None:
@@ -212,29 +257,39 @@ def read_cells(stream: IO[bytes], facts: Facts, layout: Layout) -> Iterator[pa.R
             raise PlatelakeError(CHANGED)
         if chunk and not cut:
             continue
-        texts = _decoded(whole, facts.encoding).split("\n")
+        texts, undecoded = _decoded(whole, facts.encoding)
         numbered = [
             (line + at, text.rstrip("\r")) for at, text in enumerate(texts) if text.strip(BLANK)
         ]
-        line += len(texts)
         if not header_seen and numbered:
             numbered, header_seen = numbered[1:], True
         if numbered:
-            yield _batch(numbered, facts, layout.delimiter)
+            torn = [at - line in undecoded for at, _ in numbered]
+            yield _batch(numbered, torn, facts, layout.delimiter)
+        line += len(texts)
         if not chunk:
             break
     if digest.hexdigest() != facts.sha256:
         raise PlatelakeError(CHANGED)
 
 
-def _decoded(content: bytes, encoding: str) -> str:
+def _decoded(content: bytes, encoding: str) -> tuple[list[str], set[int]]:
+    """The lines as text, and the places of those that are no text in that encoding.
+
+    These have their strange bytes escaped.
+    """
     try:
-        return content.decode(encoding)
+        return content.decode(encoding).split("\n"), set()
     except UnicodeDecodeError:
-        raise PlatelakeError(CHANGED) from None
+        lines = content.split(b"\n")
+    undecoded = {at for at, line in enumerate(lines) if not _decodes(line, encoding)}
+    return [line.decode(encoding, "backslashreplace") for line in lines], undecoded
 
 
-def _batch(numbered: list[tuple[int, str]], facts: Facts, delimiter: str) -> pa.RecordBatch:
+def _batch(
+    numbered: list[tuple[int, str]], torn: list[bool], facts: Facts, delimiter: str
+) -> pa.RecordBatch:
+    """The rows as cells; `torn` are those that were no text."""
     lines = pa.array([at for at, _ in numbered], pa.int64())
     texts = pa.array([text for _, text in numbered], pa.string())
     if any('"' in text for _, text in numbered):
@@ -243,17 +298,19 @@ def _batch(numbered: list[tuple[int, str]], facts: Facts, delimiter: str) -> pa.
         cells = pc.split_pattern(texts, delimiter)
     width = len(facts.header)
     lengths = pc.list_value_length(cells)
-    whole = pc.equal(lengths, width)
-    reasons = pc.binary_join_element_wise(
+    is_torn = pa.array(torn, pa.bool_())
+    whole = pc.and_not(pc.equal(lengths, width), is_torn)
+    widths = pc.binary_join_element_wise(
         pc.cast(lengths, pa.string()), f"cells where the header has {width}", " "
     )
+    reasons = pc.if_else(is_torn, f"bytes that are no text in {facts.encoding}", widths)
     if facts.order != sorted(facts.order):
         cells = _reordered(cells, whole, facts.order)
-    torn = pa.ListArray.from_arrays(pa.array(range(len(texts) + 1), pa.int32()), texts)
+    alone = pa.ListArray.from_arrays(pa.array(range(len(texts) + 1), pa.int32()), texts)
     return pa.RecordBatch.from_arrays(
         [
             lines,
-            pc.if_else(whole, cells, torn),
+            pc.if_else(whole, cells, alone),
             pc.if_else(whole, pa.scalar(None, pa.string()), reasons),
         ],
         names=["line", "cells", "fault"],

@@ -19,6 +19,7 @@ CLOCK = (
     rf"(?i)^\s*({MORNING}|{AFTERNOON})?\s*"  # half of the day
     r"(\d{1,2}):(\d{1,2})(?::(\d{1,2}(?:\.\d+)?))?\s*$"  # hour, minute, second
 )
+NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
 
 def layout(stage: Stage, settings: Settings) -> Layout:
@@ -166,11 +167,14 @@ def lot_is_sound(column: str, stage: Stage) -> Column:
 
 
 def _number(text: Column) -> Column:
-    """The finite number that the text says, else null."""
+    """The finite decimal number that the text says, else null.
+
+    A cast alone also takes what Java calls a number, such as 2.0f, 40.1d and 0x1p1.
+    """
     from pyspark.sql import functions as F
 
-    value = text.try_cast("double")
-    return F.when(~F.isnan(value) & (F.abs(value) < float("inf")), value)
+    value = F.when(text.rlike(NUMBER), text.try_cast("double"))
+    return F.when(F.abs(value) < float("inf"), value)
 
 
 def _quoted(what: str, text: Column) -> Column:

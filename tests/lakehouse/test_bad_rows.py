@@ -30,12 +30,21 @@ BAD_ROWS = {
     14: ('13,1,"오후 4:06:00.0,2.0,40,16', "torn_row", "1 cells"),
     15: ("14,1,오후 4:06:05.0,15,x,16", "physical_range", "ph 15.0 is outside 0 to 14 pH; not a t"),
 }
+LATER_BAD_ROWS = {
+    # What Java takes for a number, and a letter that was cut; \\udcNN is the byte NN.
+    20: ("19,1,오후 4:07:00.0,2.0f,40,16", "number", "not a ph number: '2.0f'"),
+    21: ("20,1,오후 4:07:05.0,2.0,40.1d,16", "number", "not a temperature number: '40.1d'"),
+    22: ("21,1,오후 4:07:10.0,2.0,40,0x1p1", "number", "not a voltage number: '0x1p1'"),
+    23: ("22,1,오\udced\udc9b", "torn_row", "bytes that are no text in utf-8"),
+}
 SOUND_ROWS = {
     16: "15,1,오후 4:06:10.0,2.01,40,16",
     17: "16,1,오후 4:06:10.0,2.02,40,16",  # the same moment again: the first is kept
     18: "17,20.0,오전 12:00:00.0,0,0,0",
     19: "18,1,오후 12:00:00.5,14,100,50",
+    24: "23,1,오후 4:08:00.0,+2.5e0,40.,.5",
 }
+ALL_BAD_ROWS = BAD_ROWS | LATER_BAD_ROWS
 REORDERED = ["Voltage,pH,Lot,Time,Temp,Operator"] + [
     f"16,2.0,1,오후 4:05:{5 * n:02d}.0,40.1,Kim" for n in range(3)
 ]
@@ -44,7 +53,7 @@ WHOLE_FILES = {
     "header_only": HEADER.encode() + b"\r\n",
     "nul_bytes": "\r\n".join(GOOD).encode().replace(b"16", b"\0\0"),
     "utf_16": "\r\n".join(GOOD).encode("utf-16"),
-    "encoding": "\r\n".join(GOOD).encode() + b"\xff\xff\xff",
+    "encoding": "\r\n".join(GOOD).encode().replace(b",40", b",\xff40"),
     "delimiter": "\r\n".join(GOOD).replace(",", ";").encode(),
     "missing_column": "\r\n".join(line.rpartition(",")[0] for line in GOOD).encode(),
     "header": "\r\n".join(GOOD).replace("Temp", "pH").encode(),
@@ -57,8 +66,10 @@ DAYS = {rule: date(2021, 9, 10 + n) for n, rule in enumerate(WHOLE_FILES)}
 def ingested(module_chain: Chain) -> Chain:
     landing = module_chain.landing
     write_sensor(landing, date(2021, 9, 1))
-    rows = {**{line: row for line, (row, _, _) in BAD_ROWS.items()}, **SOUND_ROWS}
-    write_sensor(landing, date(2021, 9, 2), [HEADER, *(rows[line] for line in sorted(rows))])
+    rows = {**{line: row for line, (row, _, _) in ALL_BAD_ROWS.items()}, **SOUND_ROWS}
+    lines = [HEADER, *(rows[line] for line in sorted(rows))]
+    content = "\r\n".join(lines).encode("utf-8", "surrogateescape")
+    write_sensor(landing, date(2021, 9, 2)).write_bytes(content)
     write_sensor(landing, date(2021, 9, 3), REORDERED)
     renamed = [line.replace("Temp", "Temperature") for line in GOOD]
     write_sensor(landing, date(2021, 9, 4), renamed)
@@ -84,7 +95,7 @@ def state(chain: Chain, file: str) -> dict[str, Any]:
     return row
 
 
-@pytest.mark.parametrize(("line", "case"), BAD_ROWS.items())
+@pytest.mark.parametrize(("line", "case"), ALL_BAD_ROWS.items())
 def test_a_bad_row_is_held_back_with_rule_line_and_raw_row(
     ingested: Chain, line: int, case: tuple[str, str, str]
 ) -> None:
@@ -118,6 +129,7 @@ def test_the_good_rows_of_a_bad_file_are_stored(ingested: Chain) -> None:
         16: ("1", "2021-09-02T07:06:10+00:00", 2.01),
         18: ("20", "2021-09-01T15:00:00+00:00", 0.0),  # 오전 12 is midnight in Seoul
         19: ("1", "2021-09-02T03:00:00.500000+00:00", 14.0),  # 오후 12 is noon
+        24: ("1", "2021-09-02T07:08:00+00:00", 2.5),
     }
 
 

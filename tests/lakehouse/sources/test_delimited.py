@@ -6,7 +6,7 @@ import hashlib
 import io
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -62,8 +62,13 @@ def rows(content: bytes, layout: Layout = SENSOR) -> list[Row]:
 class Stream:
     """A file that gives its parts one by one, and no more at once than is asked for."""
 
-    def __init__(self, parts: Iterator[bytes]) -> None:
-        self.parts, self.rest = parts, b""
+    def __init__(self, parts: Iterable[bytes]) -> None:
+        self.all = parts
+        self.seek(0)
+
+    def seek(self, place: int) -> None:
+        assert place == 0
+        self.parts, self.rest = iter(self.all), b""
 
     def read(self, size: int) -> bytes:
         part = self.rest or next(self.parts, b"")
@@ -72,7 +77,7 @@ class Stream:
 
 
 def in_pieces(content: bytes, size: int) -> Stream:
-    return Stream(content[at : at + size] for at in range(0, len(content), size))
+    return Stream([content[at : at + size] for at in range(0, len(content), size)])
 
 
 TEXT = "Lot,Time,pH\n1,오후 1:00:00.0,2.0\n1,오후 1:00:05.0,2.1\n"
@@ -175,6 +180,7 @@ def test_a_quoted_line_break_is_two_torn_rows() -> None:
 
 
 NUL = "NUL byte at {}; not text, or UTF-16: save it as UTF-8"
+NO_TEXT = ("encoding", "header or most lines are not text in any of utf-8, cp949")
 UTF_16 = ("utf_16", "the file is UTF-16; save it as UTF-8")
 NO_PH = "no column pH; found: Lot, Time"
 BLANK = ("empty_file", "the file has only blank lines")
@@ -223,12 +229,12 @@ LINE_ENDS = ("line_ends", "lines end in CR alone; save the file with LF or CRLF"
         ),
         pytest.param(
             b"Lot,Time,pH\n1,\xff\xfe,2\n",
-            ("encoding", "the text is none of utf-8, cp949"),
-            id="no known encoding",
+            NO_TEXT,
+            id="no known encoding in half of the lines",
         ),
         pytest.param(
-            TEXT.encode()[:-10] + "오".encode()[:2],
-            ("encoding", "the text is none of utf-8, cp949"),
+            "Lot,Time,pH,오".encode()[:-1] + b"\n1,2,3,4\n" * 9,
+            NO_TEXT,
             id="cut within a letter",
         ),
         pytest.param(
@@ -447,6 +453,55 @@ def test_the_first_encoding_that_fits_counts() -> None:
     ascii_only = b"Lot,Time,pH\n1,2,3\n"
     assert look(ascii_only).encoding == "utf-8"
     assert look(ascii_only, replace(SENSOR, encodings=("cp949", "utf-8"))).encoding == "cp949"
+
+
+def test_lines_are_decoded_one_by_one_only_where_no_encoding_fits_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delimited, "_count_undecoded", lambda *_: pytest.fail("a second pass"))
+    for encoding in ENCODINGS:
+        assert look(TEXT.encode(encoding)).encoding == encoding
+
+
+TORN_REASON = "bytes that are no text in {}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949"])
+@pytest.mark.parametrize("block", [1, 40, 1 << 20])
+def test_a_line_torn_within_a_letter_costs_that_line_alone(
+    encoding: str, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delimited, "BLOCK", block)
+    plain = "utf-8" if encoding.startswith("utf-8") else encoding
+    cut = b"1," + "오".encode(plain)[:-1]
+    content = TEXT.encode(encoding) + cut + b"\n" + "1,오후,3".encode(plain)
+    facts = inspect(in_pieces(content, block), SENSOR)
+    assert (facts.rule, facts.encoding, facts.rows) == (None, plain, 4)
+    found = read(io.BytesIO(content), facts, SENSOR)
+    raw = cut.decode(plain, "backslashreplace")
+    assert "\\x" in raw
+    assert found == [*SOUND, (4, [raw], TORN_REASON.format(plain)), (5, ["1", "오후", "3"], None)]
+
+
+def test_a_torn_row_with_the_right_number_of_cells_is_torn() -> None:
+    content = TEXT.encode() + b"1,\xec\x98,2.0\n"
+    assert rows(content)[2] == (4, ["1,\\xec\\x98,2.0"], TORN_REASON.format("utf-8"))
+
+
+def test_the_encoding_with_the_fewest_torn_lines_counts() -> None:
+    """Two lines of Korean text in cp949, one in UTF-8, among more that are the same in both."""
+    lines = ["1,a,2"] * 5 + ["1,오후 도금,2"] * 2
+    content = "\n".join(["Lot,Time,pH", *lines]).encode("cp949") + "\n1,오,3".encode()
+    facts = look(content)
+    assert facts.encoding == "cp949"
+    assert [fault for _, _, fault in rows(content)].count(TORN_REASON.format("cp949")) == 1
+    # With a byte order mark there is no doubt.
+    marked = look(codecs.BOM_UTF8 + content)
+    assert marked.encoding == "utf-8"
+    both = codecs.BOM_UTF8 + "Lot,Time,pH\n1,±,2\n1,±,2\n".encode() + "1,가,2".encode("cp949")
+    assert both.decode("cp949")
+    assert look(both).encoding == "utf-8"
+    assert look(both, replace(SENSOR, encodings=("cp949",))).encoding == "cp949"
 
 
 def test_messages_show_no_more_names_than_a_person_reads() -> None:
