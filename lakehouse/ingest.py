@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from lakehouse import ledger
 from lakehouse.io import Lake, sql_text
+from lakehouse.ledger import Known
 from lakehouse.settings import Settings
 from lakehouse.sources.landing import LandedFile, list_landing
 from lakehouse.sources.readings import file_date
@@ -25,7 +27,8 @@ class Ingest:
     """From where to where one run ingests.
 
     Files named in `again` are read although they are known. With `first_day` or `last_day`
-    other files count only if they are of these days.
+    other files count only if they are of these days; with `only_again` no other file is read,
+    save those whose rows depend on these.
     """
 
     lake: Lake
@@ -36,11 +39,20 @@ class Ingest:
     again: frozenset[str] = frozenset()
     first_day: date | None = None
     last_day: date | None = None
+    only_again: bool = False
 
-    def landed(self, kind: str) -> list[LandedFile]:
+    def landed(self, kind: str, known: Collection[str]) -> list[LandedFile]:
         """The files of that kind which this run may look at."""
         files = list_landing(self.landing, self.stage, kind)
+        if self.only_again:
+            files = [file for file in files if file.file in self.again or file.file in known]
         return [file for file in files if file.file in self.again or self._in_days(file)]
+
+    def candidates(self, landed: Sequence[LandedFile], known: dict[str, Known]) -> list[LandedFile]:
+        """Of the landed files, those to read."""
+        if self.only_again:
+            return [file for file in landed if file.file in self.again]
+        return ledger.candidates(landed, known, self.again)
 
     def _in_days(self, file: LandedFile) -> bool:
         """By the date in the name of a sensor file, by the time stamp of a photo.
@@ -67,9 +79,15 @@ class Ingest:
             F.current_timestamp().alias("quarantined_at"),
         )
 
-    def replace_quarantine(self, kind: str, entries: DataFrame, files: Sequence[str]) -> None:
-        """Make `entries` the only ones of these files; no commit where there are none at all."""
-        where = f"kind = {sql_text(kind)} AND {brought_by(files)}"
+    def replace_quarantine(
+        self, kind: str, entries: DataFrame, files: Sequence[str], unread: Sequence[str] = ()
+    ) -> None:
+        """Make `entries` the only ones of these files; no commit where there are none at all.
+
+        Of the `unread` files only the notice that they cannot be read is replaced.
+        """
+        own = f"{brought_by(files)} OR (sha256 = '' AND {brought_by(unread)})"
+        where = f"kind = {sql_text(kind)} AND ({own})"
         if not (entries.isEmpty() and self.lake.read(QUARANTINE).where(where).isEmpty()):
             self.lake.replace(QUARANTINE, entries, where)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +56,9 @@ def ingest_photos(to: Ingest) -> Counts:
     """Photos that are new, changed or asked for again."""
     if to.stage.photos is None:
         return Counts()
-    landed = to.landed(KIND)
     known = ledger.current(to.lake, KIND)
-    facts = hash_files(to.lake, to.landing, ledger.candidates(landed, known, to.again))
+    landed = to.landed(KIND, known)
+    facts = hash_files(to.lake, to.landing, to.candidates(landed, known))
     facts |= hash_files(to.lake, to.landing, ledger.heirs(landed, known, facts))
     plan = ledger.plan(landed, known, facts, to.again)
     gone = _withdrawn(known, landed, to.again)
@@ -67,7 +68,7 @@ def ingest_photos(to: Ingest) -> Counts:
         _store_content(to, chunk)
         settled = _settle(to, chunk, known, gone)
         ledger.record(to.lake, [*chunk, *settled], to.run_id)
-        known |= {d.landed.file: d.as_known() for d in (*chunk, *settled)}
+        known = _after(known, [*chunk, *settled])
         gone = []
         done = min(start + size, len(plan.deliveries))
         structlog.get_logger().info("photos stored", done=done, of=len(plan.deliveries))
@@ -159,8 +160,8 @@ def _settle(
     acted_on = [*deliveries, *gone]
     hashes = {d.facts.sha256 for d in acted_on} | {d.replaces for d in acted_on if d.replaces}
     content = _same_pictures(to.lake, hashes)
-    after = known | {d.landed.file: d.as_known() for d in acted_on}
-    named = [s for s in after.values() if s.sha256 in content and s.status != WITHDRAWN]
+    after = map(_as_named, _after(known, acted_on).values())
+    named = [s for s in after if s.sha256 in content and s.status != WITHDRAWN]
     torn = _contradictions(named, content)
     held_back = {state.file for state in named if content[state.sha256][0] in torn}
     for delivery in deliveries:
@@ -174,6 +175,17 @@ def _settle(
     _write_quarantine(to, [*acted_on, *settled], conflicts)
     _write_names(to, [s for s in named if s.file not in held_back], content)
     return [*gone, *settled]
+
+
+def _after(known: dict[str, Known], deliveries: Sequence[Delivery]) -> dict[str, Known]:
+    """What is known once these are recorded."""
+    new = {d.landed.file: d.as_known().since(known.get(d.landed.file)) for d in deliveries}
+    return known | new
+
+
+def _as_named(state: Known) -> Known:
+    """A file that cannot be read for the moment keeps the name of the picture it brought."""
+    return replace(state, sha256=state.kept, status=LOADED) if state.kept else state
 
 
 def _held(states: Iterable[Known]) -> set[str]:

@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import structlog
+
 from lakehouse import ledger, quality
+from lakehouse.copies import copies, superseders
 from lakehouse.ingest import HELD_BACK, Ingest, brought_by
 from lakehouse.io import Lake
 from lakehouse.ledger import LOADED, QUARANTINED, Counts, Delivery
@@ -40,34 +43,53 @@ def ingest_error_lists(to: Ingest) -> Counts:
 
 
 def _ingest(to: Ingest, kind: str, table: Table, layout: Layout) -> Counts:
-    landed = to.landed(kind)
     known = ledger.current(to.lake, kind)
-    facts = inspect_files(to.lake, to.landing, ledger.candidates(landed, known, to.again), layout)
+    landed = to.landed(kind, known)
+    facts = inspect_files(to.lake, to.landing, to.candidates(landed, known), layout)
     facts |= inspect_files(to.lake, to.landing, ledger.heirs(landed, known, facts), layout)
-    if kind == "readings":
-        for file in facts:
-            readings_source.judge_file(to.stage, file, facts[file])
-    plan = ledger.plan(landed, known, facts, to.again)
-    if plan.deliveries:
-        _load(to, kind, table, layout, plan.deliveries)
+    again = copies(landed, known, facts)
+    facts |= inspect_files(to.lake, to.landing, again, layout)
+    for file in facts if kind == "readings" else ():
+        readings_source.judge_file(to.stage, file, facts[file])
+    plan = ledger.plan(landed, known, facts, {*to.again, *(file.file for file in again)})
+    deliveries = [*plan.deliveries, *plan.released]
+    if deliveries:
+        _warn(kind, deliveries)
+        _load(to, kind, table, layout, deliveries, superseders(deliveries, known))
     counts = ledger.count(plan)
     if counts.reconciled:
-        ledger.record(to.lake, plan.deliveries, to.run_id)
+        ledger.record(to.lake, deliveries, to.run_id)
     return counts
 
 
+def _warn(kind: str, deliveries: Sequence[Delivery]) -> None:
+    """Say what a person should look at: a column that is not read may hold a failed lot."""
+    for d in deliveries:
+        if d.facts.note and d.status == LOADED:
+            structlog.get_logger().warning(
+                "unusual file", kind=kind, file=d.landed.file, note=d.facts.note
+            )
+
+
 def _load(
-    to: Ingest, kind: str, table: Table, layout: Layout, deliveries: Sequence[Delivery]
+    to: Ingest,
+    kind: str,
+    table: Table,
+    layout: Layout,
+    deliveries: Sequence[Delivery],
+    superseded: dict[str, set[str]],
 ) -> None:
-    files = [delivery.landed.file for delivery in deliveries]
+    """A file that could not be read keeps the rows it brought before."""
+    files = [delivery.landed.file for delivery in deliveries if delivery.facts.sha256]
+    unread = [delivery.landed.file for delivery in deliveries if not delivery.facts.sha256]
     loading = [delivery for delivery in deliveries if delivery.status == LOADED]
-    judged = _judged(to, kind, table, layout, loading).persist()
+    judged = _judged(to, kind, table, layout, loading, superseded).persist()
     try:
         rows = judged
         if kind == "readings":
             rows = _with_stored(to.lake, table, judged, files)
         held_back = _held_back(to, kind, rows, deliveries).persist()
-        to.replace_quarantine(kind, held_back, files)
+        to.replace_quarantine(kind, held_back, files, unread)
         held_back.unpersist()
         if loading or not to.lake.read(table).where(brought_by(files)).isEmpty():
             passed = quality.filter_passed(rows).select(*table.names)
@@ -78,7 +100,12 @@ def _load(
 
 
 def _judged(
-    to: Ingest, kind: str, table: Table, layout: Layout, loading: Sequence[Delivery]
+    to: Ingest,
+    kind: str,
+    table: Table,
+    layout: Layout,
+    loading: Sequence[Delivery],
+    superseded: dict[str, set[str]],
 ) -> DataFrame:
     """The files' rows, typed, with the rules they break."""
     from pyspark.sql import functions as F
@@ -95,12 +122,38 @@ def _judged(
     cells = cells.join(F.broadcast(about), "file", "left")
     if kind == "error_lists":
         typed = error_list_source.with_typed(cells, stage)
-        return quality.with_broken(typed, error_list_source.rules(stage))
+        judged = quality.with_broken(typed, error_list_source.rules(stage))
+        return _with_superseded(to.lake, table, judged, loading, superseded)
     fields = list(layout.fields)
     typed = readings_source.with_typed(cells, stage, fields)
     judged = quality.with_broken(typed, readings_source.rules(stage, fields))
+    judged = _with_superseded(to.lake, table, judged, loading, superseded)
     # Whole lots together: the search for duplicates needs no other shuffle.
     return quality.with_duplicates_broken(judged.repartition("day", "lot"), table.key)
+
+
+def _with_superseded(
+    lake: Lake,
+    table: Table,
+    rows: DataFrame,
+    loading: Sequence[Delivery],
+    superseded: dict[str, set[str]],
+) -> DataFrame:
+    """Mark the rows of copies, of days that a corrected file now holds."""
+    from pyspark.sql import functions as F
+
+    pairs = [(file, by) for file, some in superseded.items() for by in sorted(some)]
+    if not pairs:
+        return rows
+    loaded = [delivery.landed.file for delivery in loading]
+    stored = lake.read(table).where(f"NOT ({brought_by(loaded)})").select("file", "day")
+    days = quality.filter_passed(rows).select("file", "day").unionByName(stored)
+    held = days.distinct().withColumnRenamed("file", "by")
+    of_copies = lake.spark.createDataFrame(pairs, "file string, by string")
+    days = (
+        held.join(F.broadcast(of_copies), "by").groupBy("file", "day").agg(F.min("by").alias("by"))
+    )
+    return quality.with_superseded_broken(rows, days)
 
 
 def _with_stored(lake: Lake, table: Table, rows: DataFrame, files: Sequence[str]) -> DataFrame:
@@ -148,6 +201,8 @@ def _count(lake: Lake, kind: str, table: Table, deliveries: Sequence[Delivery]) 
     held_by_file = _count_by_file(held)
     for delivery in deliveries:
         file = delivery.landed.file
+        if not delivery.facts.sha256:
+            continue
         delivery.rows_read = delivery.facts.rows if delivery.status == LOADED else 0
         delivery.rows_stored = stored.get(file, 0)
         delivery.rows_quarantined = held_by_file.get(file, 0)

@@ -2,15 +2,17 @@
 
 The state of a file is its last event. Content is known by its hash: the first file that
 brings it holds it, others with the same content are duplicates. When the holder is delivered
-again with other content, one of its duplicates takes over, so that no content is lost.
+again with other content, one of its duplicates takes over, so that no content is lost; what
+then counts of it is decided in `lakehouse.copies`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from lakehouse.io import Lake
@@ -31,7 +33,11 @@ SAME_TICK = timedelta(seconds=2)
 
 @dataclass(frozen=True)
 class Known:
-    """What the ledger says of a file now."""
+    """What the ledger says of a file now, by its last event.
+
+    From the events before come `earlier`, other sound contents that it has had, and `kept`, the
+    content whose rows stay in the table while the file cannot be read.
+    """
 
     file: str
     event: int
@@ -41,6 +47,30 @@ class Known:
     status: str
     label: str | None
     seen_at: datetime
+    earlier: frozenset[str] = frozenset()
+    kept: str = ""
+
+    @property
+    def brought(self) -> str:
+        """The content whose rows the table has from this file; empty where it has none."""
+        if self.kept and self.status != WITHDRAWN:
+            return self.kept
+        return self.sha256 if self.status == LOADED else ""
+
+    @property
+    def contents(self) -> frozenset[str]:
+        """Every sound content that it has or had, a duplicate's too."""
+        own = self.sha256 if self.status in (LOADED, DUPLICATE) else ""
+        return (self.earlier | {own, self.kept}) - {""}
+
+    def since(self, before: Known | None) -> Known:
+        """This state, with what the one before it leaves behind."""
+        if before is None:
+            return self
+        if not self.sha256:
+            kept = before.brought
+            return replace(self, earlier=before.contents - {kept}, kept=kept)
+        return replace(self, earlier=before.contents - {self.sha256})
 
     def is_unchanged(self, landed: LandedFile) -> bool:
         """Whether size and modification time show that the content is the one hashed before."""
@@ -116,17 +146,17 @@ class Plan:
     deliveries: list[Delivery] = field(default_factory=list)
     known: int = 0
     landed: int = 0
+    released: list[Delivery] = field(default_factory=list)
+    """Copies whose content comes back under the name it was corrected under: duplicates now."""
 
 
 def current(lake: Lake, kind: str) -> dict[str, Known]:
     """The last event of every file of that kind."""
-    names = [field.name for field in fields(Known)]
+    names = ("file", "event", "sha256", "size", "modified_at", "status", "label", "seen_at")
     last: dict[str, Known] = {}
-    for row in lake.rows(FILES, "kind", *names):
-        if row.pop("kind") == kind and row["event"] > (
-            last[row["file"]].event if row["file"] in last else 0
-        ):
-            last[row["file"]] = Known(**row)
+    for row in sorted(lake.rows(FILES, "kind", *names), key=itemgetter("event")):
+        if row.pop("kind") == kind:
+            last[row["file"]] = Known(**row).since(last.get(row["file"]))
     return last
 
 
@@ -153,7 +183,7 @@ def heirs(
     held -= {
         known[file].sha256
         for file, new in facts.items()
-        if file in known and known[file].status != DUPLICATE and known[file].sha256 != new.sha256
+        if file in known and known[file].status != DUPLICATE and not _keeps(known[file], new)
     }
     return [
         file
@@ -163,13 +193,23 @@ def heirs(
 
 
 def _held(known: dict[str, Known], facts: dict[str, Facts]) -> list[Known]:
-    """The files that hold their content, and are not being delivered with another."""
-    return [
-        state
-        for file, state in known.items()
-        if state.status not in (DUPLICATE, WITHDRAWN)
-        and (file not in facts or facts[file].sha256 == state.sha256)
-    ]
+    """The files that hold their content, and are not being delivered with another.
+
+    One that cannot be read holds what it brought before.
+    """
+    holding = []
+    for file, state in known.items():
+        if state.kept and state.status != WITHDRAWN:
+            state = replace(state, sha256=state.kept, status=LOADED)
+        keeps = file not in facts or _keeps(state, facts[file])
+        if state.status not in (DUPLICATE, WITHDRAWN) and keeps:
+            holding.append(state)
+    return holding
+
+
+def _keeps(state: Known, new: Facts) -> bool:
+    """Whether the file still holds its content: it has it, or cannot be read and had rows."""
+    return new.sha256 == state.sha256 or (not new.sha256 and state.brought != "")
 
 
 def plan(
@@ -182,11 +222,18 @@ def plan(
 
     A candidate with the content it had is known, unless it is asked for `again`. A file that was
     inspected and found sound takes over from a quarantined one: not the content of that was bad,
-    but its name, or the rule.
+    but its name, or the rule. Text that returns under the name it was corrected under is held by
+    that name again.
     """
     held = sorted(_held(known, facts), key=lambda state: state.status == LOADED)
     holders = {state.sha256: state.file for state in held}
-    sound = {state.sha256 for state in held if state.status == LOADED}
+    returned = {
+        new.sha256: file
+        for file, new in facts.items()
+        if new.header and not new.rule and file in known and new.sha256 in known[file].earlier
+    }
+    holders |= returned
+    sound = {state.sha256 for state in held if state.status == LOADED} | set(returned)
     deliveries, settled = [], 0
     for file in landed:
         new, state = facts.get(file.file), known.get(file.file)
@@ -212,7 +259,20 @@ def plan(
                 replaces=state.sha256 if state else None,
             )
         )
-    return Plan(deliveries, settled, len(landed))
+    released = [
+        _release(state, landed[0].kind, returned[state.sha256])
+        for state in held
+        if state.status == LOADED and state.file not in facts
+        if state.sha256 in returned
+    ]
+    return Plan(deliveries, settled, len(landed), released)
+
+
+def _release(state: Known, kind: str, holder: str) -> Delivery:
+    """The event that makes a holder a duplicate; it need not lie in the landing zone."""
+    landed = LandedFile(kind, state.file, "", state.size, state.modified_at, state.label)
+    facts = Facts(state.sha256)
+    return Delivery(landed, facts, state.event + 1, DUPLICATE, holder, state.sha256)
 
 
 def _is_settled(state: Known | None, new: Facts, file: LandedFile, holder: str) -> bool:
@@ -220,7 +280,9 @@ def _is_settled(state: Known | None, new: Facts, file: LandedFile, holder: str) 
     if state is None or state.status == WITHDRAWN:
         return False
     takes_over = state.status == DUPLICATE and holder == file.file
-    return (state.sha256, state.label) == (new.sha256, file.label) and not takes_over
+    gives_up = bool(new.header) and state.status == LOADED and holder != file.file
+    same = (state.sha256, state.label) == (new.sha256, file.label)
+    return same and not takes_over and not gives_up
 
 
 def record(lake: Lake, deliveries: Iterable[Delivery], run_id: str) -> None:

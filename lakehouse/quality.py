@@ -70,6 +70,25 @@ def with_stored_broken(rows: DataFrame, stored: DataFrame, key: Sequence[str]) -
     )
 
 
+def with_superseded_broken(rows: DataFrame, days: DataFrame) -> DataFrame:
+    """Mark the sound rows of a file's superseded days; `days` has each (file, day) once, and `by`.
+
+    `by` is the file that holds the day now.
+    """
+    from pyspark.sql import functions as F
+
+    reason = F.format_string(
+        "%s was corrected: it is in %s, which brought this content before", F.col("day"), "by"
+    )
+    broken = F.array(F.struct(F.lit("superseded").alias("rule"), reason.alias("reason")))
+    stale = F.col("by").isNotNull() & (F.size(BROKEN) == 0)
+    return (
+        rows.join(F.broadcast(days), ["file", "day"], "left")
+        .withColumn(BROKEN, F.when(stale, broken).otherwise(F.col(BROKEN)))
+        .drop("by")
+    )
+
+
 def filter_passed(rows: DataFrame) -> DataFrame:
     """The rows that break no rule."""
     from pyspark.sql import functions as F

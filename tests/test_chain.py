@@ -1,5 +1,6 @@
 """The main job as a whole: a made plant of another stage, and the real one."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -138,8 +139,17 @@ def test_replay_and_backfill(
     stage_file.write_text(right)
     options = Options("chromate", None, str(chain.landing), str(chain.lake_folder))
 
-    replay(options, [])
-    assert "quarantined" in capsys.readouterr().out
+    # A file that has come since has no part in a replay, of one file or of all.
+    unrelated = write_sensor(chain.landing, date(2021, 9, 8), sensor_lines(lots=(9,)))
+    capsys.readouterr()
+    for only, counts in (["sensor/kemp-abh-sensor-2021.09.06.csv"], (8, 6)), ([], (6, 0)):
+        replay(options, only)
+        table = capsys.readouterr().out.splitlines()
+        (line,) = [line for line in table if "quarantined" in line]
+        assert re.findall(r"\d+", line) == [str(count) for count in counts]
+        (line,) = [line for line in table if "readings" in line]
+        assert re.findall(r"\d+", line) == [str(12 - count) for count in counts]
+    unrelated.unlink()
     again = chain()
     assert (again["readings"], again["quarantined"], again["lots_failed"]) == (12, 0, 1)
     stage = load_stage("chromate")

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lakehouse.copies import copies, superseders
 from lakehouse.ledger import (
     DUPLICATE,
     LOADED,
@@ -73,7 +74,12 @@ def decide(landed: Zone, ledger: Ledger, again: Collection[str] = ()) -> Plan:
     files = sorted(landed.values(), key=lambda file: file.file)
     facts = {file.file: facts_of(file) for file in candidates(files, ledger, again)}
     facts |= {file.file: facts_of(file) for file in heirs(files, ledger, facts)}
-    return plan(files, ledger, facts, again)
+    stale = {
+        file.file: facts_of(file)
+        for file in copies(files, ledger, facts)
+        if file.kind == "readings"
+    }
+    return plan(files, ledger, facts | stale, {*again, *stale})
 
 
 def after(decided: Plan, ledger: Ledger | None = None) -> Ledger:
@@ -81,7 +87,8 @@ def after(decided: Plan, ledger: Ledger | None = None) -> Ledger:
     for delivery in decided.deliveries:
         if delivery.status == LOADED and "bad" in delivery.facts.sha256:
             delivery.status = QUARANTINED
-    return (ledger or {}) | {d.landed.file: d.as_known() for d in decided.deliveries}
+    known, told = ledger or {}, [*decided.deliveries, *decided.released]
+    return known | {d.landed.file: d.as_known().since(known.get(d.landed.file)) for d in told}
 
 
 def outcome(decided: Plan) -> list[Outcome]:
@@ -160,8 +167,43 @@ COPY = ("b", 1, DUPLICATE, "a", None)
         ),
         pytest.param(
             [zone(a="apple", b="apple"), zone(a="apple", b="pear!")],
+            [
+                [NEW, COPY],
+                [("a", 2, LOADED, None, "apple"), ("b", 2, LOADED, None, "apple")],
+            ],
+            id="a duplicate gets content of its own: the other is a copy, and judged again",
+        ),
+        pytest.param(
+            [zone(label="good", a="apple", b="apple"), zone(label="good", a="apple", b="pear!")],
             [[NEW, COPY], [("b", 2, LOADED, None, "apple")]],
-            id="a duplicate gets content of its own",
+            id="a photo that was a duplicate gets content of its own",
+        ),
+        pytest.param(
+            [zone(a="apple", b="apple"), zone(a="pear!", b="apple"), zone(a="plum!!", b="apple")],
+            [
+                [NEW, COPY],
+                [("a", 2, LOADED, None, "apple"), ("b", 2, LOADED, None, "apple")],
+                [("a", 3, LOADED, None, "pear"), ("b", 3, LOADED, None, "apple")],
+            ],
+            id="a copy is judged again at each correction",
+        ),
+        pytest.param(
+            [zone(a="apple", b="apple"), zone(a="pear!", b="apple"), zone(a="apple!!", b="apple")],
+            [
+                [NEW, COPY],
+                [("a", 2, LOADED, None, "apple"), ("b", 2, LOADED, None, "apple")],
+                [("a", 3, LOADED, None, "pear")],
+            ],
+            id="content returns under its own name",
+        ),
+        pytest.param(
+            [zone(a="apple", b="apple"), zone(a="", b="apple"), zone(a="apple!", b="apple")],
+            [
+                [NEW, COPY],
+                [("a", 2, QUARANTINED, None, "apple")],
+                [("a", 3, LOADED, None, "")],
+            ],
+            id="a holder that cannot be read for a moment still holds",
         ),
         pytest.param(
             [zone(a="apple", c="apple"), zone(a="pear!", b="apple", c="apple")],
@@ -316,6 +358,57 @@ def test_a_file_that_becomes_readable_is_read_though_its_time_stays() -> None:
     readable = replace(unreadable, url="apple")
     decided = decide({"a": readable}, ledger)
     assert outcome(decided) == [("a", 2, LOADED, None, "")]
+
+
+def superseded(*zones: Zone) -> dict[str, set[str]]:
+    """After these runs: the copies whose days another file's may supersede."""
+    ledger: Ledger = {}
+    for landed in zones[:-1]:
+        ledger = after(decide(landed, ledger), ledger)
+    decided = decide(zones[-1], ledger, set(zones[-1]))
+    return superseders([*decided.deliveries, *decided.released], ledger)
+
+
+@pytest.mark.parametrize(
+    ("zones", "expected"),
+    [
+        ([zone(a="apple", b="apple"), zone(a="pear!", b="apple")], {"b": {"a"}}),
+        ([zone(a="apple", b="apple"), zone(a="apple", b="pear!")], {"a": {"b"}}),
+        ([zone(a="apple"), zone(a="pear!", b="apple")], {"b": {"a"}}),
+        ([zone(a="apple"), zone(a="pear!"), zone(a="plum!!", b="apple")], {"b": {"a"}}),
+        ([zone(a="apple", b="pear"), zone(a="pear!", b="apple!")], {}),
+        ([zone(a="apple", b="apple"), zone(a="bad egg", b="apple")], {}),
+        ([zone(a="apple", b="apple"), zone(a="", b="apple")], {}),
+        (
+            [zone(a="apple", b="apple", c="pear"), zone(a="pear!", b="apple", c="pear")],
+            {"b": {"c"}},
+        ),
+        ([zone(a="apple", b="apple"), zone(a="pear!", b="plum!")], {}),
+    ],
+    ids=[
+        "an heir",
+        "the duplicate was corrected",
+        "a copy that comes with the correction",
+        "a copy of what was corrected twice",
+        "two files change places",
+        "the correction is held back",
+        "the original cannot be read",
+        "the correction is a duplicate",
+        "both are corrected",
+    ],
+)
+def test_whose_days_supersede_a_copy(zones: list[Zone], expected: dict[str, set[str]]) -> None:
+    assert superseded(*zones) == expected
+
+
+def test_a_copy_gives_its_content_back_although_it_is_gone() -> None:
+    ledger: Ledger = {}
+    for landed in (zone(a="apple", b="apple"), zone(a="pear!", b="apple")):
+        ledger = after(decide(landed, ledger), ledger)
+    decided = decide(zone(a="apple!!"), ledger)
+    [released] = decided.released
+    assert (released.landed.file, released.event, released.status) == ("b", 3, DUPLICATE)
+    assert (released.duplicate_of, released.landed.kind) == ("a", "readings")
 
 
 def test_the_same_photo_under_another_label_is_told_again() -> None:
@@ -493,7 +586,7 @@ def withdraw(ledger: Ledger, landed: Zone, again: Collection[str]) -> set[str]:
     for name in again:
         if name in ledger and name not in landed:
             state = ledger[name]
-            let_go.add(state.sha256)
+            let_go |= {state.sha256, state.kept}
             ledger[name] = replace(state, status=WITHDRAWN, event=state.event + 1)
     return let_go
 
@@ -518,16 +611,24 @@ def test_whatever_is_delivered_every_content_has_one_holder(
         assert sorted(again & landed.keys()) == sorted(
             d.landed.file for d in decided.deliveries if d.landed.file in again
         )
-        for delivery in decided.deliveries:
+        check_copies(decided, before)
+        for delivery in [*decided.deliveries, *decided.released]:
             name = delivery.landed.file
             assert delivery.event == (before[name].event if name in before else 0) + 1
-            assert delivery.replaces == (before[name].sha256 if name in before else None)
+            if delivery in decided.deliveries:
+                assert delivery.replaces == (before[name].sha256 if name in before else None)
         check_ledger(ledger, landed, let_go)
         repeated = decide(landed, ledger)
         assert {delivery.facts.sha256 for delivery in repeated.deliveries} <= let_go
         healed = after(repeated, ledger)
         check_ledger(healed, landed, set())
         assert outcome(decide(landed, healed)) == []
+
+
+def check_copies(decided: Plan, before: Ledger) -> None:
+    """No two files hold each other's rows back, so no content is held back everywhere."""
+    found = superseders([*decided.deliveries, *decided.released], before)
+    assert not set(found) & {by for some in found.values() for by in some}
 
 
 def check_ledger(ledger: Ledger, landed: Zone, let_go: set[str]) -> None:
@@ -538,5 +639,6 @@ def check_ledger(ledger: Ledger, landed: Zone, let_go: set[str]) -> None:
     assert all((s.status == QUARANTINED) is ("bad" in s.sha256 or not s.sha256) for s in live)
     held = [state.sha256 for state in live if state.sha256]
     assert len(held) == len(set(held))
+    held += [state.kept for state in live]
     there = {file.url for file in landed.values() if file.url}
     assert there - let_go <= set(held)

@@ -1,0 +1,54 @@
+"""Copies of text that was corrected: what was superseded under its own name stays superseded.
+
+A file is a copy if it has only ever had its one content, and another file has had that content
+too and was then delivered with something else: the correction. Which of the two came first says
+nothing. Of a copy, rows of the days that the correction holds do not count; its other days do,
+since a list that is put aside under another name before the next is begun looks just the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lakehouse.ledger import LOADED, Delivery, Known
+from lakehouse.sources.delimited import Facts
+from lakehouse.sources.landing import LandedFile
+
+
+def copies(
+    landed: Sequence[LandedFile], known: dict[str, Known], facts: dict[str, Facts]
+) -> list[LandedFile]:
+    """The copies to judge again, because the file they were copied from is delivered anew."""
+    superseded: set[str] = set()
+    for file, new in facts.items():
+        if file in known and new.sha256 not in ("", known[file].sha256):
+            superseded |= known[file].contents - {new.sha256}
+    return [
+        file
+        for file in landed
+        if file.file not in facts
+        and file.file in known
+        and _is_loaded_copy(known[file.file])
+        and known[file.file].sha256 in superseded
+    ]
+
+
+def superseders(deliveries: Sequence[Delivery], known: dict[str, Known]) -> dict[str, set[str]]:
+    """Of each copy among the deliveries, the files that hold what came in its content's place."""
+    told = {d.landed.file: d.as_known().since(known.get(d.landed.file)) for d in deliveries}
+    after = known | told
+    holders = {state.brought: state.file for state in after.values() if state.brought}
+    instead: dict[str, set[str]] = {}
+    for state in after.values():
+        holder = holders.get(state.kept or state.sha256)
+        for content in state.earlier if holder else ():
+            instead.setdefault(content, set()).add(str(holder))
+    return {
+        file: instead[state.sha256] - {file}
+        for file, state in told.items()
+        if _is_loaded_copy(state) and state.sha256 in instead
+    }
+
+
+def _is_loaded_copy(state: Known) -> bool:
+    return state.status == LOADED and not state.earlier
