@@ -11,6 +11,7 @@ import contextlib
 import functools
 import json
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,6 +157,8 @@ class Lake:
         """
         log = self.log(table, version)
         files = sorted(log.file_uris()) if log else []
+        if self.local:
+            files = [urllib.parse.unquote(file) for file in files]
         gone = [file for file in files if self.local and not Path(file).is_file()]
         if log and gone:
             raise _version_gone(table, log.version())

@@ -1,0 +1,167 @@
+"""Photo models from lake to verdict: one small plant, every step on the real MLflow and Spark."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pyspark.sql import functions as F
+
+from jobs.cli import invoke
+from jobs.runner import Options, begin
+from jobs.train import read_groups, workshop
+from lakehouse.errors import UsageError
+from lakehouse.tables.photo_verdicts import PHOTO_VERDICTS
+from lakehouse.tables.pictures import PICTURES
+from ml.cnn_recipe import CnnRecipe
+from ml.predictor import UNREADABLE, PhotoModel
+from ml.promotion import compare, promote
+from ml.registry import Version
+from ml.reproduce import reproduce
+from ml.score import score_photos
+from ml.train import Protocol, Workshop, train_photos
+from tests.conftest import Chain
+from tests.plant import write_sensor
+
+NAME = "chromate-photos"
+RECIPE = CnnRecipe(epochs=2, batch=8, bfloat16=False)
+STAGE = (Path(__file__).parents[2] / "conf" / "stages" / "chromate.toml").read_text()
+
+
+def draw(seed: int, bad: bool) -> Image.Image:
+    """A plate of texture; a bad one has a dark stain."""
+    random = np.random.default_rng(seed)
+    pixels = random.normal(150, 15, (48, 64, 3))
+    if bad:
+        x, y = random.integers(4, 30, 2)
+        pixels[y : y + 14, x : x + 14] -= 100
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def plant(module_chain: Chain) -> Chain:
+    landing = module_chain.landing
+    for label in ("good", "bad"):
+        (landing / "photos" / label).mkdir(parents=True)
+    for at in range(24):
+        label = ("good", "bad")[at % 2]
+        draw(at, label == "bad").save(landing / "photos" / label / f"part {at}.png")
+    from datetime import date
+
+    write_sensor(landing, date(2021, 9, 6))
+    stage = landing.with_name("small.toml")
+    stage.write_text(
+        STAGE.replace("width = 224", "width = 64").replace("height = 224", "height = 48")
+    )
+    module_chain.options |= {"stage_file": stage}
+    module_chain("ingest_photos")
+    return module_chain
+
+
+@pytest.fixture(scope="module")
+def shop(plant: Chain) -> Workshop:
+    stage_file = plant.options["stage_file"]
+    return workshop(begin(Options("chromate", stage_file, lake=str(plant.lake_folder))))
+
+
+@pytest.fixture(scope="module")
+def first(shop: Workshop) -> Version:
+    return train_photos(shop, [RECIPE], Protocol("kfold", 2, 1))
+
+
+@pytest.fixture(scope="module")
+def model(shop: Workshop, first: Version) -> PhotoModel:
+    found = shop.registry.load(f"{NAME}@{first.number}")
+    assert isinstance(found, PhotoModel)
+    return found
+
+
+def test_bytes_and_tensors_get_the_same_verdict(
+    shop: Workshop, model: PhotoModel, plant: Chain
+) -> None:
+    files = sorted((plant.landing / "photos").rglob("*.png"))
+    verdicts = model.judge([file.read_bytes() for file in files], shop.settings)
+    by_bytes = sorted(round(v.probability or 0, 6) for v in verdicts)
+    rows = shop.lake.rows(PICTURES, "tensor")
+    tensors = np.stack([np.frombuffer(row["tensor"], np.uint8) for row in rows])
+    by_tensor = model.probabilities(tensors.reshape(-1, model.height, model.width, 3))
+    assert by_bytes == pytest.approx(sorted(by_tensor.tolist()), abs=1e-5)
+    assert {v.version for v in verdicts} == {model.version}
+    heat = model.heat(tensors[0].reshape(model.height, model.width, 3))
+    assert heat.ndim == 2 and heat.min() >= 0 and heat.max() <= 1
+
+
+def test_spark_judges_as_the_process_does_and_an_unreadable_one_stops_nobody(
+    shop: Workshop, model: PhotoModel, first: Version
+) -> None:
+    lake = shop.lake
+    broken = lake.read(PICTURES).limit(1).withColumn("pixel_sha256", F.lit("broken"))
+    lake.insert(PICTURES, broken.withColumn("tensor", F.substring("tensor", 1, 100)))
+    content = shop.registry.content(first)
+    assert score_photos(lake, model, content) == 25
+    rows = {row["pixel_sha256"]: row for row in lake.rows(PHOTO_VERDICTS)}
+    bad = rows.pop("broken")
+    assert (bad["verdict"], bad["probability"]) == (UNREADABLE, None)
+    assert bad["reason"] == "the tensor has 100 bytes; 9216 are needed"
+    pictures = {
+        r["pixel_sha256"]: r["tensor"] for r in lake.rows(PICTURES, "pixel_sha256", "tensor")
+    }
+    for picture, row in rows.items():
+        tensor = np.frombuffer(pictures[picture], np.uint8).reshape(1, model.height, model.width, 3)
+        assert row["probability"] == pytest.approx(float(model.probabilities(tensor)[0]), abs=1e-5)
+    before = lake.version(PHOTO_VERDICTS)
+    assert score_photos(lake, model, content) == 0
+    assert lake.version(PHOTO_VERDICTS) == before
+
+
+def test_a_photo_model_is_reproduced_to_the_digit(shop: Workshop, first: Version) -> None:
+    shutil.rmtree(shop.folder / "reproduced", ignore_errors=True)
+    found = reproduce(shop, first)
+    assert found.is_equal and found.largest_difference == 0
+
+
+def test_predict_says_a_line_a_file_errors_included(
+    shop: Workshop, first: Version, plant: Chain, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    registry = shop.registry
+    promote(registry, compare(registry, first, lambda *_: {}), None, "tester")
+    good = next((plant.landing / "photos" / "good").glob("*.png"))
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(good.read_bytes()[:300])
+    files = [str(good), str(cut), str(tmp_path / "none.png")]
+    where = ["--lake", str(plant.lake_folder), "--stage-file", str(plant.options["stage_file"])]
+    assert invoke(["predict", "--json", "--stage", "chromate", *where, *files]) == 1
+    out = capfd.readouterr().out
+    lines: list[dict[str, Any]] = [
+        json.loads(x) for x in out.splitlines() if x.startswith('{"file')
+    ]
+    assert [line["file"] for line in lines] == files
+    assert lines[0]["verdict"] in ("good", "bad", "needs_human")
+    assert (lines[0]["model"], lines[0]["version"]) == (NAME, first.number)
+    assert lines[1]["reason"].startswith("broken_image") and lines[1]["verdict"] == UNREADABLE
+    assert lines[2]["reason"].startswith("unreadable")
+    assert invoke(["predict", "--json", "--stage", "chromate", *where, str(good)]) == 0
+    heat = tmp_path / "heat.png"
+    told = ["--photo", str(good), "--output", str(heat)]
+    assert invoke(["explain", "--stage", "chromate", *where, *told]) == 0
+    assert Image.open(heat).size == (64, 48)
+
+
+def test_groups_come_from_a_csv(tmp_path: Path) -> None:
+    file = tmp_path / "photos.csv"
+    file.write_text("name,tile\na.png,t1\nb.png,t2\n")
+    assert read_groups(f"{file}:tile") == {"a.png": "t1", "b.png": "t2"}
+    with pytest.raises(UsageError, match="needs the columns name and part"):
+        read_groups(f"{file}:part")
+    with pytest.raises(UsageError, match="No such file"):
+        read_groups(f"{tmp_path / 'none.csv'}:tile")
+
+
+def test_no_photo_is_said_so(chain: Chain) -> None:
+    shop = workshop(begin(Options("chromate", lake=str(chain.lake_folder))))
+    with pytest.raises(UsageError):
+        train_photos(shop, [RECIPE], Protocol("kfold", 2, 1))
+    assert shop.registry.runs(NAME) == []
