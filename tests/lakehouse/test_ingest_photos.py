@@ -4,11 +4,13 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from lakehouse import ingest_photos
 from lakehouse.sources import workers
 from lakehouse.stage import Stage
 from lakehouse.tables.files import FILES
@@ -98,6 +100,62 @@ def test_bad_photos_are_held_back_and_the_others_stored(chain: Chain) -> None:
     assert held_back(chain) == {**rules, "good/moving.gif": "animated"}
     assert names(chain) == {("good", "sound.png"), ("good", "png-in-truth.jpg")}
     assert found["files"] == dict(seen=6, loaded=1, duplicate=1, quarantined=4, known=0)
+
+
+def test_a_photo_that_cannot_be_read_is_held_back_until_it_can(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too large for the setting, a link that leads nowhere, and one that is still being written."""
+    large = write_photo(chain.landing, "good/large.png", 1)
+    write_photo(chain.landing, "good/sound.jpg", 2)
+    changing = write_photo(chain.landing, "good/changing.jpg", 3)
+    link = chain.landing / "photos" / "good" / "link.png"
+    link.symlink_to("/nowhere")
+    open_url = ingest_photos.open_url
+
+    def open_changed(landing: str, url: str) -> Any:
+        if url.endswith("changing.jpg"):
+            write_photo(chain.landing, "good/changing.jpg", 4)
+        return open_url(landing, url)
+
+    monkeypatch.setenv("PLATELAKE_MAX_PHOTO_BYTES", str(large.stat().st_size - 1))
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(ingest_photos, "open_url", open_changed)
+        found = chain(*INGEST)
+    assert names(chain) == {("good", "sound.jpg")}
+    assert held_back(chain) == {
+        "good/large.png": "too_large",
+        "good/link.png": "unreadable",
+        "good/changing.jpg": "changed",
+    }
+    reasons = {row["rule"]: row["reason"] for row in chain.lake().rows(QUARANTINE)}
+    size = large.stat().st_size
+    assert reasons["too_large"] == f"{size} bytes; at most {size - 1} are read"
+    assert reasons["unreadable"] == "cannot be read: No such file or directory"
+    assert found["files"] == dict(seen=4, loaded=1, duplicate=0, quarantined=3, known=0)
+
+    link.unlink()
+    write_photo(chain.landing, "good/link.png", 5, compress_level=9)
+    monkeypatch.delenv("PLATELAKE_MAX_PHOTO_BYTES")
+    chain(*INGEST)  # the large one is known and waits for a replay
+    assert held_back(chain) == {"good/large.png": "too_large"}
+    assert names(chain) == {("good", changing.name), ("good", link.name), ("good", "sound.jpg")}
+
+
+def test_a_photo_that_cannot_be_read_for_a_moment_keeps_its_name(chain: Chain) -> None:
+    photo = write_photo(chain.landing, "good/a.png", 1)
+    chain(*INGEST)
+    content = photo.read_bytes()
+    photo.unlink()
+    photo.symlink_to("/nowhere")
+    for _ in range(2):
+        chain(*INGEST)
+        assert names(chain) == {("good", "a.png")}
+        assert held_back(chain) == {"good/a.png": "unreadable"}
+    photo.unlink()
+    photo.write_bytes(content)
+    chain(*INGEST)
+    assert (names(chain), held_back(chain)) == ({("good", "a.png")}, {})
 
 
 def test_a_picture_with_two_labels_is_held_back_whichever_came_first(
