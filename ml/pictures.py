@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lakehouse.errors import PlatelakeError
+from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.io import Lake, row_count
 from lakehouse.table import Table
 from lakehouse.tables.picture_names import PICTURE_NAMES
@@ -98,8 +98,9 @@ def picture_frame(
     """The labelled pictures of the lake, now or at these versions of `pictures`, `picture_names`.
 
     `given_groups` is a group by name of picture. Pictures whose hashes differ in `near` bits or
-    fewer are of one group; a negative `near` links none. Raises PlatelakeError where there are no
-    labelled pictures, where their tensors are not all of one size, or a version is gone.
+    fewer are of one group, also where groups are given; a negative `near` links none. Raises
+    UsageError where there are no labelled pictures, PlatelakeError where their tensors are not all
+    of one size or a version is gone.
     """
     pinned = _pinned(lake, versions)
     names = _table(lake, PICTURE_NAMES, pinned, "pixel_sha256", "label", "name", "day").to_pylist()
@@ -113,7 +114,7 @@ def picture_frame(
         if one["label"] in LABELS
     }
     if not labels:
-        raise PlatelakeError(
+        raise UsageError(
             f"table picture_names has {len(of_item)} pictures, none of them labelled good or bad, "
             f"at version {pinned['picture_names']}; ingest labelled photos by `platelake run`"
         )
@@ -140,7 +141,7 @@ def _pinned(lake: Lake, versions: Mapping[str, int] | None) -> dict[str, int]:
     pinned = {table.name: (versions or {}).get(table.name, lake.version(table)) for table in tables}
     absent = [name for name, version in pinned.items() if version < 0]
     if absent:
-        raise PlatelakeError(
+        raise UsageError(
             f"table {absent[0]} in {lake.folder} is not yet made: there are no photos to learn "
             "from; ingest labelled ones by `platelake run`"
         )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lakehouse.errors import PlatelakeError, UsageError
-from ml import cnn, fitted
+from ml import cnn, fitted, loader
 from ml.augment import augment
 from ml.cnn import FIRST_STUDY, CnnRecipe, Fitted, calibrate, export_onnx, fit_cnn, recipe_for
 from ml.loader import load
@@ -59,6 +59,44 @@ def test_training_is_deterministic_and_the_seed_matters(
     assert_same(trained, again)
     other = fit_cnn(replace(QUICK, seed=1), frame, TRAIN, VALIDATE)
     assert not torch.equal(weights(other)["map.weight"], weights(trained)["map.weight"])
+
+
+@pytest.mark.parametrize("recipe", [CnnRecipe(), FIRST_STUDY])
+def test_recipes_as_they_are_used_are_deterministic(frame: PictureFrame, recipe: CnnRecipe) -> None:
+    short = replace(recipe, epochs=1, batch=8)  # Several threads, and 16 bits.
+    one, other = (fit_cnn(short, frame, TRAIN, VALIDATE) for _ in range(2))
+    assert_same(one, other)
+    assert np.array_equal(one.predict(frame, VALIDATE), other.predict(frame, VALIDATE))
+
+
+def test_pictures_of_neither_part_decide_nothing(frame: PictureFrame) -> None:
+    """What is to be judged may bear any label: it is as if it were not there."""
+    labels = frame.labels.copy()
+    fit, validate, judged = TRAIN[:10], TRAIN[10:], VALIDATE
+    labels[judged] = 1 - labels[judged]
+    one = fit_cnn(QUICK, frame, fit, validate)
+    assert_same(one, fit_cnn(QUICK, replace(frame, labels=labels), fit, validate))
+    labels[validate] = 1 - labels[validate]
+    other = fit_cnn(QUICK, replace(frame, labels=labels), fit, validate)
+    assert (one.slope, one.offset) != (other.slope, other.offset)
+
+
+def test_the_rounds_of_a_study_read_once(
+    frame: PictureFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    read = loader._row_groups
+
+    def counted(files: Any, seed: Any) -> Any:
+        passes.append(1)
+        return read(files, seed)
+
+    monkeypatch.setattr(loader, "_row_groups", counted)
+    loader._whole.cache_clear()
+    one = replace(QUICK, epochs=1)
+    for fit, validate in ((TRAIN, VALIDATE), (VALIDATE, TRAIN)):
+        fit_cnn(one, frame, fit, validate).predict(frame, validate)
+    assert len(passes) == 1
 
 
 @pytest.mark.parametrize("schedule", ["onecycle", "cosine"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lakehouse.errors import PlatelakeError
+from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.io import Lake
 from ml.pictures import PERCEPTUAL_NEIGHBOURS, picture_frame
 from tests.conftest import Chain
@@ -87,10 +87,10 @@ def test_the_hash_is_of_what_training_sees(tmp_path: Path) -> None:
 
 
 def test_no_photos_says_so(tmp_path: Path) -> None:
-    with pytest.raises(PlatelakeError, match=r"table pictures .* no photos"):
+    with pytest.raises(UsageError, match=r"table pictures .* no photos"):
         picture_frame(Lake(str(tmp_path / "empty"), "chromate", no_spark))
     unlabelled = photo_lake(tmp_path / "new", 2, labels=["unlabelled"] * 2)
-    with pytest.raises(PlatelakeError, match="picture_names has 2 pictures, none of them labelled"):
+    with pytest.raises(UsageError, match="picture_names has 2 pictures, none of them labelled"):
         picture_frame(unlabelled)
 
 
