@@ -95,9 +95,9 @@ def test_the_chromate_stage() -> None:
         },
         "error_lists": {
             "files": ["Error Lot list*.csv"],
-            "ignore": ["Index"],
+            "ignore": ["Index", "Unnamed: 0", "column 1"],
             "date": ["0", "Date"],
-            "lots": ["1", "2", "LoT*"],
+            "lots": ["*"],
         },
         "photos": {
             "labels": {"good": ["**/good/*"], "bad": ["**/bad/*"]},
@@ -133,9 +133,9 @@ def test_the_chromate_stages_layouts() -> None:
         delimiter=",",
         encodings=("utf-8", "cp949"),
         fields={"date": ("0", "Date")},
-        group=("1", "2", "LoT*"),
+        group=("*",),
         max_line_bytes=77,
-        ignored=("Index",),
+        ignored=("Index", "Unnamed: 0", "column 1"),
     )
 
 
