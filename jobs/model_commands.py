@@ -59,6 +59,10 @@ def train_cnn(
         str | None,
         typer.Option("--groups", help="FILE:COLUMN of a csv with name: photos of one group"),
     ] = None,
+    near: Annotated[
+        int | None,
+        typer.Option("--near", min=-1, help="Bits apart of perceptual hashes in a group; -1: none"),
+    ] = None,
     stage: Stage = None,
     stage_file: StageFile = None,
     lake: LakeOption = None,
@@ -69,7 +73,7 @@ def train_cnn(
     from ml.train import Protocol
 
     options = Options(stage, stage_file, lake=lake)
-    train.train_cnn(options, network or [], Protocol(protocol, folds, seeds), epochs, groups)
+    train.train_cnn(options, network or [], Protocol(protocol, folds, seeds), epochs, groups, near)
 
 
 @train_app.command("log")

@@ -19,6 +19,7 @@ from rich.console import Console
 from jobs.cli import invoke
 from jobs.runner import Options, Work, begin
 from lakehouse.errors import UsageError
+from ml.pictures import PERCEPTUAL_NEIGHBOURS
 from ml.registry import Registry, Version
 from ml.train import Protocol, Workshop, train_lots, train_photos
 from ml.trees import KINDS, TreeRecipe, check_kind
@@ -62,13 +63,16 @@ def train_cnn(
     protocol: Protocol,
     epochs: int | None,
     groups: str | None,
+    near: int | None = None,
 ) -> Version:
     """A study of networks on the pictures."""
     from ml.cnn_recipe import recipe_for
 
     work = begin(options)
     recipes = [recipe_for(name, epochs) for name in networks or ["small"]]
-    return said(work, train_photos(workshop(work), recipes, protocol, read_groups(groups)))
+    by_name = read_groups(groups)
+    bits = PERCEPTUAL_NEIGHBOURS if near is None else near
+    return said(work, train_photos(workshop(work), recipes, protocol, by_name, bits))
 
 
 def read_groups(given: str | None) -> dict[str, str] | None:

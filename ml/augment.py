@@ -26,13 +26,11 @@ _DRAWS = _PLAIN + 2 * _GRID * _GRID
 class Augmented:
     """What a training step sees.
 
-    `pictures` are uint8, shape (n, height, width, 3). `drawn` says which got a defect, shape (n,),
-    and `where`, float32, shape (n, height, width), 0 to 1, where it is.
+    `pictures` are uint8, shape (n, height, width, 3). `drawn` says which got a defect, shape (n,).
     """
 
     pictures: Tensor
     drawn: Tensor
-    where: Tensor
 
 
 def augment(
@@ -45,17 +43,19 @@ def augment(
     """
     draws = _draws(recipe.seed, epoch, items).to(pictures.device)
     pictures = _moved(pictures, draws[:, 0:4], recipe)
+    if recipe.turns and pictures.shape[1] == pictures.shape[2]:
+        turned = (draws[:, _PLAIN - 1] < 0.5).view(-1, 1, 1, 1)
+        pictures = torch.where(turned, pictures.transpose(1, 2), pictures)
     x = pictures.permute(0, 3, 1, 2).float() / 255
     drawn = (draws[:, 4] < recipe.defects) & (labels == 0)
-    where = torch.zeros(x[:, 0].shape, device=x.device)
     at = drawn.nonzero()[:, 0]
     if len(at):
-        x[at], where[at] = _with_defect(x[at], draws[at])
+        x[at] = _with_defect(x[at], draws[at])
     x = x.clamp_min(1e-4) ** torch.exp((draws[:, 5] * 2 - 1) * recipe.gamma).view(-1, 1, 1, 1)
     grey = (draws[:, 6] < recipe.grey).view(-1, 1, 1, 1)
     x = torch.where(grey, x.mean(1, keepdim=True), x)
     shown = (x * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-    return Augmented(shown.contiguous(), drawn, where)
+    return Augmented(shown.contiguous(), drawn)
 
 
 def _draws(seed: int, epoch: int, items: NDArray[np.intp]) -> Tensor:
@@ -80,12 +80,12 @@ def _moved(pictures: Tensor, draws: Tensor, recipe: CnnRecipe) -> Tensor:
     return pictures[one, places[0][:, :, None], places[1][:, None, :]]
 
 
-def _with_defect(x: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+def _with_defect(x: Tensor, draws: Tensor) -> Tensor:
     """Each picture with a stroke, a blob, a region of other light, or one of other texture.
 
     After the synthetic defects of DRAEM (Zavrtanik et al. 2021) and CutPaste (Li et al. 2021): a
     super-ellipse with a warped outline, darker three times of four. `x` is shape (n, 3, h, w), 0
-    to 1. Returns the pictures and where the defect is, shape (n, h, w), 0 to 1.
+    to 1.
     """
     draw = [part.view(-1, 1, 1) for part in draws[:, 7:_PLAIN].unbind(1)]
     kind = (draw[0] * 4).long().clamp(max=3)
@@ -98,7 +98,7 @@ def _with_defect(x: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
     turned = x.transpose(2, 3) if x.shape[2] == x.shape[3] else x.flip((2, 3))
     other = turned.roll((x.shape[2] // 2, x.shape[3] // 2), (2, 3)) + strength / 2
     marked = torch.where(kind == 3, x * (1 - inside) + other * inside, x + inside * strength)
-    return marked.clamp(0, 1), where
+    return marked.clamp(0, 1)
 
 
 def _outline(kind: Tensor, draw: list[Tensor], grid: Tensor, height: int, width: int) -> Tensor:

@@ -28,7 +28,7 @@ from ml.checkpoint import read_checkpoint, write_checkpoint
 from ml.cnn_recipe import FIRST_STUDY, CnnRecipe, recipe_for
 from ml.fitted import JUDGED_AT_ONCE, Calibrated, Fitted, calibrate, export_onnx
 from ml.loader import ALONE, Indices, Source, Tensors
-from ml.losses import cell_loss, verdict_loss
+from ml.losses import verdict_loss
 from ml.metrics import average_precision
 from ml.networks import Network, Norm, make_network
 from ml.pictures import PictureFrame
@@ -212,12 +212,10 @@ class _Training:
             shown = shown.new_empty((0, self.frame.height, self.frame.width, 3))
         seen = augment(shown, labels, at, number, recipe)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bfloat16):
-            logits, cells = self.network.evidence(seen.pictures)
+            logits = self.network(seen.pictures)
         bad = float(self.source.labels.mean())
         targets = (labels.bool() | seen.drawn).float()
         loss = verdict_loss(logits, targets, bad, recipe)
-        if recipe.defect_weight and self.network.cells_are_logits:
-            loss = loss + recipe.defect_weight * cell_loss(cells, seen.where, labels, bad, recipe)
         self.optimizer.zero_grad(set_to_none=False)
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = list(self.network.parameters())

@@ -1,4 +1,4 @@
-"""Losses of a CNN, each summed over the pictures at hand and divided by the batch's nominal size.
+"""The loss of a CNN, summed over the pictures at hand and divided by the batch's nominal size.
 
 So the sum over several processes, each with a share of the batch, is the loss of one with all.
 """
@@ -25,21 +25,3 @@ def verdict_loss(logits: Tensor, targets: Tensor, bad: float, recipe: CnnRecipe)
         bad += (1 - bad) * recipe.defects
         losses = losses * torch.where(targets == 1, 0.5 / bad, 0.5 / (1 - bad))
     return losses.sum() / recipe.batch
-
-
-def cell_loss(
-    cells: Tensor, where: Tensor, labels: Tensor, bad: float, recipe: CnnRecipe
-) -> Tensor:
-    """Cross-entropy of cells, shape (n, h, w), on good pictures, of which every cell is known.
-
-    `where` says where a defect was drawn, shape (n, height, width), 0 to 1. In each picture the
-    cells of the defect and the clean ones weigh the same: a defect has few.
-    """
-    if not len(cells):
-        return cells.sum()
-    wanted = F.adaptive_max_pool2d(where.unsqueeze(1), cells.shape[1:])[:, 0]
-    losses = F.binary_cross_entropy_with_logits(cells, wanted, reduction="none")
-    each = torch.zeros(len(cells), device=cells.device)
-    for part in (wanted, 1 - wanted):
-        each = each + (losses * part).sum((1, 2)) / part.sum((1, 2)).clamp_min(1)
-    return (each * (labels == 0)).sum() / (recipe.batch * (1 - bad))

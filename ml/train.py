@@ -26,6 +26,7 @@ from ml.export import trees_to_onnx
 from ml.judge import Fit
 from ml.lots import LotFrame, feature_names, lot_frame
 from ml.metrics import Costs, Probabilities
+from ml.pictures import PERCEPTUAL_NEIGHBOURS, picture_frame
 from ml.plots import plot_importance, plot_lots, plot_shap
 from ml.registry import Registry, Version
 from ml.splits import Item, Round, Split, make_split, store_split
@@ -150,17 +151,17 @@ def train_photos(
     recipes: Sequence[Any],
     protocol: Protocol,
     groups: Mapping[str, str] | None = None,
+    near: int = PERCEPTUAL_NEIGHBOURS,
     versions: Mapping[str, int] | None = None,
 ) -> Version:
     """Judge each recipe on the pictures, log the study, register the best as challenger.
 
-    `groups` maps names of photos to a group that the plant knows, such as the part.
+    `groups` maps names of photos to a group that the plant knows, such as the part. Pictures
+    whose perceptual hashes differ in at most `near` bits are one group as well; -1: none are.
     """
-    from ml.pictures import picture_frame
-
-    frame = picture_frame(shop.lake, groups, versions=versions)
+    frame = picture_frame(shop.lake, groups, near, versions)
     splits = protocol.splits("photos", frame.split_items(), frame.versions)
-    study = shop.study("photos", splits, frame.sha256, asdict(protocol))
+    study = shop.study("photos", splits, frame.sha256, {**asdict(protocol), "near": near})
     candidates = [photo_candidate(recipe, frame, splits[0], shop.folder) for recipe in recipes]
     return run_study(shop, study, candidates, None)
 
@@ -194,6 +195,7 @@ def photo_candidate(recipe: Any, frame: Any, split: Split, folder: Path) -> Cand
         found: Probabilities = trained(split, one.train, name).predict(frame, one.test)
         np.save(done.with_suffix(".part.npy"), found, allow_pickle=False)
         done.with_suffix(".part.npy").replace(done)
+        done.with_suffix(".pt").unlink(missing_ok=True)
         return found
 
     def finish() -> Final:
