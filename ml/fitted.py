@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +116,8 @@ def export_onnx(fitted: Fitted, shown: Tensors) -> bytes:
     module = fitted.module()
     sample = torch.from_numpy(shown.copy())
     two = torch.cat([sample, sample])[:2]
+    # It warns of packages that a network here has no use for.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     program = torch.onnx.export(
         module,
         (two,),

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -139,7 +140,9 @@ class Registry:
         from ml.export import run
 
         outputs = run(content, example)
-        with self._speaking(), mlflow.start_run(run_id=run_id):
+        with warnings.catch_warnings(), self._speaking(), mlflow.start_run(run_id=run_id):
+            # Pixels are whole numbers and none is ever missing.
+            warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
             logged = mlflow.onnx.log_model(
                 onnx.load_model_from_string(content),
                 name="model",
@@ -147,6 +150,7 @@ class Registry:
                 input_example=dict(example),
                 pip_requirements=["onnxruntime"],
                 save_as_external_data=False,
+                onnx_execution_providers=["CPUExecutionProvider"],
             )
         self._client.update_run(run_id, status="RUNNING")
         return str(logged.model_uri)
