@@ -88,11 +88,6 @@ class Thresholds:
     high: float
 
 
-def verdicts(p: Probabilities, thresholds: Thresholds) -> list[str]:
-    """good, bad or needs_human for each probability."""
-    return [decide(float(one), thresholds) for one in p]
-
-
 def decide(p: float, thresholds: Thresholds) -> str:
     """The verdict on one probability."""
     if p >= thresholds.high:

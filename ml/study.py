@@ -20,7 +20,7 @@ import structlog
 from lakehouse.errors import PlatelakeError
 from ml.export import with_card
 from ml.judge import Fit, Judged, deployed_thresholds, figures, flat, judge
-from ml.metrics import FIGURES, Costs, Thresholds
+from ml.metrics import FIGURES, Costs
 from ml.plots import plot_figures
 from ml.registry import MODEL_FILE, Registry, Version
 from ml.splits import Split
@@ -202,11 +202,6 @@ def begin_folder(study: Study, folder: Path, tags: Mapping[str, str]) -> None:
         "versions": dict(study.splits[0].versions),
     }
     _write(folder / STUDY_FILE, about)
-
-
-def thresholds_of(card: Mapping[str, Any]) -> Thresholds:
-    """The thresholds of a model's card."""
-    return Thresholds(**card["thresholds"])
 
 
 def _write(file: Path, content: Any) -> None:

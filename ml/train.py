@@ -10,7 +10,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from lakehouse.settings import Settings
 from lakehouse.stage import Stage
 from lakehouse.tables import all_tables
 from ml.export import trees_to_onnx
-from ml.judge import Fit
 from ml.lots import LotFrame, feature_names, lot_frame
 from ml.metrics import Costs, Probabilities
 from ml.pictures import PERCEPTUAL_NEIGHBOURS, picture_frame
@@ -289,11 +288,3 @@ def git_commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return done.stdout.strip() or "unknown"
-
-
-def with_trials(recipes: Sequence[TreeRecipe], trials: int) -> list[TreeRecipe]:
-    """The recipes with a search of that many tries in each round."""
-    return [replace(recipe, trials=trials) for recipe in recipes]
-
-
-__all__ = ["Fit", "Protocol", "Workshop", "train_lots", "train_photos"]
