@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,7 +57,7 @@ def reproduce(shop: Workshop, version: Version) -> Reproduced:
             f"trained on: hash {sha256[:16]}, logged {card['data_sha256'][:16]}; the lake's tables "
             "were written over or restored"
         )
-    found = judged_again(candidate, splits)
+    found = judged_again(shop, candidate, splits)
     y, p, q = np.asarray(logged["y"]), np.asarray(logged["p"]), np.asarray(found["p"])
     figures = {name: mean_over_splits(figure) for name, figure in FIGURES.items()}
     return Reproduced(
@@ -80,18 +82,25 @@ def candidate_again(
     group = dict(zip(splits[0].items, splits[0].groups, strict=True))
     pictures = picture_frame(shop.lake, versions=versions)
     pictures = replace(pictures, groups=tuple(group.get(item, "") for item in pictures.items))
-    folder = shop.folder / "reproduced"
-    return photo_candidate(CnnRecipe(**recipe), pictures, splits[0], folder), pictures.sha256
+    network = CnnRecipe(**recipe)
+    return photo_candidate(network, pictures, splits[0], _rounds(shop)), pictures.sha256
 
 
-def judged_again(candidate: Candidate, splits: list[Split]) -> dict[str, Any]:
+def judged_again(shop: Workshop, candidate: Candidate, splits: list[Split]) -> dict[str, Any]:
     """The candidate judged on the splits, as it stands in a judged file."""
     log = structlog.get_logger()
 
     def progress(done: int, total: int) -> None:
         log.info("trained again", candidate=candidate.name, rounds=done, of=total)
 
-    return judged_as_json(judge(splits, candidate.fit, progress))
+    found = judged_as_json(judge(splits, candidate.fit, progress))
+    shutil.rmtree(_rounds(shop), ignore_errors=True)  # The next one trains anew.
+    return found
+
+
+def _rounds(shop: Workshop) -> Path:
+    """Where rounds are kept until all are done."""
+    return shop.folder / "reproduced"
 
 
 def rejudge(shop: Workshop, version: Version, split_ids: list[str]) -> dict[str, Any]:
@@ -104,4 +113,4 @@ def rejudge(shop: Workshop, version: Version, split_ids: list[str]) -> dict[str,
     recipe = json.loads(run["tags"]["recipe"])
     splits = [load_split(shop.lake, split_id) for split_id in split_ids]
     candidate, _ = candidate_again(shop, splits[0].kind, recipe, splits)
-    return judged_again(candidate, splits)
+    return judged_again(shop, candidate, splits)

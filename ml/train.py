@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -170,17 +171,17 @@ VALIDATION_FOLDS = 5
 
 
 def photo_candidate(recipe: Any, frame: Any, split: Split, folder: Path) -> Candidate:
-    """How one recipe is trained on rounds and on all pictures; each training is resumed if cut."""
+    """How one recipe is trained on rounds and on all pictures; a study that was cut is resumed."""
     from ml.cnn import fit_cnn
 
     log = structlog.get_logger()
-    key = hashlib.sha256(
-        json.dumps([asdict(recipe), frame.sha256], sort_keys=True).encode()
-    ).hexdigest()[:16]
+    # Other code may train another model: what an earlier commit left is not gone on with.
+    about = [asdict(recipe), frame.sha256, git_commit()]
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    place = folder / "checkpoints" / key
 
     def trained(split: Split, train: Any, name: str) -> Any:
         fit, validate = split.inner(train, VALIDATION_FOLDS, recipe.seed)[0]
-        place = folder / "checkpoints" / key
         place.mkdir(parents=True, exist_ok=True)
         told = lambda about: log.info("epoch", part=name, **about)  # noqa: E731
         checkpoint = place / f"{name}.pt"
@@ -188,7 +189,7 @@ def photo_candidate(recipe: Any, frame: Any, split: Split, folder: Path) -> Cand
 
     def judged(split: Split, one: Round) -> Probabilities:
         name = f"{split.split_id}-{one.fold}"
-        done = folder / "checkpoints" / key / f"{name}.npy"
+        done = place / f"{name}.npy"
         if done.is_file():
             return np.asarray(np.load(done, allow_pickle=False))
         found: Probabilities = trained(split, one.train, name).predict(frame, one.test)
@@ -199,6 +200,7 @@ def photo_candidate(recipe: Any, frame: Any, split: Split, folder: Path) -> Cand
 
     def finish() -> Final:
         fitted = trained(split, np.arange(len(frame.items)), "all")
+        shutil.rmtree(place)  # The next study trains anew.
         blank = np.zeros((1, frame.height, frame.width, 3), np.uint8)
         card = {"width": frame.width, "height": frame.height}
         return Final(fitted.onnx(frame), card, {"pictures": blank})

@@ -100,8 +100,7 @@ def test_spark_judges_as_the_process_does_and_an_unreadable_one_stops_nobody(
     lake = shop.lake
     broken = lake.read(PICTURES).limit(1).withColumn("pixel_sha256", F.lit("broken"))
     lake.insert(PICTURES, broken.withColumn("tensor", F.substring("tensor", 1, 100)))
-    content = shop.registry.content(first)
-    assert score_photos(lake, model, content) == 25
+    assert score_photos(lake, model) == 25
     rows = {row["pixel_sha256"]: row for row in lake.rows(PHOTO_VERDICTS)}
     bad = rows.pop("broken")
     assert (bad["verdict"], bad["probability"]) == (UNREADABLE, None)
@@ -113,7 +112,7 @@ def test_spark_judges_as_the_process_does_and_an_unreadable_one_stops_nobody(
         tensor = np.frombuffer(pictures[picture], np.uint8).reshape(1, model.height, model.width, 3)
         assert row["probability"] == pytest.approx(float(model.probabilities(tensor)[0]), abs=1e-5)
     before = lake.version(PHOTO_VERDICTS)
-    assert score_photos(lake, model, content) == 0
+    assert score_photos(lake, model) == 0
     assert lake.version(PHOTO_VERDICTS) == before
 
 
@@ -121,6 +120,8 @@ def test_a_photo_model_is_reproduced_to_the_digit(shop: Workshop, first: Version
     shutil.rmtree(shop.folder / "reproduced", ignore_errors=True)
     found = reproduce(shop, first)
     assert found.is_equal and found.largest_difference == 0
+    left = [file for file in shop.folder.rglob("*") if file.suffix in (".pt", ".npy")]
+    assert left == [], "a later training would take these for its own"
 
 
 def test_predict_says_a_line_a_file_errors_included(
