@@ -19,11 +19,11 @@ def run(work: Work) -> None:
     from jobs.train import open_registry
     from ml.score import score_lots
 
-    registry = open_registry(work)
-    version = registry.need(f"{work.stage.name}-lots")
-    model = registry.load(f"{version.name}@{version.number}")
-    changed = score_lots(work.lake, work.stage, model, registry.content(version))
-    structlog.get_logger().info("scored", model=str(version), verdicts_changed=changed)
+    model = open_registry(work).load(f"{work.stage.name}-lots")
+    changed = score_lots(work.lake, work.stage, model)
+    structlog.get_logger().info(
+        "scored", model=model.name, version=model.version, verdicts_changed=changed
+    )
 
 
 def main(argv: list[str]) -> int:

@@ -19,11 +19,11 @@ def run(work: Work) -> None:
     from jobs.train import open_registry
     from ml.score import score_photos
 
-    registry = open_registry(work)
-    version = registry.need(f"{work.stage.name}-photos")
-    model = registry.load(f"{version.name}@{version.number}")
-    changed = score_photos(work.lake, model, registry.content(version))
-    structlog.get_logger().info("scored", model=str(version), verdicts_changed=changed)
+    model = open_registry(work).load(f"{work.stage.name}-photos")
+    changed = score_photos(work.lake, model)
+    structlog.get_logger().info(
+        "scored", model=model.name, version=model.version, verdicts_changed=changed
+    )
 
 
 def main(argv: list[str]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from lakehouse.errors import PlatelakeError
 from ml.cnn_recipe import CnnRecipe
+from ml.export import run
 from ml.loader import ALONE, Indices, Source, Tensors, load
 from ml.networks import Network
 from ml.pictures import PictureFrame
@@ -132,8 +132,9 @@ def export_onnx(fitted: Fitted, shown: Tensors) -> bytes:
     content: bytes = program.model_proto.SerializeToString()
     with torch.inference_mode():
         model = [output.numpy() for output in module(sample)]
-    for name, ours, other in zip(("probability", "heat"), model, _run(content, shown), strict=True):
-        difference = float(np.abs(ours - other).max())
+    file = run(content, {"pictures": shown})
+    for name, ours in zip(("probability", "heat"), model, strict=True):
+        difference = float(np.abs(ours - file[name]).max())
         if not difference <= TOLERANCE:
             raise PlatelakeError(
                 f"{name} of network {fitted.recipe.network} differs by {difference:.2g} between "
@@ -141,15 +142,6 @@ def export_onnx(fitted: Fitted, shown: Tensors) -> bytes:
                 "report it with the recipe"
             )
     return content
-
-
-def _run(content: bytes, shown: Tensors) -> list[Any]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return list(session.run(["probability", "heat"], {"pictures": shown}))
 
 
 def calibrate(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[float, float]:

@@ -46,7 +46,7 @@ class Model:
     """A model file that is open: its card, and its verdicts on probabilities."""
 
     def __init__(self, content: bytes, name: str, version: int) -> None:
-        self.name, self.version = name, version
+        self.name, self.version, self.content = name, version, content
         self.sha256 = hashlib.sha256(content).hexdigest()
         try:
             self._session = session(content)

@@ -33,7 +33,7 @@ PICTURES_AT_ONCE = 64
 _OPEN: dict[tuple[str, int], Any] = {}
 
 
-def score_lots(lake: Lake, stage: Stage, model: LotModel, content: bytes) -> int:
+def score_lots(lake: Lake, stage: Stage, model: LotModel) -> int:
     """Judge the lots whose readings changed since this model last did; verdicts that changed."""
     from pyspark.sql import functions as F
 
@@ -50,11 +50,11 @@ def score_lots(lake: Lake, stage: Stage, model: LotModel, content: bytes) -> int
             rows = rows.where(F.col("day").isin(sorted(days)))
             scope &= F.col("day").isin(sorted(days))
     features = summarise_features(rows, model.bands)
-    judged = _judged(features, ("day", "lot"), model, content, consumed[source.name], _judge_lots)
+    judged = _judged(features, ("day", "lot"), model, consumed[source.name], _judge_lots)
     return lake.upsert(LOT_VERDICTS, judged.select(*LOT_VERDICTS.names), scope, consumed)
 
 
-def score_photos(lake: Lake, model: PhotoModel, content: bytes) -> int:
+def score_photos(lake: Lake, model: PhotoModel) -> int:
     """Judge the pictures that this model has not judged yet; verdicts that were added.
 
     Pictures never change, so one that has a verdict of this version keeps it.
@@ -70,7 +70,7 @@ def score_photos(lake: Lake, model: PhotoModel, content: bytes) -> int:
     new = pictures.join(done.select("pixel_sha256"), "pixel_sha256", "left_anti")
     needed = new.select("pixel_sha256", "tensor_width", "tensor_height", "tensor")
     version = consumed[PICTURES.name]
-    judged = _judged(needed, ("pixel_sha256",), model, content, version, _judge_pictures)
+    judged = _judged(needed, ("pixel_sha256",), model, version, _judge_pictures)
     known = done.select(*PHOTO_VERDICTS.names)
     whole = judged.select(*PHOTO_VERDICTS.names).unionByName(known)
     scope = F.col("model_version") == model.version
@@ -93,7 +93,6 @@ def _judged(
     rows: DataFrame,
     key: tuple[str, ...],
     model: Model,
-    content: bytes,
     data_version: int,
     judge: Judge,
 ) -> DataFrame:
@@ -101,7 +100,7 @@ def _judged(
     from pyspark.sql.types import StructType
 
     spark = rows.sparkSession
-    shared = spark.sparkContext.broadcast(content)
+    shared = spark.sparkContext.broadcast(model.content)
     name, number, sha256 = model.name, model.version, model.sha256
     now = datetime.now(UTC)
 

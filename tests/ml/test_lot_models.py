@@ -177,9 +177,9 @@ def test_spark_and_process_say_the_same_and_a_second_scoring_nothing(
     shop: Workshop, first: Version, plant: Chain
 ) -> None:
     registry, lake = shop.registry, shop.lake
-    model, content = registry.load(f"{NAME}@{first.number}"), registry.content(first)
+    model = registry.load(f"{NAME}@{first.number}")
     frame = lot_frame(lake, shop.stage)
-    assert score_lots(lake, shop.stage, model, content) == len(frame.lots)
+    assert score_lots(lake, shop.stage, model) == len(frame.lots)
     rows = {(r["day"], r["lot"]): r for r in lake.rows(LOT_VERDICTS)}
     for day, lot, values, verdict in zip(
         frame.days, frame.lots, frame.values, model.judge(frame.values), strict=True
@@ -190,7 +190,7 @@ def test_spark_and_process_say_the_same_and_a_second_scoring_nothing(
         features = as_matrix([lot_statistics(values, model.bands)], model.variables)
         assert features.shape == (1, len(feature_names(model.variables)))
     before = lake.version(LOT_VERDICTS)
-    assert score_lots(lake, shop.stage, model, content) == 0
+    assert score_lots(lake, shop.stage, model) == 0
     assert lake.version(LOT_VERDICTS) == before
 
 
