@@ -250,7 +250,7 @@ def test_the_file_does_what_the_model_does(
     np.testing.assert_allclose(heat[3], model.heat(tensors[3]), atol=1e-5)
     assert heat.min() >= 0 and heat.max() <= 1
 
-    monkeypatch.setattr(fitted, "_run", lambda *_: [p + 1e-3, heat])
+    monkeypatch.setattr(fitted, "run", lambda *_: {"probability": p + 1e-3, "heat": heat})
     with pytest.raises(PlatelakeError, match=r"probability of network .* differs by 0.001"):
         export_onnx(model, tensors)
 
