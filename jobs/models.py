@@ -35,11 +35,7 @@ def compare(options: Options, kind: str | None, at_most: int) -> None:
     console = Console(width=None if sys.stdout.isatty() else 150)
     for one in [kind] if kind else KINDS:
         name = _model(work, one)
-        runs = [
-            run
-            for run in registry.runs(name)
-            if "candidate" in run["tags"] and run["status"] == "FINISHED"
-        ]
+        runs = registry.runs(name, "tags.candidate LIKE '%' AND attributes.status = 'FINISHED'")
         aliases = {
             version.run_id: alias
             for alias in (CHALLENGER, CHAMPION)

@@ -58,7 +58,6 @@ class Registry:
             logging.getLogger(chatty).setLevel(logging.WARNING)
         self.uri = uri
         self._artifacts = artifacts
-        mlflow.set_tracking_uri(uri)
         self._client = mlflow.MlflowClient(uri)
 
     # -- runs --------------------------------------------------------------------------------
@@ -155,14 +154,20 @@ class Registry:
         self._client.update_run(run_id, status="RUNNING")
         return str(logged.model_uri)
 
-    def runs(self, experiment: str, at_most: int = 500) -> list[dict[str, Any]]:
-        """Runs of an experiment, the newest first: id, name, status, tags, params, metrics."""
+    def runs(self, experiment: str, where: str = "", at_most: int = 500) -> list[dict[str, Any]]:
+        """Runs of an experiment, the newest first: id, name, status, tags, params, metrics.
+
+        `where` is a filter as MLflow has it.
+        """
         with self._speaking():
             found = self._client.get_experiment_by_name(experiment)
             if found is None:
                 return []
             pages = self._client.search_runs(
-                [found.experiment_id], max_results=at_most, order_by=["attributes.start_time DESC"]
+                [found.experiment_id],
+                filter_string=where,
+                max_results=at_most,
+                order_by=["attributes.start_time DESC"],
             )
         return [
             {
@@ -183,7 +188,8 @@ class Registry:
 
     def mark_killed(self, experiment: str, is_gone: Callable[[Mapping[str, str]], bool]) -> int:
         """End, as KILLED, the runs left 'running' by a process that is gone by its tags."""
-        left = [r for r in self.runs(experiment) if r["status"] == "RUNNING" and is_gone(r["tags"])]
+        running = self.runs(experiment, "attributes.status = 'RUNNING'")
+        left = [run for run in running if is_gone(run["tags"])]
         for run in left:
             self._client.set_terminated(run["id"], "KILLED")
         return len(left)
@@ -273,9 +279,11 @@ class Registry:
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
-        """What MLflow cannot do, in a sentence."""
+        """Speaking with this server, not with one of another Registry; errors in a sentence."""
+        import mlflow
         from mlflow.exceptions import MlflowException
 
+        mlflow.set_tracking_uri(self.uri)
         try:
             yield
         except MlflowException as error:

@@ -105,12 +105,10 @@ def _rounds(shop: Workshop) -> Path:
 
 def rejudge(shop: Workshop, version: Version, split_ids: list[str]) -> dict[str, Any]:
     """A version's recipe, judged on other splits than its own."""
-    run = next(
-        (run for run in shop.registry.runs(version.name) if run["id"] == version.run_id), None
-    )
-    if run is None:
+    runs = shop.registry.runs(version.name, f"attributes.run_id = '{version.run_id}'")
+    if not runs:
         raise PlatelakeError(f"MLflow has no run of {version}; its recipe is not known")
-    recipe = json.loads(run["tags"]["recipe"])
+    recipe = json.loads(runs[0]["tags"]["recipe"])
     splits = [load_split(shop.lake, split_id) for split_id in split_ids]
     candidate, _ = candidate_again(shop, splits[0].kind, recipe, splits)
     return judged_again(shop, candidate, splits)

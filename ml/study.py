@@ -37,13 +37,15 @@ STUDY_FILE, RUN_FILE, JUDGED_FILE, EXAMPLE_FILE = (
 class Final:
     """The model that is put to use: fitted on all items, with an input that it takes.
 
-    `card` is what its predictor needs to know besides thresholds and provenance.
+    `card` is what its predictor needs to know besides thresholds and provenance; `trials` are
+    those of the search that found its parameters: params, and ap over the inner folds.
     """
 
     content: bytes
     card: Mapping[str, Any]
     example: Mapping[str, Any]
     draw: Callable[[Path], None] | None = None
+    trials: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
     (part / MODEL_FILE).write_bytes(with_card(final.content, card))
     np.savez(part / EXAMPLE_FILE, **final.example)
     _write(part / JUDGED_FILE, judged_as_json(judged))
-    _write(part / RUN_FILE, run_as_json(study, candidate, judged))
+    trials = [dict(trial) for trial in final.trials]
+    _write(part / RUN_FILE, {**run_as_json(study, candidate, judged), "trials": trials})
     plot_figures(judged, thresholds, study.costs, part / "plots")
     if final.draw:
         final.draw(part / "plots")
@@ -182,6 +185,10 @@ def _log_study(registry: Registry, folder: Path, run_id: str) -> Version:
             for name, path in about["tables"].items():
                 registry.log_table(child, name, path, about["versions"][name])
             uri = registry.log_model(child, content, dict(example))
+            for number, trial in enumerate(found["trials"]):
+                tried = {"trial": str(number)}
+                with registry.run(about["model"], f"trial {number}", tried, child) as one:
+                    registry.log(one, trial["params"], {"inner_ap": trial["ap"]})
         ranked.append((-found["metrics"]["ap"], found["metrics"]["brier"], child, uri, content))
     if not ranked:
         raise PlatelakeError(f"{folder} holds no trained model")

@@ -138,7 +138,8 @@ def lot_candidate(recipe: TreeRecipe, frame: LotFrame, split: Split) -> Candidat
             plot_shap(estimator, features[shown], names, folder / "shap.png")
 
         example = {"features": features[:3]}
-        return Final(trees_to_onnx(fitted, features), card, example, draw)
+        trials = [vars(trial) for trial in fitted.trials]
+        return Final(trees_to_onnx(fitted, features), card, example, draw, trials)
 
     return Candidate(recipe.kind, asdict(recipe), fit, finish)
 

@@ -39,12 +39,24 @@ class TreeRecipe:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """One try of a search; `ap` is its mean average precision over the inner folds."""
+
+    params: Mapping[str, Any]
+    ap: float
+
+
+@dataclass(frozen=True)
 class FittedTrees:
-    """A fitted model with the bands that its features are computed by."""
+    """A fitted model with the bands that its features are computed by.
+
+    `trials` are the tries of the search that found its parameters, in their order.
+    """
 
     recipe: TreeRecipe
     bands: Mapping[str, Band]
     model: Any
+    trials: tuple[Trial, ...] = ()
 
     def predict(self, frame: LotFrame, at: Indices) -> NDArray[np.float64]:
         """Probability of failure of these lots, shape (len(at),)."""
@@ -172,9 +184,10 @@ def check_kind(kind: str) -> None:
 def fit_trees(recipe: TreeRecipe, frame: LotFrame, split: Split, train: Indices) -> FittedTrees:
     """Fit on these lots alone: the search if asked for, the bands, the model."""
     check_kind(recipe.kind)
-    if recipe.trials:
-        recipe = _searched(recipe, frame, split, train)
-    return _fit(recipe, frame, train)
+    if not recipe.trials:
+        return _fit(recipe, frame, train)
+    found, trials = _searched(recipe, frame, split, train)
+    return replace(_fit(found, frame, train), trials=trials)
 
 
 def _fit(recipe: TreeRecipe, frame: LotFrame, train: Indices) -> FittedTrees:
@@ -185,8 +198,10 @@ def _fit(recipe: TreeRecipe, frame: LotFrame, train: Indices) -> FittedTrees:
     return FittedTrees(recipe, bands, model)
 
 
-def _searched(recipe: TreeRecipe, frame: LotFrame, split: Split, train: Indices) -> TreeRecipe:
-    """The recipe with the parameters of the best mean average precision over inner folds."""
+def _searched(
+    recipe: TreeRecipe, frame: LotFrame, split: Split, train: Indices
+) -> tuple[TreeRecipe, tuple[Trial, ...]]:
+    """The recipe with the parameters of the best trial, and all trials."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -214,4 +229,5 @@ def _searched(recipe: TreeRecipe, frame: LotFrame, split: Split, train: Indices)
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=recipe.seed)
     )
     study.optimize(score, n_trials=recipe.trials)
-    return tried(optuna.trial.FixedTrial(study.best_params))  # type: ignore[arg-type]
+    best = tried(optuna.trial.FixedTrial(study.best_params))  # type: ignore[arg-type]
+    return best, tuple(Trial(one.params, float(one.value or 0)) for one in study.trials)

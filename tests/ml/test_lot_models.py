@@ -135,6 +135,7 @@ def test_a_search_stays_within_the_training_lots(shop: Workshop) -> None:
     hidden = replace(frame, labels=np.where(np.isin(np.arange(48), one.test), -1, frame.labels))
     fitted, blind = (fit_trees(recipe, f, split, one.train) for f in (frame, hidden))
     assert fitted.recipe == blind.recipe and fitted.recipe.trials == 0
+    assert fitted.trials == blind.trials and len(fitted.trials) == 3
 
 
 def test_first_champion_then_only_the_better(shop: Workshop, first: Version) -> None:
@@ -365,3 +366,13 @@ def test_an_empty_lake_is_said_so(chain: Chain) -> None:
         lot_frame(work.lake, work.stage)
     with pytest.raises(UsageError, match="MLflow has no chromate-lots@champion"):
         open_registry(work).need(NAME)
+
+
+def test_trials_of_a_search_are_runs_below_the_candidates(shop: Workshop) -> None:
+    recipe = TreeRecipe("decision_tree", trials=2)
+    version = train_lots(shop, [recipe], Protocol("kfold", 3, 1), "lot")
+    below = f"tags.`mlflow.parentRunId` = '{version.run_id}'"
+    runs = shop.registry.runs(NAME, below)
+    assert {run["name"] for run in runs} == {"trial 0", "trial 1"}
+    assert all({"width", "max_depth"} == set(run["params"]) for run in runs)
+    assert all(0 <= run["metrics"]["inner_ap"] <= 1 for run in runs)
