@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ml.cnn_recipe import CnnRecipe
 
-_PLAIN = 16
+_PLAIN = 18
 _GRID = 10
 _DRAWS = _PLAIN + 2 * _GRID * _GRID
 
@@ -42,17 +42,17 @@ def augment(
     the pictures within the training, and with the recipe's seed decide the draws.
     """
     draws = _draws(recipe.seed, epoch, items).to(pictures.device)
-    pictures = _moved(pictures, draws[:, 0:4], recipe)
-    if recipe.turns and pictures.shape[1] == pictures.shape[2]:
-        turned = (draws[:, _PLAIN - 1] < 0.5).view(-1, 1, 1, 1)
-        pictures = torch.where(turned, pictures.transpose(1, 2), pictures)
     x = pictures.permute(0, 3, 1, 2).float() / 255
-    drawn = (draws[:, 4] < recipe.defects) & (labels == 0)
+    if len(x) and (recipe.flips or recipe.shift or recipe.zoom):
+        x = _moved(x, draws[:, 0:6], recipe)
+    if recipe.turns and x.shape[2] == x.shape[3]:
+        x = torch.where((draws[:, 6] < 0.5).view(-1, 1, 1, 1), x.transpose(2, 3), x)
+    drawn = (draws[:, 7] < recipe.defects) & (labels == 0)
     at = drawn.nonzero()[:, 0]
     if len(at):
         x[at] = _with_defect(x[at], draws[at])
-    x = x.clamp_min(1e-4) ** torch.exp((draws[:, 5] * 2 - 1) * recipe.gamma).view(-1, 1, 1, 1)
-    grey = (draws[:, 6] < recipe.grey).view(-1, 1, 1, 1)
+    x = x.clamp_min(1e-4) ** torch.exp((draws[:, 8] * 2 - 1) * recipe.gamma).view(-1, 1, 1, 1)
+    grey = (draws[:, 9] < recipe.grey).view(-1, 1, 1, 1)
     x = torch.where(grey, x.mean(1, keepdim=True), x)
     shown = (x * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
     return Augmented(shown.contiguous(), drawn)
@@ -64,20 +64,18 @@ def _draws(seed: int, epoch: int, items: NDArray[np.intp]) -> Tensor:
     return torch.from_numpy(np.stack(rows) if rows else np.empty((0, _DRAWS), np.float32))
 
 
-def _moved(pictures: Tensor, draws: Tensor, recipe: CnnRecipe) -> Tensor:
-    """Flipped and shifted; what comes in from outside is the mirrored inside."""
-    places = []
-    for side, flip, shift in ((1, 0, 2), (2, 1, 3)):
-        size = pictures.shape[side]
-        reach = int(recipe.shift * size)
-        by = (draws[:, shift] * (2 * reach + 1)).long().clamp(max=2 * reach) - reach
-        at = torch.arange(size, device=pictures.device) + by.view(-1, 1)
-        at = (size - 1 - (at.abs() - (size - 1)).abs()).clamp(0, size - 1)
-        if recipe.flips:
-            at = torch.where(draws[:, flip].view(-1, 1) < 0.5, size - 1 - at, at)
-        places.append(at)
-    one = torch.arange(len(pictures), device=pictures.device).view(-1, 1, 1)
-    return pictures[one, places[0][:, :, None], places[1][:, None, :]]
+def _moved(x: Tensor, draws: Tensor, recipe: CnnRecipe) -> Tensor:
+    """Flipped, stretched and shifted; what comes in from outside is the mirrored inside."""
+    turn = torch.ones(len(x), 2, device=x.device)
+    if recipe.flips:
+        turn = 1 - 2 * (draws[:, 0:2] < 0.5).float()
+    stretch = torch.exp((draws[:, 4:6] * 2 - 1) * recipe.zoom)
+    # Sides go from -1 to 1, so what a closer look leaves out may be on either side.
+    reach = 2 * recipe.shift + (1 - stretch).clamp_min(0)
+    where = torch.diag_embed(turn * stretch)
+    middle = (draws[:, 2:4] * 2 - 1) * reach
+    grid = F.affine_grid(torch.cat([where, middle[:, :, None]], 2), list(x.shape), False)
+    return F.grid_sample(x, grid, "bilinear", "reflection", False)
 
 
 def _with_defect(x: Tensor, draws: Tensor) -> Tensor:
@@ -87,7 +85,7 @@ def _with_defect(x: Tensor, draws: Tensor) -> Tensor:
     super-ellipse with a warped outline, darker three times of four. `x` is shape (n, 3, h, w), 0
     to 1.
     """
-    draw = [part.view(-1, 1, 1) for part in draws[:, 7:_PLAIN].unbind(1)]
+    draw = [part.view(-1, 1, 1) for part in draws[:, 10:_PLAIN].unbind(1)]
     kind = (draw[0] * 4).long().clamp(max=3)
     where = _outline(kind, draw, draws[:, _PLAIN:], x.shape[2], x.shape[3])
     inside, kind = where.unsqueeze(1), kind.unsqueeze(1)

@@ -2,7 +2,9 @@
 
 Order, augmentation and dropout come from the recipe's seed and the number of the epoch. Only the
 validation pictures, which come from the training folds, stop training, choose the epoch and
-calibrate; test pictures are never seen here.
+calibrate; test pictures are never seen here. Of the epochs whose validation is not worse than the
+best by more than chance, the last one counts: validation pictures show few parts, and a schedule
+settles at its end.
 """
 
 from __future__ import annotations
@@ -124,7 +126,8 @@ class _Training:
         together: Together,
         checkpoint: Path | None,
     ) -> None:
-        self.recipe, self.frame, self.together = recipe, frame, together
+        asked, recipe = recipe, recipe.planned(len(train))
+        self.recipe, self.asked, self.frame, self.together = recipe, asked, frame, together
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.source = Source(frame, train, recipe.memory_bytes, together.shard)
         self.judged = Source(frame, validate, recipe.memory_bytes, together.shard)
@@ -140,9 +143,9 @@ class _Training:
         self.schedule = _schedule(recipe, self.optimizer, steps)
         self.step = 0
         self.history: list[dict[str, float]] = []
-        self.best: dict[str, Any] = {"epoch": 0, "ap": -1.0, "loss": 0.0, "network": {}}
+        self.best: dict[str, Any] = {"epoch": 0, "ap": 0.0, "network": {}}
         self.checkpoint = checkpoint
-        parts = [asdict(recipe), frame.sha256, train.tolist(), validate.tolist()]
+        parts = [asdict(asked), frame.sha256, train.tolist(), validate.tolist()]
         self.about = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
         self.resume()
 
@@ -161,9 +164,11 @@ class _Training:
         logits, labels = self.validation(flips=False)
         ap = average_precision(labels, logits)
         judged = float((np.logaddexp(0, logits) - labels * logits).mean())
-        if (round(ap, 6), -judged) > (round(self.best["ap"], 6), -self.best["loss"]):
+        best = max(self.best["ap"], ap)
+        if ap >= best - _standard_error(best, int(labels.sum())):
             weights = {k: v.detach().clone() for k, v in self.shown.state_dict().items()}
-            self.best = {"epoch": number, "ap": ap, "loss": judged, "network": weights}
+            self.best = {"epoch": number, "network": weights}
+        self.best["ap"] = best
         waited = self.source.seconds + self.judged.seconds - waited
         waited += (self.source.first_seconds + self.judged.first_seconds) * (number == 1)
         about = {
@@ -250,13 +255,13 @@ class _Training:
         return logits.numpy(), self.judged.labels
 
     def fitted(self) -> Fitted:
-        """The best epoch's network, calibrated on the validation pictures."""
+        """The chosen epoch's network, calibrated on the validation pictures."""
         self.shown.load_state_dict(self.best["network"])
         slope, offset = calibrate(*self.validation(self.recipe.judge_flips))
         network = self.shown.to("cpu").eval()
         size = (self.frame.height, self.frame.width)
         about = (self.best["epoch"], tuple(self.history))
-        return Fitted(self.recipe, network, slope, offset, *size, *about)
+        return Fitted(self.asked, network, slope, offset, *size, *about)
 
     # -- the checkpoint ------------------------------------------------------------------------
 
@@ -277,6 +282,16 @@ class _Training:
             for name in _PLAIN:
                 setattr(self, name, state[name])
             torch.set_rng_state(state["random"].cpu())
+
+
+def _standard_error(ap: float, bad: int) -> float:
+    """About that of an average precision over so many bad pictures, as if it were a proportion.
+
+    The one-standard-error rule of Breiman et al. (1984); two more pictures, one of them missed,
+    keep it from being zero (Agresti and Coull 1998).
+    """
+    share = (ap * bad + 1) / (bad + 2)
+    return float(np.sqrt(share * (1 - share) / (bad + 2)))
 
 
 def _optimizer(recipe: CnnRecipe, network: Network) -> torch.optim.AdamW:

@@ -1,5 +1,7 @@
 """Everything that decides how a CNN is trained; equal recipe, equal data: equal model."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 
 from lakehouse.errors import UsageError
@@ -15,7 +17,8 @@ class CnnRecipe:
         network: small, first_study or timm:NAME.
         weights: safetensors file for a timm backbone; empty: none.
         epochs: passes over the training pictures, at most.
-        batch: pictures a step, over all processes.
+        steps: as many are made at least, by more epochs where pictures are few; 0: by none.
+        batch: pictures a step, over all processes; a quarter of them where they are few.
         learning_rate: the highest that the schedule reaches.
         weight_decay: of AdamW, on weights of convolutions and dense layers only.
         schedule: onecycle (Smith and Topin 2018) or cosine (Loshchilov and Hutter 2017).
@@ -27,9 +30,11 @@ class CnnRecipe:
         smoothing: labels are this far from 0 and 1 in sum (Szegedy et al. 2016).
         average: weights are averaged exponentially with this decay (Polyak and Juditsky 1992); 0:
             the last ones count.
-        patience: epochs without a better validation after which training stops.
+        patience: epochs after which training stops, where the validation of each was worse than
+            the best so far by more than chance; as many times more as `steps` makes epochs.
         flips: training pictures are flipped at random in both directions.
         shift: and moved by at most this share of their sides.
+        zoom: and stretched in either direction by exp(-zoom) to exp(zoom).
         gamma: and their light is raised to exp(-gamma) to exp(gamma).
         grey: and this share of them loses its colour.
         turns: and square ones are mirrored at their diagonal at random.
@@ -42,7 +47,8 @@ class CnnRecipe:
 
     network: str = "small"
     weights: str = ""
-    epochs: int = 30
+    epochs: int = 40
+    steps: int = 400
     batch: int = 32
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
@@ -57,6 +63,7 @@ class CnnRecipe:
     patience: int = 12
     flips: bool = True
     shift: float = 0.03
+    zoom: float = 0.35
     gamma: float = 0.3
     grey: float = 0.1
     turns: bool = True
@@ -65,6 +72,13 @@ class CnnRecipe:
     bfloat16: bool = True
     threads: int = 2
     memory_bytes: int = 2 << 30
+
+    def planned(self, pictures: int) -> CnnRecipe:
+        """This recipe for so many training pictures: with the epochs, batch and patience meant."""
+        batch = max(min(self.batch, pictures // 4), 4) if self.steps else self.batch
+        epochs = max(self.epochs, -(-self.steps // -(-pictures // batch)))
+        patience = -(-self.patience * epochs // self.epochs)
+        return replace(self, epochs=epochs, batch=batch, patience=patience, steps=0)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -81,6 +95,7 @@ class CnnRecipe:
 FIRST_STUDY = CnnRecipe(
     network="first_study",
     epochs=20,
+    steps=0,
     batch=32,
     learning_rate=1e-3,
     weight_decay=0.0,
@@ -91,6 +106,7 @@ FIRST_STUDY = CnnRecipe(
     patience=8,
     flips=False,
     shift=0.0,
+    zoom=0.0,
     gamma=0.0,
     grey=0.0,
     turns=False,
@@ -101,6 +117,6 @@ FIRST_STUDY = CnnRecipe(
 
 
 def recipe_for(network: str, epochs: int | None = None) -> CnnRecipe:
-    """The recipe that a network is trained by where nothing else is said."""
+    """The recipe that a network is trained by where nothing else is said; `epochs` are exact."""
     recipe = FIRST_STUDY if network == "first_study" else CnnRecipe(network=network)
-    return recipe if epochs is None else replace(recipe, epochs=epochs)
+    return recipe if epochs is None else replace(recipe, epochs=epochs, steps=0)

@@ -63,7 +63,7 @@ def test_training_is_deterministic_and_the_seed_matters(
 
 @pytest.mark.parametrize("recipe", [CnnRecipe(), FIRST_STUDY])
 def test_recipes_as_they_are_used_are_deterministic(frame: PictureFrame, recipe: CnnRecipe) -> None:
-    short = replace(recipe, epochs=1, batch=8)  # Several threads, and 16 bits.
+    short = replace(recipe, epochs=1, steps=0, batch=8)  # Several threads, and 16 bits.
     one, other = (fit_cnn(short, frame, TRAIN, VALIDATE) for _ in range(2))
     assert_same(one, other)
     assert np.array_equal(one.predict(frame, VALIDATE), other.predict(frame, VALIDATE))
@@ -200,14 +200,27 @@ def test_a_picture_is_augmented_the_same_in_any_batch(frame: PictureFrame) -> No
     without = augment(tensors, labels, TRAIN, 3, replace(QUICK, defects=0)).pictures
     changed = (all_at_once.pictures != without).flatten(1).any(1)
     assert torch.equal(changed, all_at_once.drawn)
-    plain = replace(QUICK, flips=False, turns=False, shift=0, gamma=0, grey=0, defects=0)
+    plain = replace(QUICK, flips=False, turns=False, shift=0, zoom=0, gamma=0, grey=0, defects=0)
     assert torch.equal(augment(tensors, labels, TRAIN, 1, plain).pictures, tensors)
 
 
-def test_training_stops_early_and_keeps_the_best(frame: PictureFrame) -> None:
-    recipe = replace(QUICK, epochs=6, patience=2, learning_rate=0.0, average=0.0, dropout=0.0)
-    model = fit_cnn(replace(recipe, network="first_study"), frame, TRAIN, VALIDATE)
-    assert len(model.history) == 3 and model.best_epoch == 1
+def test_training_stops_once_validation_is_worse_by_more_than_chance(
+    frame: PictureFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 4 bad ones, an average precision of 0.8 may by chance be 0.62, but not 0.5."""
+    given = [0.4, 0.8, 0.62, 0.5, 0.3, 0.9]
+    monkeypatch.setattr(cnn, "average_precision", lambda *_: given.pop(0))
+    model = fit_cnn(replace(QUICK, epochs=6, patience=2), frame, TRAIN, VALIDATE)
+    assert len(model.history) == 5 and model.best_epoch == 3
+
+
+def test_few_pictures_are_shown_more_often_in_smaller_batches() -> None:
+    recipe = CnnRecipe(epochs=40, steps=400, batch=32, patience=12)
+    few = recipe.planned(32)
+    assert (few.batch, few.epochs, few.patience) == (8, 100, 30)
+    many = recipe.planned(1_000)
+    assert (many.batch, many.epochs, many.patience) == (32, 40, 12)
+    assert recipe_for("small", 3).planned(32).epochs == 3
 
 
 def test_progress_says_how_it_goes(trained: Fitted) -> None:
