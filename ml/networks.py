@@ -87,7 +87,7 @@ class Small(Network):
     surroundings.
     """
 
-    SIDE = 224
+    SIDE = 192
     CELL = 4
     CONTRAST = 0.06
     WIDTHS = (16, 32, 64, 128)
