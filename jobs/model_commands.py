@@ -63,6 +63,9 @@ def train_cnn(
         int | None,
         typer.Option("--near", min=-1, help="Bits apart of perceptual hashes in a group; -1: none"),
     ] = None,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, help="Processes that share each batch")
+    ] = 1,
     stage: Stage = None,
     stage_file: StageFile = None,
     lake: LakeOption = None,
@@ -73,7 +76,8 @@ def train_cnn(
     from ml.train import Protocol
 
     options = Options(stage, stage_file, lake=lake)
-    train.train_cnn(options, network or [], Protocol(protocol, folds, seeds), epochs, groups, near)
+    judged = Protocol(protocol, folds, seeds)
+    train.train_cnn(options, network or [], judged, epochs, groups, near, processes)
 
 
 @train_app.command("log")

@@ -42,6 +42,7 @@ class CnnRecipe:
         judge_flips: a verdict is the mean over the four flips of a picture.
         bfloat16: training computes in 16 bits; three times as fast where the processor can.
         threads: of torch; other numbers add in another order, and end in other digits.
+        processes: that share each batch, through Spark's TorchDistributor; 1: this one alone.
         memory_bytes: tensors up to this size are read once, larger sets are read each epoch.
     """
 
@@ -71,6 +72,7 @@ class CnnRecipe:
     judge_flips: bool = True
     bfloat16: bool = True
     threads: int = 2
+    processes: int = 1
     memory_bytes: int = 2 << 30
 
     def planned(self, pictures: int) -> CnnRecipe:
@@ -85,11 +87,9 @@ class CnnRecipe:
         if self.schedule not in SCHEDULES:
             known = ", ".join(SCHEDULES)
             raise UsageError(f"no schedule {self.schedule!r}; known: {known}")
-        if min(self.epochs, self.batch, self.threads) < 1:
-            raise UsageError(
-                f"epochs {self.epochs}, batch {self.batch} and threads {self.threads} must be 1 or "
-                "more"
-            )
+        for name in ("epochs", "batch", "threads", "processes"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} {getattr(self, name)} must be 1 or more")
 
 
 FIRST_STUDY = CnnRecipe(
@@ -116,7 +116,8 @@ FIRST_STUDY = CnnRecipe(
 """The first study's CNN, as plain as it was, under the honest protocol."""
 
 
-def recipe_for(network: str, epochs: int | None = None) -> CnnRecipe:
+def recipe_for(network: str, epochs: int | None = None, processes: int = 1) -> CnnRecipe:
     """The recipe that a network is trained by where nothing else is said; `epochs` are exact."""
     recipe = FIRST_STUDY if network == "first_study" else CnnRecipe(network=network)
+    recipe = replace(recipe, processes=processes)
     return recipe if epochs is None else replace(recipe, epochs=epochs, steps=0)

@@ -31,21 +31,21 @@ def fit_cnn_together(
     train: Indices,
     validate: Indices,
     *,
-    processes: int,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
-    """As `fit_cnn`, by so many processes on this machine, which a running Spark session starts.
+    """As `fit_cnn`, by the recipe's processes on this machine, which a Spark session starts.
 
-    `recipe.threads` is of each process. Dropout is drawn by each process for its own share;
-    everything else is as in one process, up to rounding. `progress` runs in the first process.
+    There has to be one. `recipe.threads` is of each process. Dropout is drawn by each process for
+    its own share; everything else is as in one process, up to rounding. `progress` runs in the
+    first process.
     """
     from pyspark.ml.torch.distributor import TorchDistributor
 
-    if processes < 2:
-        raise UsageError(f"{processes} processes do not train together; give 2 or more")
+    if recipe.processes < 2:
+        raise UsageError(f"{recipe.processes} process does not train together; give 2 or more")
     with tempfile.TemporaryDirectory() as folder:
-        distributor = TorchDistributor(processes, local_mode=True, use_gpu=False)
+        distributor = TorchDistributor(recipe.processes, local_mode=True, use_gpu=False)
         parts = (recipe, frame, train, validate, checkpoint, progress, Path(folder))
         distributor.run(train_share, *parts)
         return _read(Path(folder) / _RESULT, recipe, frame)

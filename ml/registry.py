@@ -203,7 +203,8 @@ class Registry:
         with self._speaking():
             if not any(m.name == name for m in self._client.search_registered_models()):
                 self._client.create_registered_model(name)
-            made = self._client.create_model_version(name, model_uri, run_id)
+            model_id = model_uri.rpartition("/")[2]
+            made = self._client.create_model_version(name, model_uri, run_id, model_id=model_id)
             stored = Path(mlflow.artifacts.download_artifacts(model_uri)) / MODEL_FILE
             sha256 = hashlib.sha256(stored.read_bytes()).hexdigest()
             number = int(made.version)

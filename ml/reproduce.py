@@ -83,7 +83,7 @@ def candidate_again(
     pictures = picture_frame(shop.lake, versions=versions)
     pictures = replace(pictures, groups=tuple(group.get(item, "") for item in pictures.items))
     network = CnnRecipe(**recipe)
-    return photo_candidate(network, pictures, splits[0], _rounds(shop)), pictures.sha256
+    return photo_candidate(network, pictures, splits[0], shop, _rounds(shop)), pictures.sha256
 
 
 def judged_again(shop: Workshop, candidate: Candidate, splits: list[Split]) -> dict[str, Any]:

@@ -163,7 +163,9 @@ def train_photos(
     frame = picture_frame(shop.lake, groups, near, versions)
     splits = protocol.splits("photos", frame.split_items(), frame.versions)
     study = shop.study("photos", splits, frame.sha256, {**asdict(protocol), "near": near})
-    candidates = [photo_candidate(recipe, frame, splits[0], shop.folder) for recipe in recipes]
+    candidates = [
+        photo_candidate(recipe, frame, splits[0], shop, shop.folder) for recipe in recipes
+    ]
     return run_study(shop, study, candidates, None)
 
 
@@ -171,9 +173,12 @@ VALIDATION_FOLDS = 5
 """Of a round's training groups, one in so many validates: it stops early, and calibrates."""
 
 
-def photo_candidate(recipe: Any, frame: Any, split: Split, folder: Path) -> Candidate:
+def photo_candidate(
+    recipe: Any, frame: Any, split: Split, shop: Workshop, folder: Path
+) -> Candidate:
     """How one recipe is trained on rounds and on all pictures; a study that was cut is resumed."""
     from ml.cnn import fit_cnn
+    from ml.distributed import fit_cnn_together
 
     log = structlog.get_logger()
     # Other code may train another model: what an earlier commit left is not gone on with.
@@ -186,7 +191,10 @@ def photo_candidate(recipe: Any, frame: Any, split: Split, folder: Path) -> Cand
         place.mkdir(parents=True, exist_ok=True)
         told = lambda about: log.info("epoch", part=name, **about)  # noqa: E731
         checkpoint = place / f"{name}.pt"
-        return fit_cnn(recipe, frame, fit, validate, checkpoint=checkpoint, progress=told)
+        if recipe.processes == 1:
+            return fit_cnn(recipe, frame, fit, validate, checkpoint=checkpoint, progress=told)
+        _ = shop.lake.spark  # It starts the processes.
+        return fit_cnn_together(recipe, frame, fit, validate, checkpoint=checkpoint)
 
     def judged(split: Split, one: Round) -> Probabilities:
         name = f"{split.split_id}-{one.fold}"

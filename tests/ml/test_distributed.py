@@ -52,9 +52,11 @@ def test_a_step_of_two_processes_is_the_step_of_one(
 def test_two_processes_fit_what_one_fits(
     spark: SparkSession, frame: PictureFrame, tmp_path: Path
 ) -> None:
-    recipe = replace(RECIPE, epochs=2, batch=7)  # The last batch has one picture: a share is empty.
+    recipe = replace(
+        RECIPE, epochs=2, batch=7, processes=2
+    )  # The last batch has one picture: a share is empty.
     checkpoint = tmp_path / "cnn.pt"
-    two = fit_cnn_together(recipe, frame, TRAIN, VALIDATE, processes=2, checkpoint=checkpoint)
+    two = fit_cnn_together(recipe, frame, TRAIN, VALIDATE, checkpoint=checkpoint)
     one = fit_cnn(recipe, frame, TRAIN, VALIDATE)
     assert checkpoint.is_file() and len(two.history) == 2
     for ours, theirs in zip(two.history, one.history, strict=True):
@@ -65,4 +67,4 @@ def test_two_processes_fit_what_one_fits(
 
 def test_one_process_is_not_several(frame: PictureFrame) -> None:
     with pytest.raises(UsageError, match="give 2 or more"):
-        fit_cnn_together(RECIPE, frame, TRAIN, VALIDATE, processes=1)
+        fit_cnn_together(RECIPE, frame, TRAIN, VALIDATE)

@@ -5,12 +5,16 @@ import os
 import pickle
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -23,6 +27,7 @@ from lakehouse.statistics import lot_statistics
 from lakehouse.tables.lot_verdicts import LOT_VERDICTS
 from lakehouse.tables.lots import LOTS
 from lakehouse.tables.readings import readings
+from ml import train
 from ml.export import ExportError, check_equal, trees_to_onnx
 from ml.lots import as_matrix, feature_names, lot_frame
 from ml.metrics import Interval
@@ -31,7 +36,7 @@ from ml.registry import Registry, Version
 from ml.reproduce import rejudge, reproduce
 from ml.score import score_lots
 from ml.splits import make_split
-from ml.study import JUDGED_FILE
+from ml.study import JUDGED_FILE, log_study
 from ml.train import Protocol, Workshop, train_lots
 from ml.trees import KINDS, TreeRecipe, fit_trees
 from tests.conftest import Chain
@@ -260,8 +265,6 @@ def test_a_hostile_pickle_is_not_run(shop: Workshop, tmp_path: Path) -> None:
 def test_mlflow_away_at_the_end_costs_no_training(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ml.study import log_study
-
     def gone(registry: Registry, *_: Any) -> str:
         raise registry._away(OSError("gone"))
 
@@ -274,6 +277,73 @@ def test_mlflow_away_at_the_end_costs_no_training(
     folder = Path(str(e.value).split("kept in ")[1].split(": `")[0])
     with shop.registry.run(NAME, "later", {}) as run_id:
         assert log_study(shop.registry, folder, run_id).number > 1
+
+
+@contextmanager
+def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A tracking server of its own process, with database and artifacts in the folder."""
+    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    kept = ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
+    kept += ["--artifacts-destination", str(folder / "artifacts")]
+    with (folder / "server.log").open("ab") as log:
+        command = [sys.executable, "-m", "mlflow", "server", *where, *kept]
+        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        end = time.monotonic() + 120
+        while not answers(port):
+            assert server.poll() is None and time.monotonic() < end, log.name
+            time.sleep(0.2)
+        yield server
+    finally:
+        kill_group(server)
+
+
+def answers(port: int) -> bool:
+    with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """As the power going off: the server and its workers."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_a_server_killed_in_the_middle_costs_no_training(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    registry = Registry(f"http://127.0.0.1:{port}")
+    there = replace(shop, registry=registry)
+    fit_trees_as_ever = train.fit_trees
+    with mlflow_server(tmp_path, port) as server:
+
+        def killed_meanwhile(*given: Any) -> Any:
+            kill_group(server)
+            return fit_trees_as_ever(*given)
+
+        monkeypatch.setattr(train, "fit_trees", killed_meanwhile)
+        with pytest.raises(PlatelakeError, match=r"the trained models are kept in ") as e:
+            train_lots(there, RECIPES[:1], Protocol("kfold", 3, 1), "lot")
+    monkeypatch.undo()
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    folder = Path(str(e.value).split("kept in ")[1].split(": `")[0])
+    with mlflow_server(tmp_path, port):
+        assert registry.mark_killed(NAME, lambda tags: True) == 1  # As the next training does.
+        with registry.run(NAME, folder.name, {}) as run_id:
+            version = log_study(registry, folder, run_id)
+        # It speaks with that server alone, and a model comes back from it as it went.
+        assert registry.need(f"{NAME}@challenger") == version
+        assert registry.content(version) == registry.content(registry.need(f"{NAME}@1"))
+        states = {run["name"]: run["status"] for run in registry.runs(NAME)}
+        assert states[folder.name] == "FINISHED" and "RUNNING" not in states.values()
+    assert folder.name not in {run["name"] for run in shop.registry.runs(NAME)}
 
 
 def test_a_server_that_is_not_there_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
