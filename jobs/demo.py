@@ -12,8 +12,6 @@ from lakehouse.errors import UsageError
 
 SAMPLE_STAGE = "chromate"
 FOLDS = 3
-EPOCHS = 12
-"""Of the demo's network: its pictures are few, and easy to tell apart."""
 TREES = ("decision_tree", "extra_trees", "lightgbm", "logistic")
 
 
@@ -58,7 +56,7 @@ def make_champions(options: Options, console: Console) -> None:
                 if kind == "lots":
                     train_trees(options, list(TREES), Protocol("kfold", FOLDS), "lot", 0)
                 else:
-                    train_cnn(options, [], Protocol("kfold", FOLDS), EPOCHS, None)
+                    train_cnn(options, [], Protocol("kfold", FOLDS), None, None, members=1)
             except UsageError as error:
                 console.print(f"No model of {kind}: {error}")
                 continue

@@ -63,6 +63,10 @@ def train_cnn(
         int | None,
         typer.Option("--near", min=-1, help="Bits apart of perceptual hashes in a group; -1: none"),
     ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option("--members", min=1, help="Networks that judge together; small: 3"),
+    ] = None,
     processes: Annotated[
         int, typer.Option("--processes", min=1, help="Processes that share each batch")
     ] = 1,
@@ -77,7 +81,7 @@ def train_cnn(
 
     options = Options(stage, stage_file, lake=lake)
     judged = Protocol(protocol, folds, seeds)
-    train.train_cnn(options, network or [], judged, epochs, groups, near, processes)
+    train.train_cnn(options, network or [], judged, epochs, groups, near, members, processes)
 
 
 @train_app.command("log")

@@ -64,13 +64,14 @@ def train_cnn(
     epochs: int | None,
     groups: str | None,
     near: int | None = None,
+    members: int | None = None,
     processes: int = 1,
 ) -> Version:
     """A study of networks on the pictures."""
     from ml.cnn_recipe import recipe_for
 
     work = begin(options)
-    recipes = [recipe_for(name, epochs, processes) for name in networks or ["small"]]
+    recipes = [recipe_for(name, epochs, members, processes) for name in networks or ["small"]]
     by_name = read_groups(groups)
     bits = PERCEPTUAL_NEIGHBOURS if near is None else near
     return said(work, train_photos(workshop(work), recipes, protocol, by_name, bits))

@@ -16,6 +16,8 @@ class CnnRecipe:
     Args:
         network: small, first_study or timm:NAME.
         weights: safetensors file for a timm backbone; empty: none.
+        members: so many networks judge together, each validated on another fold of the training
+            pictures, so that none of these is lost to training.
         epochs: passes over the training pictures, at most.
         steps: as many are made at least, by more epochs where pictures are few; 0: by none.
         batch: pictures a step, over all processes; a quarter of them where they are few.
@@ -48,7 +50,8 @@ class CnnRecipe:
 
     network: str = "small"
     weights: str = ""
-    epochs: int = 40
+    members: int = 3
+    epochs: int = 24
     steps: int = 400
     batch: int = 32
     learning_rate: float = 3e-3
@@ -61,7 +64,7 @@ class CnnRecipe:
     focal_gamma: float = 0.0
     smoothing: float = 0.05
     average: float = 0.98
-    patience: int = 12
+    patience: int = 8
     flips: bool = True
     shift: float = 0.03
     zoom: float = 0.35
@@ -87,13 +90,14 @@ class CnnRecipe:
         if self.schedule not in SCHEDULES:
             known = ", ".join(SCHEDULES)
             raise UsageError(f"no schedule {self.schedule!r}; known: {known}")
-        for name in ("epochs", "batch", "threads", "processes"):
+        for name in ("members", "epochs", "batch", "threads", "processes"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)} must be 1 or more")
 
 
 FIRST_STUDY = CnnRecipe(
     network="first_study",
+    members=1,
     epochs=20,
     steps=0,
     batch=32,
@@ -116,8 +120,10 @@ FIRST_STUDY = CnnRecipe(
 """The first study's CNN, as plain as it was, under the honest protocol."""
 
 
-def recipe_for(network: str, epochs: int | None = None, processes: int = 1) -> CnnRecipe:
+def recipe_for(
+    network: str, epochs: int | None = None, members: int | None = None, processes: int = 1
+) -> CnnRecipe:
     """The recipe that a network is trained by where nothing else is said; `epochs` are exact."""
     recipe = FIRST_STUDY if network == "first_study" else CnnRecipe(network=network)
-    recipe = replace(recipe, processes=processes)
+    recipe = replace(recipe, members=members or recipe.members, processes=processes)
     return recipe if epochs is None else replace(recipe, epochs=epochs, steps=0)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -27,11 +30,24 @@ LEAST_SLOPE = 1e-3
 """Of the calibration: a network that ranks validation pictures backwards is not turned round."""
 
 
-class Calibrated(nn.Module):
+class Exported(nn.Module):
     """What is exported. In: uint8, shape (n, height, width, 3), RGB.
 
     Out: the probability of bad, float32, shape (n,), and heat, float32, shape (n, h, w), 0 to 1.
     """
+
+    def logits(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Calibrated logits and heat."""
+        raise NotImplementedError
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Probability and heat."""
+        logits, heat = self.logits(pictures)
+        return torch.sigmoid(logits), heat
+
+
+class Calibrated(Exported):
+    """One network with its calibration."""
 
     def __init__(self, network: Network, slope: float, offset: float, flips: bool) -> None:
         super().__init__()
@@ -40,22 +56,78 @@ class Calibrated(nn.Module):
         self.flips = FLIPS if flips else FLIPS[:1]
 
     def logits(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """The network's logits and heat, each the mean over the flips."""
+        """Each is the mean over the flips."""
         turned = torch.cat([pictures.flip(sides) for sides in self.flips])
         logits, cells = self.network.evidence(turned)
         heat = self.network.heat_of(cells)
         heat = heat.view(len(self.flips), -1, *heat.shape[1:])
         back = [heat[at].flip(sides) for at, sides in enumerate(self.flips)]
-        return logits.view(len(self.flips), -1).mean(0), torch.stack(back).mean(0)
+        logits = logits.view(len(self.flips), -1).mean(0)
+        return logits * self.slope + self.offset, torch.stack(back).mean(0)
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability and heat."""
-        logits, heat = self.logits(pictures)
-        return torch.sigmoid(logits * self.slope + self.offset), heat
+
+class Averaged(Exported):
+    """Several at once."""
+
+    def __init__(self, members: Sequence[Calibrated]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def logits(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean of the members' calibrated logits, and of their heat."""
+        members = [cast(Exported, member) for member in self.members]
+        found = [member.logits(pictures) for member in members]
+        logits, heat = (torch.stack(parts).mean(0) for parts in zip(*found, strict=True))
+        return logits, heat
+
+
+class Judge(ABC):
+    """What judges pictures, by one network or several."""
+
+    recipe: CnnRecipe
+
+    @abstractmethod
+    def module(self) -> Exported:
+        """The whole model, on the CPU, ready to be exported."""
+
+    def predict(self, frame: PictureFrame, indices: Indices) -> NDArray[np.float64]:
+        """Probability of bad of the frame's pictures at these indices, shape (n,), 0 to 1."""
+        found = np.full(len(indices), np.nan)
+        module = self.module()
+        source = Source(frame, indices, self.recipe.memory_bytes, ALONE)
+        for tensors, at in source.batches(JUDGED_AT_ONCE, None):
+            with torch.inference_mode():
+                logits, _ = module.logits(torch.from_numpy(tensors))
+            found[at] = 1 / (1 + np.exp(-logits.double().numpy()))
+        return found
+
+    def heat(self, tensor: Tensors) -> NDArray[np.float32]:
+        """Where the evidence lies in one picture, (height, width, 3): shape (h, w), 0 to 1."""
+        with torch.inference_mode():
+            _, heat = self.module()(torch.from_numpy(tensor[None].copy()))
+        return np.asarray(heat[0].numpy(), np.float32)
+
+    def onnx(self, frame: PictureFrame) -> bytes:
+        """The model as an ONNX file; raises PlatelakeError unless it does what the model does."""
+        count = min(CHECKED, len(frame.items))
+        spread = np.linspace(0, len(frame.items) - 1, count).astype(np.intp)
+        return export_onnx(self, load(frame, spread)[0])
 
 
 @dataclass(frozen=True)
-class Fitted:
+class Ensemble(Judge):
+    """Networks that judge together; each validated on another fold of the training pictures."""
+
+    recipe: CnnRecipe
+    members: tuple[Fitted, ...]
+
+    def module(self) -> Averaged:
+        """All members."""
+        return Averaged([member.module() for member in self.members]).eval()
+
+
+@dataclass(frozen=True)
+class Fitted(Judge):
     """A trained network with its calibration: p = sigmoid(slope * logit + offset).
 
     `best_epoch` is the one whose weights these are; `history` has one mapping an epoch, and
@@ -78,36 +150,12 @@ class Fitted:
         return sum(epoch["loader_seconds"] for epoch in self.history) / max(seconds, 1e-9)
 
     def module(self) -> Calibrated:
-        """The whole model, on the CPU, ready to be exported."""
+        """The network with its calibration."""
         module = Calibrated(self.network, self.slope, self.offset, self.recipe.judge_flips)
         return module.eval()
 
-    def predict(self, frame: PictureFrame, indices: Indices) -> NDArray[np.float64]:
-        """Probability of bad of the frame's pictures at these indices, shape (n,), 0 to 1."""
-        found = np.full(len(indices), np.nan)
-        module = self.module()
-        source = Source(frame, indices, self.recipe.memory_bytes, ALONE)
-        for tensors, at in source.batches(JUDGED_AT_ONCE, None):
-            with torch.inference_mode():
-                logits, _ = module.logits(torch.from_numpy(tensors))
-            exponent = self.slope * logits.double().numpy() + self.offset
-            found[at] = 1 / (1 + np.exp(-exponent))
-        return found
 
-    def heat(self, tensor: Tensors) -> NDArray[np.float32]:
-        """Where the evidence lies in one picture, (height, width, 3): shape (h, w), 0 to 1."""
-        with torch.inference_mode():
-            _, heat = self.module()(torch.from_numpy(tensor[None].copy()))
-        return np.asarray(heat[0].numpy(), np.float32)
-
-    def onnx(self, frame: PictureFrame) -> bytes:
-        """The model as an ONNX file; raises PlatelakeError unless it does what the model does."""
-        count = min(CHECKED, len(frame.items))
-        spread = np.linspace(0, len(frame.items) - 1, count).astype(np.intp)
-        return export_onnx(self, load(frame, spread)[0])
-
-
-def export_onnx(fitted: Fitted, shown: Tensors) -> bytes:
+def export_onnx(fitted: Judge, shown: Tensors) -> bytes:
     """`pictures` in, `probability` and `heat` out; any number of pictures at once.
 
     Raises PlatelakeError unless file and model agree on the pictures shown, shape (n, height,

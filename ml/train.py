@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
@@ -32,6 +32,9 @@ from ml.registry import Registry, Version
 from ml.splits import Item, Round, Split, make_split, store_split
 from ml.study import Candidate, Final, Study, begin_folder, log_study, train_candidate
 from ml.trees import TreeRecipe, check_kind, fit_trees
+
+if TYPE_CHECKING:
+    from ml.fitted import Ensemble, Fitted
 
 BACKGROUND = 40
 """Lots that an explanation compares with; they travel in the model's card."""
@@ -170,7 +173,7 @@ def train_photos(
 
 
 VALIDATION_FOLDS = 5
-"""Of a round's training groups, one in so many validates: it stops early, and calibrates."""
+"""Of a round's training groups, one in so many validates a network: stops it, and calibrates."""
 
 
 def photo_candidate(
@@ -179,6 +182,7 @@ def photo_candidate(
     """How one recipe is trained on rounds and on all pictures; a study that was cut is resumed."""
     from ml.cnn import fit_cnn
     from ml.distributed import fit_cnn_together
+    from ml.fitted import Ensemble
 
     log = structlog.get_logger()
     # Other code may train another model: what an earlier commit left is not gone on with.
@@ -186,8 +190,15 @@ def photo_candidate(
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     place = folder / "checkpoints" / key
 
-    def trained(split: Split, train: Any, name: str) -> Any:
-        fit, validate = split.inner(train, VALIDATION_FOLDS, recipe.seed)[0]
+    def trained(split: Split, train: Any, name: str) -> Ensemble:
+        folds = split.inner(train, max(VALIDATION_FOLDS, recipe.members), recipe.seed)
+        members = [
+            fitted(fit, validate, f"{name}-{number}")
+            for number, (fit, validate) in enumerate(folds[: recipe.members])
+        ]
+        return Ensemble(recipe, tuple(members))
+
+    def fitted(fit: Any, validate: Any, name: str) -> Fitted:
         place.mkdir(parents=True, exist_ok=True)
         told = lambda about: log.info("epoch", part=name, **about)  # noqa: E731
         checkpoint = place / f"{name}.pt"
@@ -204,15 +215,16 @@ def photo_candidate(
         found: Probabilities = trained(split, one.train, name).predict(frame, one.test)
         np.save(done.with_suffix(".part.npy"), found, allow_pickle=False)
         done.with_suffix(".part.npy").replace(done)
-        done.with_suffix(".pt").unlink(missing_ok=True)
+        for checkpoint in place.glob(f"{name}-*.pt"):
+            checkpoint.unlink()
         return found
 
     def finish() -> Final:
-        fitted = trained(split, np.arange(len(frame.items)), "all")
+        model = trained(split, np.arange(len(frame.items)), "all")
         shutil.rmtree(place)  # The next study trains anew.
         blank = np.zeros((1, frame.height, frame.width, 3), np.uint8)
         card = {"width": frame.width, "height": frame.height}
-        return Final(fitted.onnx(frame), card, {"pictures": blank})
+        return Final(model.onnx(frame), card, {"pictures": blank})
 
     return Candidate(recipe.network.replace(":", "_"), asdict(recipe), judged, finish)
 

@@ -17,7 +17,7 @@ from ml.pictures import PictureFrame
 
 SIDE = 32
 DAY = date(2021, 9, 6)
-QUICK = CnnRecipe(epochs=2, steps=0, batch=8, threads=1, bfloat16=False)
+QUICK = CnnRecipe(members=1, epochs=2, steps=0, batch=8, threads=1, bfloat16=False)
 
 
 def no_spark() -> NoReturn:

@@ -16,6 +16,7 @@ from lakehouse.errors import PlatelakeError, UsageError
 from ml import cnn, fitted, loader
 from ml.augment import augment
 from ml.cnn import FIRST_STUDY, CnnRecipe, Fitted, calibrate, export_onnx, fit_cnn, recipe_for
+from ml.fitted import Ensemble
 from ml.loader import load
 from ml.losses import verdict_loss
 from ml.metrics import auroc
@@ -266,6 +267,19 @@ def test_the_file_does_what_the_model_does(
     monkeypatch.setattr(fitted, "run", lambda *_: {"probability": p + 1e-3, "heat": heat})
     with pytest.raises(PlatelakeError, match=r"probability of network .* differs by 0.001"):
         export_onnx(model, tensors)
+
+
+def test_several_judge_by_the_mean_of_their_logits(frame: PictureFrame, trained: Fitted) -> None:
+    other = fit_cnn(replace(QUICK, seed=1), frame, TRAIN, VALIDATE)
+    both = Ensemble(QUICK, (trained, other))
+    one, two, mean = (m.predict(frame, VALIDATE) for m in (trained, other, both))
+    logits = [np.log(p / (1 - p)) for p in (one, two, mean)]
+    np.testing.assert_allclose(logits[2], (logits[0] + logits[1]) / 2, atol=1e-5)
+    assert np.abs(one - two).max() > 1e-3  # They are not the same network.
+    picture = load(frame, VALIDATE[:1])[0][0]
+    heat = (trained.heat(picture) + other.heat(picture)) / 2
+    np.testing.assert_allclose(both.heat(picture), heat, atol=1e-6)
+    both.onnx(frame)  # raises unless the file does what the model does
 
 
 def test_the_first_study_is_as_it_was(frame: PictureFrame) -> None:

@@ -27,7 +27,7 @@ from tests.conftest import Chain
 from tests.plant import write_sensor
 
 NAME = "chromate-photos"
-RECIPE = CnnRecipe(epochs=2, steps=0, batch=8, bfloat16=False)
+RECIPE = CnnRecipe(members=2, epochs=2, steps=0, batch=8, bfloat16=False)
 STAGE = (Path(__file__).parents[2] / "conf" / "stages" / "chromate.toml").read_text()
 
 
