@@ -56,7 +56,7 @@ def make_champions(options: Options, console: Console) -> None:
                 if kind == "lots":
                     train_trees(options, list(TREES), Protocol("kfold", FOLDS), "lot", 0)
                 else:
-                    train_cnn(options, [], Protocol("kfold", FOLDS), None, None, members=1)
+                    train_cnn(options, [], Protocol("kfold", FOLDS), None, None)
             except UsageError as error:
                 console.print(f"No model of {kind}: {error}")
                 continue

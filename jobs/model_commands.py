@@ -65,11 +65,14 @@ def train_cnn(
     ] = None,
     members: Annotated[
         int | None,
-        typer.Option("--members", min=1, help="Networks that judge together; small: 3"),
+        typer.Option("--members", min=1, help="Networks that judge together; 1"),
     ] = None,
     processes: Annotated[
         int, typer.Option("--processes", min=1, help="Processes that share each batch")
     ] = 1,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Safetensors file for the timm networks")
+    ] = None,
     stage: Stage = None,
     stage_file: StageFile = None,
     lake: LakeOption = None,
@@ -81,7 +84,9 @@ def train_cnn(
 
     options = Options(stage, stage_file, lake=lake)
     judged = Protocol(protocol, folds, seeds)
-    train.train_cnn(options, network or [], judged, epochs, groups, near, members, processes)
+    train.train_cnn(
+        options, network or [], judged, epochs, groups, near, members, processes, weights
+    )
 
 
 @train_app.command("log")

@@ -17,6 +17,7 @@ from rich.table import Table as Grid
 from jobs.runner import Options, Work, begin
 from jobs.train import open_registry, workshop
 from lakehouse.errors import PlatelakeError, UsageError
+from lakehouse.sources.photos import PhotoError
 from ml.explain import explain_lot, heat_picture
 from ml.predictor import LotModel, PhotoModel, Verdict
 from ml.promotion import Comparison, promote, rollback
@@ -29,7 +30,7 @@ KINDS = ("lots", "photos")
 
 
 def compare(options: Options, kind: str | None, at_most: int) -> None:
-    """Print the candidates of the last studies with their figures, the best first."""
+    """Print the candidates of the last studies; of those on the same splits, the best first."""
     work = begin(options)
     registry = open_registry(work)
     console = Console(width=None if sys.stdout.isatty() else 150)
@@ -44,13 +45,26 @@ def compare(options: Options, kind: str | None, at_most: int) -> None:
         grid = Grid(title=f"{name}: mean over splits, 95 % interval", title_justify="left")
         for column in ("candidate", *FIGURES, "protocol", "run", ""):
             grid.add_column(column)
-        for run in sorted(runs[:at_most], key=lambda run: -run["metrics"].get("ap", 0)):
-            cells = [_figure(run["metrics"], figure) for figure in FIGURES]
-            params = run["params"]
-            protocol = f"{params.get('name')}, {params.get('seeds')} seeds"
-            alias = aliases.get(run["id"], "")
-            grid.add_row(run["tags"]["candidate"], *cells, protocol, run["id"][:8], alias)
+        shown = runs[:at_most]
+        studies = list(dict.fromkeys(run["tags"]["splits"] for run in shown))
+        for splits in studies:  # What was judged on the same items and folds stands together.
+            same = [run for run in shown if run["tags"]["splits"] == splits]
+            for run in sorted(same, key=lambda run: -run["metrics"].get("ap", 0)):
+                cells = [_figure(run["metrics"], figure) for figure in FIGURES]
+                alias = aliases.get(run["id"], "")
+                name_shown = run["tags"]["candidate"]
+                grid.add_row(name_shown, *cells, _protocol(run), run["id"][:8], alias)
+            grid.add_section()
         console.print(grid if runs else f"{name}: nothing trained yet; `platelake train` does it")
+
+
+def _protocol(run: dict[str, Any]) -> str:
+    """How the candidate was judged, and on what."""
+    params, metrics = run["params"], run["metrics"]
+    name, folds, seeds = (params.get(key) for key in ("name", "folds", "seeds"))
+    of = {"kfold": f"{folds} folds, {seeds} seeds"}.get(name, name)
+    group = f"by {params['group']}" if "group" in params else f"near {params.get('near')}"
+    return f"{of}, {group}: {metrics['items']:.0f}, {metrics['bad']:.0f} bad"
 
 
 def _figure(metrics: dict[str, float], name: str) -> str:
@@ -112,21 +126,30 @@ def predict(options: Options, photos: Sequence[Path], model: str | None, as_json
         line = {"file": str(photo), **asdict(_predicted(opened, photo, work))}
         failed += line["probability"] is None
         said = f"{line['verdict']}, probability {line['probability']}"
-        text = f"{photo}: {line['reason'] or said}"
-        print(json.dumps(line, ensure_ascii=False) if as_json else text, flush=True)
+        text = f"{photo}: {line['reason'] or said}".encode(errors="backslashreplace").decode()
+        print(json.dumps(line) if as_json else text, flush=True)
     return 1 if failed else 0
 
 
 def _predicted(model: PhotoModel, photo: Path, work: Work) -> Verdict:
+    try:
+        content = _read(photo, work)
+    except PhotoError as error:
+        return model.unreadable(f"{error.rule}: {error}")
+    return model.judge([content], work.settings)[0]
+
+
+def _read(photo: Path, work: Work) -> bytes:
+    """The file's bytes; raises PhotoError."""
     limit = work.settings.max_photo_bytes
     try:
         with photo.open("rb") as stream:
             content = stream.read(limit + 1)
     except OSError as error:
-        return model.unreadable(f"unreadable: {error.strerror}")
+        raise PhotoError("unreadable", error.strerror or str(error)) from None
     if len(content) > limit:
-        return model.unreadable(f"too_large: more than {limit} bytes")
-    return model.judge([content], work.settings)[0]
+        raise PhotoError("too_large", f"more than {limit} bytes")
+    return content
 
 
 def explain(
@@ -143,9 +166,9 @@ def explain(
         _explain_lot(work, opened, lot)
     elif photo and isinstance(opened, PhotoModel):
         try:
-            content = photo.read_bytes()
-        except OSError as error:
-            raise PlatelakeError(f"{photo} cannot be read: {error.strerror}") from None
+            content = _read(photo, work)
+        except PhotoError as error:
+            raise PlatelakeError(f"{photo} cannot be read: {error}") from None
         target = output or photo.with_name(f"{photo.stem}-heat.png")
         verdict = heat_picture(opened, content, work.settings, target)
         Console(soft_wrap=True).print(f"{verdict.verdict}, {verdict.probability:.3f}: {target}")

@@ -21,7 +21,8 @@ from jobs.runner import Options, Work, begin
 from lakehouse.errors import UsageError
 from ml.pictures import PERCEPTUAL_NEIGHBOURS
 from ml.registry import Registry, Version
-from ml.train import Protocol, Workshop, train_lots, train_photos
+from ml.train import Protocol, Workshop
+from ml.train_lots import train_lots
 from ml.trees import KINDS, TreeRecipe, check_kind
 
 
@@ -52,7 +53,8 @@ def train_trees(
         check_kind(kind)
     work = begin(options)
     width = work.settings.excursion_width
-    recipes = [TreeRecipe(kind, width=width, trials=trials) for kind in kinds or KINDS]
+    chosen = dict.fromkeys(kinds or KINDS)
+    recipes = [TreeRecipe(kind, width=width, trials=trials) for kind in chosen]
     version = train_lots(workshop(work), recipes, protocol, group)
     return said(work, version)
 
@@ -66,12 +68,15 @@ def train_cnn(
     near: int | None = None,
     members: int | None = None,
     processes: int = 1,
+    weights: Path | None = None,
 ) -> Version:
     """A study of networks on the pictures."""
     from ml.cnn_recipe import recipe_for
+    from ml.train_photos import train_photos
 
     work = begin(options)
-    recipes = [recipe_for(name, epochs, members, processes) for name in networks or ["small"]]
+    chosen = dict.fromkeys(networks or ["small"])
+    recipes = [recipe_for(name, epochs, members, processes, weights) for name in chosen]
     by_name = read_groups(groups)
     bits = PERCEPTUAL_NEIGHBOURS if near is None else near
     return said(work, train_photos(workshop(work), recipes, protocol, by_name, bits))

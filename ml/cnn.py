@@ -27,7 +27,7 @@ from torch import Tensor
 from lakehouse.errors import PlatelakeError, UsageError
 from ml.augment import augment
 from ml.checkpoint import read_checkpoint, write_checkpoint
-from ml.cnn_recipe import FIRST_STUDY, CnnRecipe, recipe_for
+from ml.cnn_recipe import FIRST_STUDY, CnnRecipe, file_sha256, recipe_for
 from ml.fitted import JUDGED_AT_ONCE, Calibrated, Fitted, calibrate, export_onnx
 from ml.loader import ALONE, Indices, Source, Tensors
 from ml.losses import verdict_loss
@@ -132,6 +132,11 @@ class _Training:
         self.source = Source(frame, train, recipe.memory_bytes, together.shard)
         self.judged = Source(frame, validate, recipe.memory_bytes, together.shard)
         size = (frame.height, frame.width)
+        if recipe.weights and file_sha256(recipe.weights) != recipe.weights_sha256:
+            raise PlatelakeError(
+                f"{recipe.weights} is not the file of weights that the recipe names (sha256 "
+                f"{recipe.weights_sha256[:16]}…); put that one back"
+            )
         network = make_network(recipe.network, *size, recipe.dropout, recipe.weights)
         _refuse_lonely_norms(network, recipe.network, together.shard[1])
         network = network.to(memory_format=torch.channels_last)

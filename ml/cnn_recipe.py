@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from lakehouse.errors import UsageError
 
@@ -16,6 +18,7 @@ class CnnRecipe:
     Args:
         network: small, first_study or timm:NAME.
         weights: safetensors file for a timm backbone; empty: none.
+        weights_sha256: of that file, so that another in its place is noticed.
         members: so many networks judge together, each validated on another fold of the training
             pictures, so that none of these is lost to training.
         epochs: passes over the training pictures, at most.
@@ -50,8 +53,9 @@ class CnnRecipe:
 
     network: str = "small"
     weights: str = ""
-    members: int = 3
-    epochs: int = 24
+    weights_sha256: str = ""
+    members: int = 1
+    epochs: int = 40
     steps: int = 400
     batch: int = 32
     learning_rate: float = 3e-3
@@ -64,7 +68,7 @@ class CnnRecipe:
     focal_gamma: float = 0.0
     smoothing: float = 0.05
     average: float = 0.98
-    patience: int = 8
+    patience: int = 12
     flips: bool = True
     shift: float = 0.03
     zoom: float = 0.35
@@ -97,7 +101,6 @@ class CnnRecipe:
 
 FIRST_STUDY = CnnRecipe(
     network="first_study",
-    members=1,
     epochs=20,
     steps=0,
     batch=32,
@@ -121,9 +124,25 @@ FIRST_STUDY = CnnRecipe(
 
 
 def recipe_for(
-    network: str, epochs: int | None = None, members: int | None = None, processes: int = 1
+    network: str,
+    epochs: int | None = None,
+    members: int | None = None,
+    processes: int = 1,
+    weights: Path | None = None,
 ) -> CnnRecipe:
     """The recipe that a network is trained by where nothing else is said; `epochs` are exact."""
     recipe = FIRST_STUDY if network == "first_study" else CnnRecipe(network=network)
     recipe = replace(recipe, members=members or recipe.members, processes=processes)
+    if weights is not None and network.startswith("timm:"):
+        file = str(weights.resolve())
+        recipe = replace(recipe, weights=file, weights_sha256=file_sha256(file))
     return recipe if epochs is None else replace(recipe, epochs=epochs, steps=0)
+
+
+def file_sha256(file: str) -> str:
+    """Of the weights' file; raises UsageError where it cannot be read."""
+    try:
+        with Path(file).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"--weights {file}: {error.strerror}") from None

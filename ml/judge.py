@@ -30,7 +30,7 @@ class Judged:
     """Probabilities of each item by a model that did not train on it.
 
     `p` has shape (items judged, splits): the same items, in each split's own folds. `fold` is
-    the fold that judged, of the same shape.
+    the fold that judged, of the same shape. `overlap` counts what stood on both sides of a round.
     """
 
     splits: tuple[Split, ...]
@@ -39,6 +39,7 @@ class Judged:
     p: NDArray[np.float64]
     fold: NDArray[np.int64]
     groups: tuple[str, ...]
+    overlap: int = 0
 
     def by_fold(self, figure: Figure) -> list[float]:
         """The figure of each fold of each split."""
@@ -49,18 +50,27 @@ class Judged:
                 found.append(figure(self.y[own], self.p[own, at]))
         return found
 
+    def mean_by_fold(self, values: NDArray[np.float64]) -> list[float]:
+        """The mean of values of shape `p` over the items of each fold of each split."""
+        return [
+            float(values[self.fold[:, at] == number, at].mean())
+            for at, split in enumerate(self.splits)
+            for number in range(split.folds)
+        ]
+
 
 def judge(splits: Sequence[Split], fit: Fit, progress: Callable[[int, int], None]) -> Judged:
     """Train every round of every split; `progress` is told rounds done and in all."""
     first = splits[0]
     judged = first.judged
     p = np.full((len(first.items), len(splits)), np.nan)
-    total, done = sum(split.folds for split in splits), 0
+    total, done, overlap = sum(split.folds for split in splits), 0, 0
     for at, split in enumerate(splits):
         assert split.items == first.items, "splits of one study are of the same items"
         for one in split.rounds():
             p[one.test, at] = fit(split, one)
             done += 1
+            overlap += one.overlap
             progress(done, total)
     assert np.isfinite(p[judged]).all(), "an item was not judged"
     return Judged(
@@ -70,6 +80,7 @@ def judge(splits: Sequence[Split], fit: Fit, progress: Callable[[int, int], None
         p[judged],
         np.stack([split.fold[judged] for split in splits], axis=1),
         tuple(first.groups[at] for at in judged),
+        overlap,
     )
 
 

@@ -187,6 +187,10 @@ class Backbone(Network):
         return cells.mean((1, 2)), cells
 
 
+HEADS = ("fc.", "head.", "classifier.")
+"""What timm calls the layers that classify, which are not used here."""
+
+
 def _timm_model(name: str, weights: str) -> Any:
     try:
         import timm
@@ -201,7 +205,15 @@ def _timm_model(name: str, weights: str) -> Any:
     if weights:
         from safetensors.torch import load_file  # type: ignore[import-not-found,unused-ignore]
 
-        body.load_state_dict(load_file(weights), strict=False)
+        given = load_file(weights)
+        missing, unused = body.load_state_dict(given, strict=False)
+        unused = [name for name in unused if not name.startswith(HEADS)]
+        if missing or unused:
+            raise UsageError(
+                f"{weights} holds weights of another model than timm's {name}: "
+                f"{len(missing)} are missing, such as {missing[:1]}, {len(unused)} are not known, "
+                f"such as {unused[:1]}"
+            )
     with torch.no_grad():
         shape = body.eval().forward_features(torch.zeros(1, 3, 224, 224)).shape
     if len(shape) != 4 or shape[1] != body.num_features:

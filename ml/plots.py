@@ -103,13 +103,19 @@ def plot_importance(names: Sequence[str], importance: Any, file: Path) -> None:
 
 
 def plot_shap(model: Any, features: Matrix, names: Sequence[str], file: Path) -> bool:
-    """SHAP values of these lots (Lundberg and Lee 2017); False where the model has no fast way."""
+    """SHAP values of these lots (Lundberg and Lee 2017); False where the model has no fast way.
+
+    `features` are what the model itself takes: scaled ones, where it stands behind a scaler.
+    """
     import shap
     from matplotlib import pyplot
 
     pyplot.switch_backend("agg")
     try:
-        explained = shap.TreeExplainer(model)(features)
+        if hasattr(model, "coef_"):
+            explained = shap.LinearExplainer(model, features)(features)
+        else:
+            explained = shap.TreeExplainer(model)(features)
     except Exception:  # SHAP names unsupported models by many exceptions.
         return False
     values = explained.values[..., 1] if explained.values.ndim == 3 else explained.values

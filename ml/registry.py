@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
+import socket
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +79,9 @@ class Registry:
                 if found
                 else self._client.create_experiment(experiment, self._artifacts)
             )
-            own = {"mlflow.parentRunId": parent} if parent else {}
+            own = {"host": socket.gethostname(), "process": str(os.getpid())}
+            if parent:
+                own["mlflow.parentRunId"] = parent
             run = self._client.create_run(experiment_id, run_name=name, tags={**tags, **own})
         run_id: str = run.info.run_id
         status = "FINISHED"
@@ -88,7 +93,8 @@ class Registry:
         finally:
             mlflow.end_run()
             try:
-                self._client.set_terminated(run_id, status)
+                with self._speaking():
+                    self._client.set_terminated(run_id, status)
             except Exception:  # The error on its way says more than this one.
                 if status == "FINISHED":
                     raise
@@ -97,17 +103,26 @@ class Registry:
         self,
         run_id: str,
         params: Mapping[str, Any],
-        metrics: Mapping[str, float],
+        metrics: Mapping[str, float | Sequence[float]],
         folder: Path | None = None,
     ) -> None:
-        """Parameters, figures, and all files below the folder."""
+        """Parameters, figures, and all files below the folder.
+
+        A figure of several values, by fold or by epoch, is a step each; what is no number is left
+        out.
+        """
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
         with self._speaking():
             self._client.log_batch(
                 run_id,
-                [Metric(name, value, now, 0) for name, value in metrics.items()],
+                [
+                    Metric(name, value, now, step)
+                    for name, given in metrics.items()
+                    for step, value in enumerate(given if isinstance(given, Sequence) else [given])
+                    if math.isfinite(value)
+                ],
                 [Param(name, str(value)[:6_000]) for name, value in params.items()],
             )
             if folder is not None and folder.is_dir():
@@ -128,7 +143,7 @@ class Registry:
                 path=path, version=str(version), name=name
             )
             mlflow.log_input(dataset, context="training")
-        self._client.update_run(run_id, status="RUNNING")
+        self._still_running(run_id)
 
     def log_model(self, run_id: str, content: bytes, example: Mapping[str, Any]) -> str:
         """Keep the ONNX file with signature and example; the model's URI."""
@@ -151,8 +166,13 @@ class Registry:
                 save_as_external_data=False,
                 onnx_execution_providers=["CPUExecutionProvider"],
             )
-        self._client.update_run(run_id, status="RUNNING")
+        self._still_running(run_id)
         return str(logged.model_uri)
+
+    def _still_running(self, run_id: str) -> None:
+        """MLflow's `start_run` ends a run when it is left; it goes on here."""
+        with self._speaking():
+            self._client.update_run(run_id, status="RUNNING")
 
     def runs(self, experiment: str, where: str = "", at_most: int = 500) -> list[dict[str, Any]]:
         """Runs of an experiment, the newest first: id, name, status, tags, params, metrics.
@@ -190,8 +210,9 @@ class Registry:
         """End, as KILLED, the runs left 'running' by a process that is gone by its tags."""
         running = self.runs(experiment, "attributes.status = 'RUNNING'")
         left = [run for run in running if is_gone(run["tags"])]
-        for run in left:
-            self._client.set_terminated(run["id"], "KILLED")
+        with self._speaking():
+            for run in left:
+                self._client.set_terminated(run["id"], "KILLED")
         return len(left)
 
     # -- models ------------------------------------------------------------------------------
@@ -199,9 +220,10 @@ class Registry:
     def register(self, name: str, model_uri: str, run_id: str, content: bytes) -> Version:
         """The model as the next version of that name, and its challenger."""
         import mlflow
+        from mlflow.exceptions import MlflowException
 
         with self._speaking():
-            if not any(m.name == name for m in self._client.search_registered_models()):
+            with suppress(MlflowException):  # Where it is there already, the next line works.
                 self._client.create_registered_model(name)
             model_id = model_uri.rpartition("/")[2]
             made = self._client.create_model_version(name, model_uri, run_id, model_id=model_id)
@@ -290,11 +312,11 @@ class Registry:
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
-            raise self._away(error) from error
+            raise self._away(error) from None  # Its text may hold a password.
         except OSError as error:
-            raise self._away(error) from error
+            raise self._away(error) from None
 
     def _away(self, error: Exception) -> PlatelakeError:
-        shown = self.uri.rpartition("@")[2]
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return PlatelakeError(f"MLflow at {shown} cannot be used: {first[:200]}")
+        said = f"MLflow at {self.uri} cannot be used: {first[:200]}"
+        return PlatelakeError(re.sub(r"//[^/\s]*@", "//", said))

@@ -19,7 +19,8 @@ from ml.metrics import FIGURES
 from ml.registry import Version
 from ml.splits import Split, load_split
 from ml.study import JUDGED_FILE, Candidate, judged_as_json
-from ml.train import Workshop, lot_candidate, photo_candidate
+from ml.train import Workshop
+from ml.train_lots import lot_candidate
 from ml.trees import TreeRecipe
 
 TOLERANCE = 1e-6
@@ -78,6 +79,7 @@ def candidate_again(
         return lot_candidate(TreeRecipe(**recipe), lots, splits[0]), lots.sha256
     from ml.cnn_recipe import CnnRecipe
     from ml.pictures import picture_frame
+    from ml.train_photos import photo_candidate
 
     group = dict(zip(splits[0].items, splits[0].groups, strict=True))
     pictures = picture_frame(shop.lake, versions=versions)

@@ -1,7 +1,8 @@
 """Verdicts on all lots and pictures of the lake, by Spark, incrementally.
 
-The model's file is broadcast and opened once a worker process. Verdicts of one model version are
-brought up to date with what changed since it last scored; a new champion scores everything once.
+The model's file is broadcast and opened once a worker process. Verdicts of one model file are
+brought up to date with what changed since it last scored; a new champion scores everything once. A
+file is known by its hash: another tracking server counts its versions from 1 again.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def score_photos(lake: Lake, model: PhotoModel) -> int:
     if pending is None:
         return 0
     consumed, _ = pending
-    done = lake.read(PHOTO_VERDICTS).where(F.col("model_version") == model.version)
+    scope = F.col("model_version") == model.version
+    done = lake.read(PHOTO_VERDICTS).where(scope & (F.col("model_sha256") == model.sha256))
     pictures = lake.read(PICTURES, consumed[PICTURES.name])
     new = pictures.join(done.select("pixel_sha256"), "pixel_sha256", "left_anti")
     needed = new.select("pixel_sha256", "tensor_width", "tensor_height", "tensor")
@@ -73,7 +75,6 @@ def score_photos(lake: Lake, model: PhotoModel) -> int:
     judged = _judged(needed, ("pixel_sha256",), model, version, _judge_pictures)
     known = done.select(*PHOTO_VERDICTS.names)
     whole = judged.select(*PHOTO_VERDICTS.names).unionByName(known)
-    scope = F.col("model_version") == model.version
     return lake.upsert(PHOTO_VERDICTS, whole, scope, consumed)
 
 
@@ -82,11 +83,12 @@ def _pending(
 ) -> tuple[dict[str, int], dict[str, int] | None] | None:
     """The versions to score at and those scored before by this model; None: nothing to do."""
     version = lake.version(source)
-    consumed = {source.name: version, "model": model.version}
+    file = int(model.sha256[:13], 16)  # As much of it as a JSON number holds.
+    consumed = {source.name: version, "model": file}
     before = lake.consumed(target)
     if version < 0 or before == consumed:
         return None
-    return consumed, before if before.get("model") == model.version else None
+    return consumed, before if before.get("model") == file else None
 
 
 def _judged(

@@ -31,7 +31,14 @@ Indices = NDArray[np.intp]
 
 
 class LeakError(PlatelakeError):
-    """Something stands on both sides of a split: no figure of such a training means anything."""
+    """Something stands on both sides of a split: no figure of such a training means anything.
+
+    `overlap` counts it.
+    """
+
+    def __init__(self, message: str, overlap: int = 1) -> None:
+        super().__init__(message)
+        self.overlap = overlap
 
 
 @dataclass(frozen=True)
@@ -96,8 +103,19 @@ class Split:
             yield Round(fold, train, test, self._overlap(train, test))
 
     def inner(self, train: Indices, folds: int, seed: int) -> list[tuple[Indices, Indices]]:
-        """Folds within a round's training items, by the same groups: (fit, validate) each."""
+        """Folds within a round's training items, by the same groups: (fit, validate) each.
+
+        There are fewer than asked for where good or bad groups are fewer, but two at least.
+        """
         groups = [self.groups[at] for at in train]
+        fewest = min(_groups_by_label(self.labels[train], groups))
+        if fewest < 2:
+            raise UsageError(
+                f"table {_table(self.kind)}: a round of split {self.split_id} trains on {fewest} "
+                "group of one label; 2 are needed, one to fit and one to validate: ingest more, or "
+                "label more"
+            )
+        folds = min(folds, fewest)
         fold = _stratified(self.labels[train], groups, folds, seed, self.kind)
         pairs = []
         for number in range(folds):
@@ -114,7 +132,8 @@ class Split:
             raise LeakError(
                 f"split {self.split_id}: {len(shared)} groups stand in training and in test, such "
                 f"as {shown}; make the split anew by `platelake train`, with groups that hold "
-                "together what belongs together"
+                "together what belongs together",
+                len(shared),
             )
         return 0
 
@@ -149,6 +168,7 @@ def make_split(
         folds = len(names)
     else:
         fold = _stratified(labels, groups, folds, seed, kind)
+    _require_both_everywhere(kind, labels, fold)
     names_of_items = tuple(item.item for item in ordered)
     return Split(
         kind, protocol, seed, folds, dict(versions), names_of_items, labels, tuple(groups), fold
@@ -159,11 +179,34 @@ def _require_both(kind: str, labels: NDArray[np.int64]) -> None:
     bad = int(labels.sum())
     if 0 < bad < len(labels):
         return
-    table = "lots" if kind == "lots" else "picture_names"
     raise UsageError(
-        f"table {table} has {len(labels)} labelled {kind}, {bad} of them bad: a model needs both "
-        "good and bad ones; ingest more of the plant's data, or label more"
+        f"table {_table(kind)} has {len(labels)} labelled {kind}, {bad} of them bad: a model needs "
+        "both good and bad ones; ingest more of the plant's data, or label more"
     )
+
+
+def _require_both_everywhere(kind: str, labels: NDArray[np.int64], fold: Indices) -> None:
+    """Good and bad ones among those judged, and in the training of every round."""
+    judged = fold != ONLY_TRAINS
+    parts = {"the judged ones": judged}
+    parts |= {f"the training of fold {n}": fold != n for n in np.unique(fold[judged])}
+    for name, part in parts.items():
+        bad, count = int(labels[part].sum()), int(part.sum())
+        if not 0 < bad < count:
+            raise UsageError(
+                f"table {_table(kind)}: of {count} {kind} in {name}, {bad} are bad; both good and "
+                "bad ones are needed there: ingest more, or take another protocol"
+            )
+
+
+def _table(kind: str) -> str:
+    return "lots" if kind == "lots" else "picture_names"
+
+
+def _groups_by_label(labels: NDArray[np.int64], groups: Sequence[str]) -> list[int]:
+    """How many groups hold good ones, and how many bad ones."""
+    both = list(zip(groups, labels.tolist(), strict=True))
+    return [len({group for group, own in both if own == label}) for label in (0, 1)]
 
 
 def _stratified(
@@ -172,12 +215,11 @@ def _stratified(
     """Fold of each item; each fold has its share of bad ones as far as the groups allow."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    for label in (0, 1):
-        count = len({group for group, own in zip(groups, labels, strict=True) if own == label})
+    for label, count in enumerate(_groups_by_label(labels, groups)):
         if count < folds:
             raise UsageError(
-                f"{count} groups of {kind} are {'bad' if label else 'good'}, fewer than the "
-                f"{folds} folds; ask for fewer folds by --folds, or ingest more"
+                f"table {_table(kind)}: {count} groups of {kind} are {'bad' if label else 'good'}, "
+                f"fewer than the {folds} folds; ask for fewer folds by --folds, or ingest more"
             )
     apart = len(set(groups)) == len(groups)
     splitter: Any = StratifiedKFold if apart else StratifiedGroupKFold
@@ -235,7 +277,7 @@ def load_split(lake: Lake, split_id: str) -> Split:
         raise PlatelakeError(f"table splits has no split {split_id}; train again to make one")
     rows.sort(key=lambda row: row["item"])
     first = rows[0]
-    return Split(
+    found = Split(
         *(first["kind"], first["protocol"], first["seed"], first["folds"]),
         json.loads(first["versions"]),
         tuple(row["item"] for row in rows),
@@ -243,3 +285,9 @@ def load_split(lake: Lake, split_id: str) -> Split:
         tuple(row["group"] for row in rows),
         np.array([row["fold"] for row in rows], np.int64),
     )
+    if found.split_id != split_id:
+        raise PlatelakeError(
+            f"table splits: split {split_id} is not as it was made; restore the table, or train "
+            "again to make another"
+        )
+    return found

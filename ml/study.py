@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import structlog
 
 from lakehouse.errors import PlatelakeError
 from ml.export import with_card
-from ml.judge import Fit, Judged, deployed_thresholds, figures, flat, judge
+from ml.judge import Fit, Judged, deployed_thresholds, figures, flat, item_costs, judge
 from ml.metrics import FIGURES, Costs
 from ml.plots import plot_figures
 from ml.registry import MODEL_FILE, Registry, Version
@@ -38,7 +38,8 @@ class Final:
     """The model that is put to use: fitted on all items, with an input that it takes.
 
     `card` is what its predictor needs to know besides thresholds and provenance; `trials` are
-    those of the search that found its parameters: params, and ap over the inner folds.
+    those of the search that found its parameters: params, and ap over the inner folds. `by_epoch`
+    are values of its training, one an epoch.
     """
 
     content: bytes
@@ -46,6 +47,7 @@ class Final:
     example: Mapping[str, Any]
     draw: Callable[[Path], None] | None = None
     trials: Sequence[Mapping[str, Any]] = ()
+    by_epoch: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,9 @@ def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
     (part / MODEL_FILE).write_bytes(with_card(final.content, card))
     np.savez(part / EXAMPLE_FILE, **final.example)
     _write(part / JUDGED_FILE, judged_as_json(judged))
-    trials = [dict(trial) for trial in final.trials]
-    _write(part / RUN_FILE, {**run_as_json(study, candidate, judged), "trials": trials})
+    about = run_as_json(study, candidate, judged)
+    about |= {"trials": [dict(one) for one in final.trials], "by_epoch": dict(final.by_epoch)}
+    _write(part / RUN_FILE, about)
     plot_figures(judged, thresholds, study.costs, part / "plots")
     if final.draw:
         final.draw(part / "plots")
@@ -115,11 +118,14 @@ def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
 def run_as_json(study: Study, candidate: Candidate, judged: Judged) -> dict[str, Any]:
     """Parameters, figures and tags of the candidate's run."""
     by_fold = {f"{name}_by_fold": judged.by_fold(figure) for name, figure in FIGURES.items()}
+    paid = item_costs(judged, study.costs)
+    if paid is not None:
+        by_fold["cost_by_fold"] = judged.mean_by_fold(paid)
     return {
         "params": {**study.options, **_flat_params(candidate.recipe)},
         "metrics": {
             **flat(figures(judged, study.costs)),
-            "fold_overlap": 0.0,  # Split.rounds has counted it, and stops at anything else.
+            "fold_overlap": float(judged.overlap),
             "items": float(len(judged.items)),
             "bad": float(judged.y.sum()),
         },
@@ -161,7 +167,7 @@ def log_study(registry: Registry, folder: Path, run_id: str) -> Version:
     """
     try:
         return _log_study(registry, folder, run_id)
-    except PlatelakeError as error:
+    except Exception as error:  # Whatever it is, the training is not lost.
         raise PlatelakeError(
             f"{error}; the trained models are kept in {folder}: `platelake train log {folder}` "
             "logs them once MLflow is back"
@@ -180,7 +186,8 @@ def _log_study(registry: Registry, folder: Path, run_id: str) -> Version:
             registry.run(about["model"], candidate.name, tags, run_id) as child,
             np.load(candidate / EXAMPLE_FILE) as example,
         ):
-            registry.log(child, found["params"], found["metrics"], candidate / "plots")
+            metrics = found["metrics"] | found["by_fold"] | found["by_epoch"]
+            registry.log(child, found["params"], metrics, candidate / "plots")
             registry.log_files(child, candidate / JUDGED_FILE, candidate / RUN_FILE)
             for name, path in about["tables"].items():
                 registry.log_table(child, name, path, about["versions"][name])

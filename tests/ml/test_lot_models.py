@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -27,17 +28,19 @@ from lakehouse.statistics import lot_statistics
 from lakehouse.tables.lot_verdicts import LOT_VERDICTS
 from lakehouse.tables.lots import LOTS
 from lakehouse.tables.readings import readings
-from ml import train
-from ml.export import ExportError, check_equal, trees_to_onnx
+from ml import train_lots as train_lots_module
+from ml.export import ExportError, check_equal, trees_to_onnx, with_card
 from ml.lots import as_matrix, feature_names, lot_frame
 from ml.metrics import Interval
+from ml.predictor import LotModel
 from ml.promotion import DECIDES, Comparison, compare, promote, rollback
 from ml.registry import Registry, Version
 from ml.reproduce import rejudge, reproduce
 from ml.score import score_lots
 from ml.splits import make_split
 from ml.study import JUDGED_FILE, log_study
-from ml.train import Protocol, Workshop, train_lots
+from ml.train import Protocol, Workshop
+from ml.train_lots import train_lots
 from ml.trees import KINDS, TreeRecipe, fit_trees
 from tests.conftest import Chain
 
@@ -78,7 +81,9 @@ def test_a_study_is_one_parent_with_a_run_a_candidate(shop: Workshop, first: Ver
         )
         assert run["metrics"]["fold_overlap"] == 0
         assert json.loads(run["tags"]["recipe"])["kind"] == run["tags"]["candidate"]
-        assert len(run["tags"]["git_commit"]) == 40 or run["tags"]["git_commit"] == "unknown"
+        commit = run["tags"]["git_commit"].partition("-changed-")[0]
+        assert len(commit) == 40 or commit == "unknown"
+        assert run["tags"]["process"] == str(os.getpid())
 
 
 def test_a_run_names_the_delta_versions_it_learned_from(shop: Workshop, first: Version) -> None:
@@ -95,7 +100,17 @@ def test_plots_and_figures_by_fold_are_kept(shop: Workshop, first: Version) -> N
     expected = {"pr", "roc", "calibration", "confusion", "cost", "importance"}
     assert {f"{name}.png" for name in expected} <= names
     by_fold = shop.registry.read_json(first.run_id, "run.json")["by_fold"]
-    assert len(by_fold["ap_by_fold"]) == PROTOCOL.folds * PROTOCOL.seeds
+    rounds = PROTOCOL.folds * PROTOCOL.seeds
+    for name in ("ap_by_fold", "cost_by_fold"):
+        assert len(by_fold[name]) == rounds
+        logged = shop.registry._client.get_metric_history(first.run_id, name)
+        assert [one.value for one in sorted(logged, key=lambda one: one.step)] == by_fold[name]
+    parent = shop.registry.runs(NAME)[-1]
+    report = {file.path for file in shop.registry._client.list_artifacts(parent["id"])}
+    assert {"correlation.png", "readings_ph.png"} <= report
+    for run in shop.registry.runs(NAME, "tags.candidate LIKE '%'"):
+        files = {file.path for file in shop.registry._client.list_artifacts(run["id"])}
+        assert "shap.png" in files, run["name"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -198,6 +213,12 @@ def test_spark_and_process_say_the_same_and_a_second_scoring_nothing(
     before = lake.version(LOT_VERDICTS)
     assert score_lots(lake, shop.stage, model) == 0
     assert lake.version(LOT_VERDICTS) == before
+    # Another server counts its versions anew: the same number is not the same model.
+    card = json.loads(json.dumps(model.card)) | {"stage": "elsewhere"}
+    other = LotModel(with_card(model.content, card), NAME, model.version)
+    assert score_lots(lake, shop.stage, other) == len(frame.lots)
+    assert {row["model_sha256"] for row in lake.rows(LOT_VERDICTS)} == {other.sha256}
+    score_lots(lake, shop.stage, model)
 
 
 def test_a_model_is_reproduced(shop: Workshop, first: Version) -> None:
@@ -321,14 +342,14 @@ def test_a_server_killed_in_the_middle_costs_no_training(
         port = free.getsockname()[1]
     registry = Registry(f"http://127.0.0.1:{port}")
     there = replace(shop, registry=registry)
-    fit_trees_as_ever = train.fit_trees
+    fit_trees_as_ever = train_lots_module.fit_trees
     with mlflow_server(tmp_path, port) as server:
 
         def killed_meanwhile(*given: Any) -> Any:
             kill_group(server)
             return fit_trees_as_ever(*given)
 
-        monkeypatch.setattr(train, "fit_trees", killed_meanwhile)
+        monkeypatch.setattr(train_lots_module, "fit_trees", killed_meanwhile)
         with pytest.raises(PlatelakeError, match=r"the trained models are kept in ") as e:
             train_lots(there, RECIPES[:1], Protocol("kfold", 3, 1), "lot")
     monkeypatch.undo()
@@ -352,9 +373,11 @@ def test_a_server_that_is_not_there_is_said_so(monkeypatch: pytest.MonkeyPatch) 
     before = mlflow.get_tracking_uri()
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     try:
-        registry = Registry("http://127.0.0.1:9")
-        with pytest.raises(PlatelakeError, match=r"MLflow at http://127\.0\.0\.1:9 cannot be used"):
+        registry = Registry("http://user:secret@127.0.0.1:9")
+        told = r"MLflow at http://127\.0\.0\.1:9 cannot be used"
+        with pytest.raises(PlatelakeError, match=told) as caught:
             registry.runs(NAME)
+        assert "secret" not in "".join(traceback.format_exception(caught.value))
     finally:
         mlflow.set_tracking_uri(before)
 
@@ -363,11 +386,12 @@ KILLED = """
 import sys, time
 from jobs.runner import Options, begin
 from jobs.train import workshop
-from ml import train, trees
+from ml import train, train_lots, trees
 slow = trees.fit_trees
-train.fit_trees = lambda *a: (print("training", flush=True), time.sleep(60))
+train_lots.fit_trees = lambda *a: (print("training", flush=True), time.sleep(60))
 shop = workshop(begin(Options("chromate", lake=sys.argv[1])))
-train.train_lots(shop, [trees.TreeRecipe("decision_tree")], train.Protocol("kfold", 3, 1), "lot")
+recipes, protocol = [trees.TreeRecipe("decision_tree")], train.Protocol("kfold", 3, 1)
+train_lots.train_lots(shop, recipes, protocol, "lot")
 """
 
 
@@ -446,3 +470,17 @@ def test_trials_of_a_search_are_runs_below_the_candidates(shop: Workshop) -> Non
     assert {run["name"] for run in runs} == {"trial 0", "trial 1"}
     assert all({"width", "max_depth"} == set(run["params"]) for run in runs)
     assert all(0 <= run["metrics"]["inner_ap"] <= 1 for run in runs)
+    # The champion was judged on other splits: its recipe is trained on these.
+    assert shop.registry.read_json(version.run_id, JUDGED_FILE)["splits"] != champion_splits(shop)
+    found = compare(shop.registry, version, lambda *given: rejudge(shop, *given))
+    assert set(found.differences) >= {"ap", "auroc"}
+    champion = shop.registry.need(NAME)
+    better = replace(found, differences={DECIDES: Interval(0.2, 0.1, 0.3)})
+    assert promote(shop.registry, better, None, "tester")["forced"] is False
+    assert shop.registry.need(NAME) == version
+    assert rollback(shop.registry, NAME, "a try", "tester") == champion
+
+
+def champion_splits(shop: Workshop) -> Any:
+    champion = shop.registry.need(NAME)
+    return shop.registry.read_json(champion.run_id, JUDGED_FILE)["splits"]

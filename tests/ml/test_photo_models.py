@@ -1,7 +1,9 @@
 """Photo models from lake to verdict: one small plant, every step on the real MLflow and Spark."""
 
 import json
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,18 @@ from jobs.train import read_groups, workshop
 from lakehouse.errors import UsageError
 from lakehouse.tables.photo_verdicts import PHOTO_VERDICTS
 from lakehouse.tables.pictures import PICTURES
+from ml import train_photos as train_photos_module
+from ml.cnn import fit_cnn
 from ml.cnn_recipe import CnnRecipe
+from ml.pictures import picture_frame
 from ml.predictor import UNREADABLE, PhotoModel
 from ml.promotion import compare, promote
 from ml.registry import Version
 from ml.reproduce import reproduce
 from ml.score import score_photos
-from ml.train import Protocol, Workshop, train_photos
+from ml.splits import make_split
+from ml.train import Protocol, Workshop
+from ml.train_photos import photo_candidate, train_photos
 from tests.conftest import Chain
 from tests.plant import write_sensor
 
@@ -124,6 +131,55 @@ def test_a_photo_model_is_reproduced_to_the_digit(shop: Workshop, first: Version
     assert left == [], "a later training would take these for its own"
 
 
+def test_a_study_that_was_cut_goes_on_where_it_was(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = picture_frame(shop.lake)
+    split = make_split("photos", frame.split_items(), frame.versions, folds=2)
+    candidate = photo_candidate(RECIPE, frame, split, shop, shop.folder)
+    first, second = split.rounds()
+    found = candidate.fit(split, first)
+    calls: list[int] = []
+
+    def cut(*given: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return fit_cnn(*given, **options)
+
+    monkeypatch.setattr(train_photos_module, "fit_cnn", cut)
+    with pytest.raises(KeyboardInterrupt):
+        candidate.fit(split, second)
+    again = photo_candidate(RECIPE, frame, split, shop, shop.folder)
+    calls[:] = [1, 1]  # From here on nothing is cut, but counted.
+    assert np.array_equal(again.fit(split, first), found) and len(calls) == 2
+    resumed = again.fit(split, second)
+    assert len(calls) == 2 + RECIPE.members
+    assert not list((shop.folder / "checkpoints").rglob("*.pt"))
+    again.finish()
+    monkeypatch.undo()
+    fresh = photo_candidate(RECIPE, frame, split, shop, shop.folder)
+    assert np.array_equal(fresh.fit(split, second), resumed)
+    fresh.finish()
+
+
+def test_networks_of_several_processes_come_out_alike(shop: Workshop) -> None:
+    frame = picture_frame(shop.lake)
+    split = make_split("photos", frame.split_items(), frame.versions, folds=2)
+    recipe = replace(RECIPE, members=1, epochs=1, processes=2)
+    candidate = photo_candidate(recipe, frame, split, shop, shop.folder / "several")
+    p = candidate.fit(split, next(split.rounds()))
+    assert p.shape == (12,) and ((p > 0) & (p < 1)).all()
+
+
+def test_too_few_groups_are_said_before_a_run_opens(shop: Workshop) -> None:
+    names = {f"part {at}.png": "one" if at < 22 else f"part {at}" for at in range(24)}
+    before = len(shop.registry.runs(NAME))
+    with pytest.raises(UsageError, match=r"table picture_names: .*2 are needed, one to fit"):
+        train_photos(shop, [RECIPE], Protocol("leave_one_group_out"), names, -1)
+    assert len(shop.registry.runs(NAME)) == before
+
+
 def test_predict_says_a_line_a_file_errors_included(
     shop: Workshop, first: Version, plant: Chain, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,7 +188,8 @@ def test_predict_says_a_line_a_file_errors_included(
     good = next((plant.landing / "photos" / "good").glob("*.png"))
     cut = tmp_path / "cut.png"
     cut.write_bytes(good.read_bytes()[:300])
-    files = [str(good), str(cut), str(tmp_path / "none.png")]
+    korean = tmp_path / os.fsdecode("불량".encode("cp949"))  # As Windows names it; no UTF-8.
+    files = [str(good), str(cut), str(tmp_path / "none.png"), str(korean)]
     where = ["--lake", str(plant.lake_folder), "--stage-file", str(plant.options["stage_file"])]
     assert invoke(["predict", "--json", "--stage", "chromate", *where, *files]) == 1
     out = capfd.readouterr().out
@@ -144,6 +201,7 @@ def test_predict_says_a_line_a_file_errors_included(
     assert (lines[0]["model"], lines[0]["version"]) == (NAME, first.number)
     assert lines[1]["reason"].startswith("broken_image") and lines[1]["verdict"] == UNREADABLE
     assert lines[2]["reason"].startswith("unreadable")
+    assert invoke(["predict", "--stage", "chromate", *where, str(korean)]) == 1
     assert invoke(["predict", "--json", "--stage", "chromate", *where, str(good)]) == 0
     heat = tmp_path / "heat.png"
     told = ["--photo", str(good), "--output", str(heat)]

@@ -6,8 +6,9 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from lakehouse.errors import UsageError
+from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.io import Lake
+from lakehouse.tables.splits import SPLITS
 from ml.splits import Item, LeakError, Split, load_split, make_split, store_split
 
 VERSIONS = {"readings": 3, "lots": 1}
@@ -123,3 +124,33 @@ def test_the_table_gives_the_split_back(lake: Lake) -> None:
     found = load_split(lake, split.split_id)
     assert found.split_id == split.split_id
     assert [list(o.test) for o in found.rounds()] == [list(o.test) for o in split.rounds()]
+
+
+def test_a_split_that_was_changed_is_refused(lake: Lake) -> None:
+    split = make_split("lots", items(), VERSIONS)
+    store_split(lake, split)
+    path = lake.path(SPLITS)
+    lake.spark.sql(f"UPDATE delta.`{path}` SET fold = fold + 1 WHERE item = 'item-007'")
+    with pytest.raises(PlatelakeError, match="is not as it was made"):
+        load_split(lake, split.split_id)
+
+
+def test_a_round_that_would_train_on_one_class_is_said() -> None:
+    alone = [Item(f"item-{n}", int(n < 3), f"group-{n // 3}") for n in range(12)]
+    with pytest.raises(UsageError, match=r"in the training of fold 0, 0 are bad"):
+        make_split("photos", alone, VERSIONS, "leave_one_group_out")
+    day = date(2021, 9, 6)
+    late = [Item(f"item-{n}", int(n == 2), f"g-{n}", day + timedelta(n)) for n in range(12)]
+    crossing = Item("item-99", 1, "g-2", day + timedelta(11))
+    with pytest.raises(UsageError, match=r"in the judged ones, 0 are bad"):
+        make_split("lots", [*late, crossing], VERSIONS, "forward")
+
+
+def test_inner_folds_are_as_many_as_the_groups_allow() -> None:
+    few = [Item(f"item-{n:02d}", int(n < 5), f"group-{n}") for n in range(30)]
+    split = make_split("photos", few, VERSIONS, folds=2)
+    counts = [len(split.inner(one.train, 5, 0)) for one in split.rounds()]
+    assert sorted(counts) == [2, 3]
+    one = next(make_split("photos", few[3:], VERSIONS, folds=2).rounds())
+    with pytest.raises(UsageError, match=r"table picture_names: .* trains on 1 group of one"):
+        make_split("photos", few[3:], VERSIONS, folds=2).inner(one.train, 5, 0)
