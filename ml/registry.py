@@ -154,9 +154,7 @@ class Registry:
         from ml.export import run
 
         outputs = run(content, example)
-        with warnings.catch_warnings(), self._speaking(), mlflow.start_run(run_id=run_id):
-            # Pixels are whole numbers and none is ever missing.
-            warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
+        with self._speaking(), mlflow.start_run(run_id=run_id):
             logged = mlflow.onnx.log_model(
                 onnx.load_model_from_string(content),
                 name="model",
@@ -308,7 +306,10 @@ class Registry:
 
         mlflow.set_tracking_uri(self.uri)
         try:
-            yield
+            with warnings.catch_warnings():
+                # Pixels and counts are whole numbers, and none is ever missing.
+                warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
+                yield
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
