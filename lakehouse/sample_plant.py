@@ -77,7 +77,7 @@ def make_sample_plant(
     lots_per_day: int = 22,
     rows_per_lot: int = 69,
     failed_lots: int = 8,
-    photos: int = 60,
+    photos: int = 120,
 ) -> SamplePlant:
     """Write sensor files, error list, photos and `GENERATED.txt`, and say what they hold.
 

@@ -2,9 +2,9 @@
 
 Order, augmentation and dropout come from the recipe's seed and the number of the epoch. Only the
 validation pictures, which come from the training folds, stop training, choose the epoch and
-calibrate; test pictures are never seen here. Of the epochs whose validation is not worse than the
-best by more than chance, the last one counts: validation pictures show few parts, and a schedule
-settles at its end.
+calibrate; test pictures are never seen here. They are asked in the second half of the schedule,
+where it settles. Of those epochs whose validation is not worse than the best by more than chance,
+the last one counts: validation pictures show few parts, and the best of many is luck.
 """
 
 from __future__ import annotations
@@ -148,7 +148,8 @@ class _Training:
         self.schedule = _schedule(recipe, self.optimizer, steps)
         self.step = 0
         self.history: list[dict[str, float]] = []
-        self.best: dict[str, Any] = {"epoch": 0, "ap": 0.0, "network": {}}
+        self.half = recipe.epochs // 2
+        self.best: dict[str, Any] = {"epoch": self.half, "ap": 0.0, "network": {}}
         self.checkpoint = checkpoint
         parts = [asdict(asked), frame.sha256, train.tolist(), validate.tolist()]
         self.about = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -169,8 +170,8 @@ class _Training:
         logits, labels = self.validation(flips=False)
         ap = average_precision(labels, logits)
         judged = float((np.logaddexp(0, logits) - labels * logits).mean())
-        best = max(self.best["ap"], ap)
-        if ap >= best - _standard_error(best, int(labels.sum())):
+        best = max(self.best["ap"], ap) if number > self.half else 0.0
+        if number > self.half and ap >= best - _standard_error(best, int(labels.sum())):
             weights = {k: v.detach().clone() for k, v in self.shown.state_dict().items()}
             self.best = {"epoch": number, "network": weights}
         self.best["ap"] = best
@@ -225,7 +226,7 @@ class _Training:
             logits = self.network(seen.pictures)
         bad = float(self.source.labels.mean())
         targets = (labels.bool() | seen.drawn).float()
-        loss = verdict_loss(logits, targets, bad, recipe)
+        loss = verdict_loss(logits, targets, labels, bad, recipe)
         self.optimizer.zero_grad(set_to_none=False)
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = list(self.network.parameters())

@@ -35,8 +35,9 @@ class CnnRecipe:
         smoothing: labels are this far from 0 and 1 in sum (Szegedy et al. 2016).
         average: weights are averaged exponentially with this decay (Polyak and Juditsky 1992); 0:
             the last ones count.
-        patience: epochs after which training stops, where the validation of each was worse than
-            the best so far by more than chance; as many times more as `steps` makes epochs.
+        patience: epochs in the second half after which training stops, where the validation of each
+            was worse than the best of them by more than chance; as many times more as `steps` makes
+            epochs.
         flips: training pictures are flipped at random in both directions.
         shift: and moved by at most this share of their sides.
         zoom: and stretched in either direction by exp(-zoom) to exp(zoom).

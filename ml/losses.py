@@ -10,11 +10,14 @@ from torch.nn import functional as F
 from ml.cnn_recipe import CnnRecipe
 
 
-def verdict_loss(logits: Tensor, targets: Tensor, bad: float, recipe: CnnRecipe) -> Tensor:
-    """Cross-entropy or focal loss of logits, shape (n,), against targets 0 or 1, shape (n,).
+def verdict_loss(
+    logits: Tensor, targets: Tensor, labels: Tensor, bad: float, recipe: CnnRecipe
+) -> Tensor:
+    """Cross-entropy or focal loss of logits against targets 0 or 1, all of shape (n,).
 
-    `bad` is the share of bad pictures in training, 0 to 1. With class weights, good and bad weigh
-    the same in total, drawn defects counted as bad.
+    `labels` are what the pictures were before defects were drawn, `bad` is the share of bad ones
+    in training, 0 to 1. With class weights, good and bad by label weigh the same in total: a drawn
+    defect weighs as the good picture that it is drawn on, so that real ones are what counts.
     """
     smooth = targets * (1 - recipe.smoothing) + recipe.smoothing / 2
     losses = F.binary_cross_entropy_with_logits(logits, smooth, reduction="none")
@@ -22,6 +25,5 @@ def verdict_loss(logits: Tensor, targets: Tensor, bad: float, recipe: CnnRecipe)
         wrong = (targets - torch.sigmoid(logits)).abs()
         losses = losses * wrong**recipe.focal_gamma
     if recipe.class_weights:
-        bad += (1 - bad) * recipe.defects
-        losses = losses * torch.where(targets == 1, 0.5 / bad, 0.5 / (1 - bad))
+        losses = losses * torch.where(labels == 1, 0.5 / bad, 0.5 / (1 - bad))
     return losses.sum() / recipe.batch

@@ -209,10 +209,10 @@ def test_training_stops_once_validation_is_worse_by_more_than_chance(
     frame: PictureFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 4 bad ones, an average precision of 0.8 may by chance be 0.62, but not 0.5."""
-    given = [0.4, 0.8, 0.62, 0.5, 0.3, 0.9]
+    given = [0.4, 1.0, 0.3, 0.2, 0.1, 0.8, 0.62, 0.5, 0.3, 0.9]  # The first half does not count.
     monkeypatch.setattr(cnn, "average_precision", lambda *_: given.pop(0))
-    model = fit_cnn(replace(QUICK, epochs=6, patience=2), frame, TRAIN, VALIDATE)
-    assert len(model.history) == 5 and model.best_epoch == 3
+    model = fit_cnn(replace(QUICK, epochs=10, patience=2), frame, TRAIN, VALIDATE)
+    assert len(model.history) == 9 and model.best_epoch == 7
 
 
 def test_few_pictures_are_shown_more_often_in_smaller_batches() -> None:
@@ -324,11 +324,14 @@ def test_class_weights_and_focal_loss() -> None:
     plain = CnnRecipe(batch=4, class_weights=False, smoothing=0, defects=0)
     logits, targets = torch.tensor([2.0, -2.0, -2.0, -2.0]), torch.tensor([0.0, 0.0, 0.0, 1.0])
     each = nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    torch.testing.assert_close(verdict_loss(logits, targets, 0.25, plain), each.mean())
-    weighted = verdict_loss(logits, targets, 0.25, replace(plain, class_weights=True))
+    torch.testing.assert_close(verdict_loss(logits, targets, targets, 0.25, plain), each.mean())
+    balanced = replace(plain, class_weights=True)
+    weighted = verdict_loss(logits, targets, targets, 0.25, balanced)
     weight = torch.tensor([2 / 3, 2 / 3, 2 / 3, 2.0])
     torch.testing.assert_close(weighted, (each * weight).mean())
-    focal = verdict_loss(logits, targets, 0.25, replace(plain, focal_gamma=2.0))
+    drawn = verdict_loss(logits, targets, torch.zeros(4), 0.25, balanced)
+    torch.testing.assert_close(drawn, each.mean() * 2 / 3)
+    focal = verdict_loss(logits, targets, targets, 0.25, replace(plain, focal_gamma=2.0))
     wrong = (targets - torch.sigmoid(logits)).abs()
     torch.testing.assert_close(focal, (each * wrong**2).mean())
 
