@@ -64,9 +64,8 @@ def train_cnn(
         typer.Option("--near", min=-1, help="Bits apart of perceptual hashes in a group; -1: none"),
     ] = None,
     members: Annotated[
-        int | None,
-        typer.Option("--members", min=1, help="Networks that judge together; 1"),
-    ] = None,
+        int, typer.Option("--members", min=1, help="Networks that judge together")
+    ] = 1,
     processes: Annotated[
         int, typer.Option("--processes", min=1, help="Processes that share each batch")
     ] = 1,

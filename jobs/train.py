@@ -66,7 +66,7 @@ def train_cnn(
     epochs: int | None,
     groups: str | None,
     near: int | None = None,
-    members: int | None = None,
+    members: int = 1,
     processes: int = 1,
     weights: Path | None = None,
 ) -> Version:

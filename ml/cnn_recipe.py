@@ -127,13 +127,13 @@ FIRST_STUDY = CnnRecipe(
 def recipe_for(
     network: str,
     epochs: int | None = None,
-    members: int | None = None,
+    members: int = 1,
     processes: int = 1,
     weights: Path | None = None,
 ) -> CnnRecipe:
     """The recipe that a network is trained by where nothing else is said; `epochs` are exact."""
     recipe = FIRST_STUDY if network == "first_study" else CnnRecipe(network=network)
-    recipe = replace(recipe, members=members or recipe.members, processes=processes)
+    recipe = replace(recipe, members=members, processes=processes)
     if weights is not None and network.startswith("timm:"):
         file = str(weights.resolve())
         recipe = replace(recipe, weights=file, weights_sha256=file_sha256(file))
