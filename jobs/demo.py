@@ -44,6 +44,7 @@ def make_champions(options: Options, console: Console) -> None:
     """Train, promote and score with both kinds of model, where there is no champion yet."""
     from jobs.models import compare, promote_challenger
     from jobs.train import open_registry, train_cnn, train_trees
+    from ml.cnn_recipe import CnnRecipe
     from ml.train import Protocol
 
     work = begin(options)
@@ -56,7 +57,7 @@ def make_champions(options: Options, console: Console) -> None:
                 if kind == "lots":
                     train_trees(options, list(TREES), Protocol("kfold", FOLDS), "lot", 0)
                 else:
-                    train_cnn(options, [], Protocol("kfold", FOLDS), None, None)
+                    train_cnn(options, [CnnRecipe()], Protocol("kfold", FOLDS))
             except UsageError as error:
                 console.print(f"No model of {kind}: {error}")
                 continue

@@ -72,6 +72,9 @@ def train_cnn(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Safetensors file for the timm networks")
     ] = None,
+    fine_tune: Annotated[
+        bool, typer.Option("--fine-tune", help="Train these weights too, not a layer on them alone")
+    ] = False,
     stage: Stage = None,
     stage_file: StageFile = None,
     lake: LakeOption = None,
@@ -79,13 +82,15 @@ def train_cnn(
     """Convolutional networks, on the labelled pictures."""
     from jobs import train
     from jobs.runner import Options
+    from ml.cnn_recipe import recipe_for
     from ml.train import Protocol
 
+    recipes = [
+        recipe_for(name, epochs, members, processes, weights, fine_tune)
+        for name in dict.fromkeys(network or ["small"])
+    ]
     options = Options(stage, stage_file, lake=lake)
-    judged = Protocol(protocol, folds, seeds)
-    train.train_cnn(
-        options, network or [], judged, epochs, groups, near, members, processes, weights
-    )
+    train.train_cnn(options, recipes, Protocol(protocol, folds, seeds), groups, near)
 
 
 @train_app.command("log")

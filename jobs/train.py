@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from rich.console import Console
 from jobs.cli import invoke
 from jobs.runner import Options, Work, begin
 from lakehouse.errors import UsageError
+from ml.cnn_recipe import CnnRecipe
 from ml.pictures import PERCEPTUAL_NEIGHBOURS
 from ml.registry import Registry, Version
 from ml.train import Protocol, Workshop
@@ -61,22 +63,15 @@ def train_trees(
 
 def train_cnn(
     options: Options,
-    networks: list[str],
+    recipes: Sequence[CnnRecipe],
     protocol: Protocol,
-    epochs: int | None,
-    groups: str | None,
+    groups: str | None = None,
     near: int | None = None,
-    members: int = 1,
-    processes: int = 1,
-    weights: Path | None = None,
 ) -> Version:
     """A study of networks on the pictures."""
-    from ml.cnn_recipe import recipe_for
     from ml.train_photos import train_photos
 
     work = begin(options)
-    chosen = dict.fromkeys(networks or ["small"])
-    recipes = [recipe_for(name, epochs, members, processes, weights) for name in chosen]
     by_name = read_groups(groups)
     bits = PERCEPTUAL_NEIGHBOURS if near is None else near
     return said(work, train_photos(workshop(work), recipes, protocol, by_name, bits))

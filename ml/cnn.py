@@ -27,7 +27,7 @@ from torch import Tensor
 from lakehouse.errors import PlatelakeError, UsageError
 from ml.augment import augment
 from ml.checkpoint import read_checkpoint, write_checkpoint
-from ml.cnn_recipe import FIRST_STUDY, CnnRecipe, file_sha256, recipe_for
+from ml.cnn_recipe import FIRST_STUDY, CnnRecipe, recipe_for, verify_weights
 from ml.fitted import JUDGED_AT_ONCE, Calibrated, Fitted, calibrate, export_onnx
 from ml.loader import ALONE, Indices, Source, Tensors
 from ml.losses import verdict_loss
@@ -88,7 +88,7 @@ def fit_cnn(
                 f"table pictures: of {len(part)} {name} pictures {bad} are bad: a CNN needs both "
                 "good and bad ones there; ask for fewer folds by --folds, or ingest more photos"
             )
-    with _repeatable(recipe):
+    with repeatable(recipe):
         training = _Training(recipe, frame, train, validate, together or Together(), checkpoint)
         while training.goes_on:
             epoch = training.epoch()
@@ -99,7 +99,7 @@ def fit_cnn(
 
 
 @contextlib.contextmanager
-def _repeatable(recipe: CnnRecipe) -> Iterator[None]:
+def repeatable(recipe: CnnRecipe) -> Iterator[None]:
     """Have torch as the recipe wants it, and as it was afterwards."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -132,11 +132,7 @@ class _Training:
         self.source = Source(frame, train, recipe.memory_bytes, together.shard)
         self.judged = Source(frame, validate, recipe.memory_bytes, together.shard)
         size = (frame.height, frame.width)
-        if recipe.weights and file_sha256(recipe.weights) != recipe.weights_sha256:
-            raise PlatelakeError(
-                f"{recipe.weights} is not the file of weights that the recipe names (sha256 "
-                f"{recipe.weights_sha256[:16]}…); put that one back"
-            )
+        verify_weights(recipe)
         network = make_network(recipe.network, *size, recipe.dropout, recipe.weights)
         _refuse_lonely_norms(network, recipe.network, together.shard[1])
         network = network.to(memory_format=torch.channels_last)

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lakehouse.errors import UsageError
+from lakehouse.errors import PlatelakeError, UsageError
 
 SCHEDULES = ("onecycle", "cosine")
 
@@ -18,6 +18,8 @@ class CnnRecipe:
     Args:
         network: small, first_study or timm:NAME.
         weights: safetensors file for a timm backbone; empty: none.
+        frozen: the backbone stays as it is, and a linear layer on it learns (`ml.probe`), from all
+            training pictures at once: epochs, steps and augmentation do not count.
         weights_sha256: of that file, so that another in its place is noticed.
         members: so many networks judge together, each validated on another fold of the training
             pictures, so that none of these is lost to training.
@@ -55,6 +57,7 @@ class CnnRecipe:
     network: str = "small"
     weights: str = ""
     weights_sha256: str = ""
+    frozen: bool = False
     members: int = 1
     epochs: int = 40
     steps: int = 400
@@ -98,6 +101,11 @@ class CnnRecipe:
         for name in ("members", "epochs", "batch", "threads", "processes"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)} must be 1 or more")
+        if self.frozen and (self.members, self.processes) != (1, 1):
+            raise UsageError(
+                "a backbone that stays as it is takes one member and one process; leave out "
+                "--members and --processes, or train all of it by --fine-tune"
+            )
 
 
 FIRST_STUDY = CnnRecipe(
@@ -130,13 +138,19 @@ def recipe_for(
     members: int = 1,
     processes: int = 1,
     weights: Path | None = None,
+    fine_tune: bool = False,
 ) -> CnnRecipe:
-    """The recipe that a network is trained by where nothing else is said; `epochs` are exact."""
+    """The recipe that a network is trained by where nothing else is said; `epochs` are exact.
+
+    Given weights stay as they are, below a linear layer, unless `fine_tune` trains them further.
+    """
     recipe = FIRST_STUDY if network == "first_study" else CnnRecipe(network=network)
     recipe = replace(recipe, members=members, processes=processes)
     if weights is not None and network.startswith("timm:"):
         file = str(weights.resolve())
-        recipe = replace(recipe, weights=file, weights_sha256=file_sha256(file))
+        recipe = replace(
+            recipe, weights=file, weights_sha256=file_sha256(file), frozen=not fine_tune
+        )
     return recipe if epochs is None else replace(recipe, epochs=epochs, steps=0)
 
 
@@ -147,3 +161,12 @@ def file_sha256(file: str) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise UsageError(f"--weights {file}: {error.strerror}") from None
+
+
+def verify_weights(recipe: CnnRecipe) -> None:
+    """Raise PlatelakeError where the file of weights is no longer the one that the recipe names."""
+    if recipe.weights and file_sha256(recipe.weights) != recipe.weights_sha256:
+        raise PlatelakeError(
+            f"{recipe.weights} is not the file of weights that the recipe names (sha256 "
+            f"{recipe.weights_sha256[:16]}…); put that one back"
+        )

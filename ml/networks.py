@@ -42,7 +42,11 @@ class Network(nn.Module):
 
 
 def make_network(
-    name: str, height: int, width: int, dropout: float = 0.0, weights: str = ""
+    name: str,
+    height: int,
+    width: int,
+    dropout: float = 0.0,
+    weights: str = "",
 ) -> Network:
     """The network of that name, for tensors of that size, with fresh weights.
 
@@ -166,25 +170,57 @@ class FirstStudy(Network):
 
 
 class Backbone(Network):
-    """A convolutional backbone of timm, by name, and a linear layer on its averaged maps.
+    """A convolutional backbone of timm, by name, and a linear layer on its last three scales.
 
-    The logit is the mean of the cells, so the cells are its class activation map (Zhou et al.
-    2016), which Grad-CAM equals here. Pictures are scaled by ImageNet's mean and deviation.
+    The maps of each scale are pooled by mean and by maximum. The logit is linear in both, so the
+    cells are the class activation map (Zhou et al. 2016) of all scales together, as fine as the
+    finest of them. Pictures are scaled as timm says for that model.
     """
 
-    MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    SCALES = 3
 
     def __init__(self, name: str, weights: str) -> None:
         super().__init__()
         self.body: Any = _timm_model(name, weights)
-        self.map = nn.Conv2d(int(self.body.num_features), 1, 1)
+        scale = self.body.pretrained_cfg
+        self.mean, self.deviation = scale["mean"], scale["std"]
+        self.head = nn.Linear(2 * sum(s[1] for s in _shapes(self.body)[-self.SCALES :]), 1)
 
     def evidence(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """As promised."""
+        maps = self._maps(pictures)
+        return self.head(_pooled(maps))[:, 0].float(), self._cells(maps)
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """What the linear layer sees, shape (n, features)."""
+        return _pooled(self._maps(pictures))
+
+    def _maps(self, pictures: Tensor) -> list[Tensor]:
         x = _as_floats(pictures)
-        mean, deviation = (x.new_tensor(v).view(1, 3, 1, 1) for v in (self.MEAN, self.DEVIATION))
-        cells = self.map(self.body.forward_features((x - mean) / deviation)).float()[:, 0]
-        return cells.mean((1, 2)), cells
+        x = (x - _by_channel(x, self.mean)) / _by_channel(x, self.deviation)
+        maps = self.body.forward_intermediates(x, intermediates_only=True)
+        return [scale.float() for scale in maps[-self.SCALES :]]
+
+    def _cells(self, maps: list[Tensor]) -> Tensor:
+        """What each place says, all scales on the finest one's cells."""
+        mean, most = self.head.weight[0].float().chunk(2)
+        parts = torch.split(mean + most, [scale.shape[1] for scale in maps])
+        cells = [
+            (scale * part.view(1, -1, 1, 1)).sum(1, keepdim=True)
+            for scale, part in zip(maps, parts, strict=True)
+        ]
+        finest = maps[0].shape[2:]
+        fine = [F.interpolate(c, size=finest, mode="bilinear", align_corners=False) for c in cells]
+        return sum(fine[1:], fine[0])[:, 0] + self.head.bias.float()
+
+
+def _pooled(maps: list[Tensor]) -> Tensor:
+    parts = [scale.mean((2, 3)) for scale in maps] + [scale.amax((2, 3)) for scale in maps]
+    return torch.cat(parts, 1)
+
+
+def _by_channel(x: Tensor, values: tuple[float, ...]) -> Tensor:
+    return x.new_tensor(values).view(1, 3, 1, 1)
 
 
 HEADS = ("fc.", "head.", "classifier.")
@@ -214,14 +250,23 @@ def _timm_model(name: str, weights: str) -> Any:
                 f"{len(missing)} are missing, such as {missing[:1]}, {len(unused)} are not known, "
                 f"such as {unused[:1]}"
             )
-    with torch.no_grad():
-        shape = body.eval().forward_features(torch.zeros(1, 3, 224, 224)).shape
-    if len(shape) != 4 or shape[1] != body.num_features:
+    if len({shape[2] for shape in _shapes(body)}) < Backbone.SCALES:
         raise UsageError(
-            f"timm's {name} gives no maps of shape (n, channels, h, w), which the heat map needs; "
+            f"timm's {name} gives no maps of {Backbone.SCALES} scales, which the heat map needs; "
             "take a convolutional model, such as resnet18"
         )
     return body
+
+
+def _shapes(body: Any) -> list[torch.Size]:
+    """Of the maps of each scale, (1, channels, h, w), the finest first; none where it has none."""
+    if not hasattr(body, "forward_intermediates"):
+        return []
+    with torch.no_grad():
+        maps = body.eval().forward_intermediates(
+            torch.zeros(1, 3, 224, 224), intermediates_only=True
+        )
+    return [scale.shape for scale in maps]
 
 
 # -- layers ------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from ml.distributed import fit_cnn_together
 from ml.fitted import Ensemble, Fitted
 from ml.metrics import Probabilities
 from ml.pictures import PERCEPTUAL_NEIGHBOURS, PictureFrame, picture_frame
+from ml.probe import fit_probe
 from ml.registry import Version
 from ml.splits import Indices, Round, Split
 from ml.study import Candidate, Final
@@ -62,7 +63,6 @@ def photo_candidate(
     recipe: CnnRecipe, frame: PictureFrame, split: Split, shop: Workshop, folder: Path
 ) -> Candidate:
     """How one recipe is trained on rounds and on all pictures; a study that was cut is resumed."""
-    log = structlog.get_logger()
     # Other code may train another model: what it left is not gone on with.
     about = [asdict(recipe), frame.sha256, git_commit(), torch.__version__]
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
@@ -70,28 +70,17 @@ def photo_candidate(
 
     def trained(split: Split, train: Indices, name: str) -> Ensemble:
         folds = split.inner(train, max(VALIDATION_FOLDS, recipe.members), recipe.seed)
+        if recipe.frozen:
+            return Ensemble(recipe, (fit_probe(recipe, frame, train, folds),))
         members = [
-            fitted(fit, validate, f"{name}-{number}")
+            _member(recipe, frame, fit, validate, place / f"{name}-{number}.pt", shop)
             for number, (fit, validate) in enumerate(folds[: recipe.members])
         ]
         return Ensemble(recipe, tuple(members))
 
-    def fitted(fit: Indices, validate: Indices, name: str) -> Fitted:
-        def told(about: dict[str, float]) -> None:
-            log.info("epoch", part=name, **about)
-
-        place.mkdir(parents=True, exist_ok=True)
-        checkpoint = place / f"{name}.pt"
-        if recipe.processes == 1:
-            return fit_cnn(recipe, frame, fit, validate, checkpoint=checkpoint, progress=told)
-        _ = shop.lake.spark  # It starts the processes.
-        model = fit_cnn_together(recipe, frame, fit, validate, checkpoint=checkpoint)
-        for epoch in model.history:  # Other processes have other logs.
-            told(epoch)
-        return model
-
     def judged(split: Split, one: Round) -> Probabilities:
         name = f"{split.split_id}-{one.fold}"
+        place.mkdir(parents=True, exist_ok=True)
         done = place / f"{name}.npy"
         if done.is_file():
             return np.asarray(np.load(done, allow_pickle=False))
@@ -103,19 +92,48 @@ def photo_candidate(
         return found
 
     def finish() -> Final:
+        place.mkdir(parents=True, exist_ok=True)
         model = trained(split, np.arange(len(frame.items)), "all")
         shutil.rmtree(place)  # The next study trains anew.
         blank = np.zeros((1, frame.height, frame.width, 3), np.uint8)
         card = {"width": frame.width, "height": frame.height}
-        by_epoch = {
-            f"{name}_by_epoch_{number}": [epoch[name] for epoch in member.history]
-            for number, member in enumerate(model.members)
-            for name in EPOCH_FIGURES
-        }
-        by_epoch |= {
-            name: [float(getattr(member, name)) for member in model.members]
-            for name in ("best_epoch", "loader_share")
-        }
-        return Final(model.onnx(frame), card, {"pictures": blank}, by_epoch=by_epoch)
+        return Final(model.onnx(frame), card, {"pictures": blank}, by_epoch=_by_epoch(model))
 
     return Candidate(recipe.network.replace(":", "_"), asdict(recipe), judged, finish)
+
+
+def _member(
+    recipe: CnnRecipe,
+    frame: PictureFrame,
+    fit: Indices,
+    validate: Indices,
+    checkpoint: Path,
+    shop: Workshop,
+) -> Fitted:
+    """One network, trained here or on several processes; every epoch is told."""
+    log = structlog.get_logger()
+
+    def told(about: dict[str, float]) -> None:
+        log.info("epoch", part=checkpoint.stem, **about)
+
+    if recipe.processes == 1:
+        return fit_cnn(recipe, frame, fit, validate, checkpoint=checkpoint, progress=told)
+    _ = shop.lake.spark  # It starts the processes.
+    model = fit_cnn_together(recipe, frame, fit, validate, checkpoint=checkpoint)
+    for epoch in model.history:  # Other processes have other logs.
+        told(epoch)
+    return model
+
+
+def _by_epoch(model: Ensemble) -> dict[str, list[float]]:
+    """What is logged of the training, a value an epoch, or one a member."""
+    found = {
+        f"{name}_by_epoch_{number}": [epoch[name] for epoch in member.history]
+        for number, member in enumerate(model.members)
+        for name in EPOCH_FIGURES
+        if member.history
+    }
+    return found | {
+        name: [float(getattr(member, name)) for member in model.members]
+        for name in ("best_epoch", "loader_share")
+    }

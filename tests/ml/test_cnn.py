@@ -4,7 +4,6 @@ import pickle
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from ml.fitted import Ensemble
 from ml.loader import load
 from ml.losses import verdict_loss
 from ml.metrics import auroc
-from ml.networks import FirstStudy, make_network
+from ml.networks import Backbone, FirstStudy, make_network
 from ml.pictures import PictureFrame, picture_frame
 from tests.ml.photo_lake import QUICK, photo_lake
 
@@ -336,40 +335,24 @@ def test_class_weights_and_focal_loss() -> None:
     torch.testing.assert_close(focal, (each * wrong**2).mean())
 
 
-class Body(nn.Module):
-    """A stand-in for a model of timm."""
-
-    num_features = 8
-
-    def __init__(self, flat: bool) -> None:
-        super().__init__()
-        self.layer, self.flat = nn.Conv2d(3, 8, 3, stride=4), flat
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        maps: Tensor = self.layer(x)
-        return maps.flatten(2).transpose(1, 2) if self.flat else maps
-
-
 def test_a_backbone_of_timm_by_name(
     frame: PictureFrame, trained: Fitted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = ModuleType("timm")
-    module.is_model = lambda name: name in ("conv", "tokens")  # type: ignore[attr-defined]
-    module.create_model = lambda name, **_: Body(name == "tokens")  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "timm", module)
-    network = make_network("timm:conv", 32, 32)
-    model = replace(trained, network=network.eval())
+    network = make_network("timm:test_resnet", 32, 32).eval()
+    assert isinstance(network, Backbone)
+    model = replace(trained, network=network)
     pictures = torch.from_numpy(load(frame, np.arange(3))[0])
     logits, cells = network.evidence(pictures)
-    torch.testing.assert_close(logits, cells.mean((1, 2)))
-    assert model.heat(pictures[0].numpy()).shape == cells.shape[1:]
-    with pytest.raises(UsageError, match="no maps of shape"):
-        make_network("timm:tokens", 32, 32)
+    torch.testing.assert_close(logits, network.head(network.features(pictures))[:, 0])
+    assert cells.shape == (3, 4, 4)  # The finest of three scales: 32 pixels by 8.
+    assert model.heat(pictures[0].numpy()).shape == (4, 4)
+    with pytest.raises(UsageError, match="no maps of 3 scales"):
+        make_network("timm:test_vit", 32, 32)
     with pytest.raises(UsageError, match="no model 'none'"):
         make_network("timm:none", 32, 32)
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(UsageError, match="pip install timm"):
-        make_network("timm:conv", 32, 32)
+        make_network("timm:test_resnet", 32, 32)
 
 
 def test_names_that_nobody_knows() -> None:
