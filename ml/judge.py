@@ -107,13 +107,15 @@ def item_costs(judged: Judged, costs: Costs) -> NDArray[np.float64] | None:
     return found
 
 
-def figures(judged: Judged, costs: Costs) -> dict[str, Interval]:
-    """Each figure as the mean over the splits of its value over all judged items."""
+def figures(judged: Judged, paid: NDArray[np.float64] | None) -> dict[str, Interval]:
+    """Each figure as the mean over the splits of its value over all judged items.
+
+    `paid` are the `item_costs`, where there are any.
+    """
     found = {
         name: bootstrap(mean_over_splits(figure), judged.y, judged.p, judged.groups)
         for name, figure in FIGURES.items()
     }
-    paid = item_costs(judged, costs)
     if paid is not None:
         found["cost"] = bootstrap(lambda y, c: float(c.mean()), judged.y, paid, judged.groups)
     return found

@@ -124,7 +124,7 @@ def run_as_json(study: Study, candidate: Candidate, judged: Judged) -> dict[str,
     return {
         "params": {**study.options, **_flat_params(candidate.recipe)},
         "metrics": {
-            **flat(figures(judged, study.costs)),
+            **flat(figures(judged, paid)),
             "fold_overlap": float(judged.overlap),
             "items": float(len(judged.items)),
             "bad": float(judged.y.sum()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import signal
@@ -149,10 +150,11 @@ def interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@functools.cache
 def git_commit() -> str:
     """The commit of the code that trains, with a hash of what differs from it, if anything does.
 
-    unknown outside a checkout.
+    unknown outside a checkout. Asked once: a process runs the code that it started with.
     """
     commit, changed = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
     if not changed:
