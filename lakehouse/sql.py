@@ -29,6 +29,7 @@ __all__ = [
     "is_transient",
     "sql_table",
     "state_table",
+    "timestamp_type",
 ]
 
 KEY_LENGTH = 255  # Characters. Stage and two more, four bytes each, fit InnoDB's 3,072.
@@ -80,7 +81,8 @@ class ExactString(sa.types.TypeDecorator[str]):
         return mysql.TEXT(charset="utf8mb4", collation=collation)
 
 
-def _timestamp() -> sa.types.TypeEngine[Any]:
+def timestamp_type() -> sa.types.TypeEngine[Any]:
+    """A time in UTC without its zone, with microseconds in both databases."""
     return sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql")
 
 
@@ -91,7 +93,7 @@ TYPES: dict[str, Callable[[], sa.types.TypeEngine[Any]]] = {
     "double": sa.Double,
     "boolean": sa.Boolean,
     "date": sa.Date,
-    "timestamp": _timestamp,
+    "timestamp": timestamp_type,
 }
 
 
@@ -125,7 +127,7 @@ def state_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("source_id", ExactString(KEY_LENGTH), nullable=False),
         sa.Column("lake_version", sa.BigInteger, nullable=False),
         sa.Column("rows", sa.BigInteger, nullable=False),
-        sa.Column("synced_at", _timestamp(), nullable=False),
+        sa.Column("synced_at", timestamp_type(), nullable=False),
         mysql_engine="InnoDB",
     )
 

@@ -19,6 +19,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateTable
 
+import serving.tables
 from lakehouse.errors import PlatelakeError, QualityGateError, UsageError
 from lakehouse.sql import (
     Mirrored,
@@ -119,12 +120,14 @@ def test_schema_equals_the_declarations(store: SummaryStore) -> None:
     state_table(metadata)
     for table in MIRRORED:
         sql_table(table, metadata)
+    for own in serving.tables.metadata.sorted_tables:
+        own.to_metadata(metadata)
     assert {"lots", "variable_days", "picture_days", "runs"} <= set(metadata.tables)
     options = {"version_table": "platelake_version", "compare_type": True}
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
-        assert context.get_current_revision() == "r0001"
+        assert context.get_current_revision() == "r0002"
         for name, declared in metadata.tables.items():  # What compare_metadata does not look at.
             found = sa.inspect(connection).get_pk_constraint(name)["constrained_columns"]
             assert found == [column.name for column in declared.primary_key]

@@ -1,0 +1,358 @@
+"""Accounts of the app: who may enter, and who did what.
+
+Passwords are kept as Argon2id (RFC 9106). A session is a random token that the browser holds; the
+database has its SHA-256 alone. Wrong passwords are counted by account and address: whoever guesses
+is held back, and the user who has entered from elsewhere before is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from lakehouse.database import Database
+from lakehouse.errors import PlatelakeError, UsageError
+from serving.tables import attempts, audit, invitations, sessions, users
+
+ROLES = ("operator", "reviewer", "admin")
+"""What each may, the next may as well."""
+SIGN_UP = ("open", "invitation", "off")
+PASSWORD_LENGTH = (10, 200)
+"""Characters, at least and at most (NIST SP 800-63B asks for 8 and allows a limit of 64)."""
+NAME_LENGTH = 100
+
+SESSION = timedelta(hours=12)
+IDLE = timedelta(hours=2)
+INVITATION = timedelta(days=7)
+WINDOW = timedelta(minutes=15)
+KNOWN = timedelta(days=30)
+"""So long an address from which a user has entered is known, and a foreign guesser no hindrance."""
+PAIR_LIMIT, ACCOUNT_LIMIT, ADDRESS_LIMIT = 5, 20, 50
+"""Wrong passwords within WINDOW: of one account from one address, of one account from addresses
+that are not known, and from one address for any accounts."""
+
+_HASHER = PasswordHasher()
+_NOBODY = _HASHER.hash(secrets.token_urlsafe())
+"""What the password of an unknown user is compared with, so that it takes as long."""
+
+
+class LoginError(PlatelakeError):
+    """Name and password do not belong together, or the account is disabled: nobody learns which."""
+
+
+class TooManyAttemptsError(PlatelakeError):
+    """Nothing was looked at: there have been too many wrong passwords just now."""
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody with an account. `csrf` is the token that the session's forms carry."""
+
+    id: int
+    name: str
+    role: str
+    csrf: str = ""
+
+    def may(self, role: str) -> bool:
+        """Whether this user may do what that role may."""
+        return ROLES.index(self.role) >= ROLES.index(role)
+
+
+class Accounts:
+    """The accounts in one database. `sign_up` says who may make one: open, invitation or off."""
+
+    def __init__(
+        self,
+        database: Database,
+        sign_up: str = "invitation",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        if sign_up not in SIGN_UP:
+            raise UsageError(f"sign_up is {', '.join(SIGN_UP)}, not {sign_up!r}")
+        self.database, self.sign_up_by = database, sign_up
+        self._clock = now
+
+    # -- making and changing accounts ----------------------------------------------------------
+
+    def add(self, name: str, role: str = "operator", password: str | None = None) -> str:
+        """Make an account; its password, a random one unless it is given."""
+        password = secrets.token_urlsafe(12) if password is None else password
+        name = canonical(name)
+        secret = _secret(password, name)
+        with self._write() as connection:
+            self._insert(connection, name, role, secret)
+        return password
+
+    def _insert(self, connection: Connection, name: str, role: str, secret: str) -> None:
+        _check_role(role)
+        if connection.scalar(sa.select(users.c.id).where(users.c.name == name)) is not None:
+            raise UsageError(f"there is a user {name!r} already; choose another name")
+        row = {"name": name, "password_hash": secret, "role": role, "disabled": False}
+        try:
+            connection.execute(users.insert().values(**row, created_at=self._now()))
+        except IntegrityError:  # Another process was first.
+            raise UsageError(f"there is a user {name!r} already; choose another name") from None
+        self._note(connection, name, "account made", role)
+
+    def invite(self, by: str, role: str = "operator") -> str:
+        """A token with which one person may sign up, once, within INVITATION."""
+        _check_role(role)
+        token = secrets.token_urlsafe(24)
+        row = {
+            "token_sha256": _digest(token),
+            "role": role,
+            "expires_at": self._now() + INVITATION,
+        }
+        with self._write() as connection:
+            connection.execute(invitations.insert().values(row))
+            self._note(connection, by, "invited", role)
+        return token
+
+    def sign_up(self, name: str, password: str, invitation: str = "") -> None:
+        """Make an account of one's own, where the setting allows it."""
+        if self.sign_up_by == "off":
+            raise UsageError("nobody signs up here; ask an admin for an account")
+        name = canonical(name)
+        secret = _secret(password, name)
+        with self._write() as connection:  # An invitation whose use fails is not used.
+            by_invitation = self.sign_up_by == "invitation"
+            role = self._use(connection, invitation) if by_invitation else "operator"
+            self._insert(connection, name, role, secret)
+
+    def _use(self, connection: Connection, token: str) -> str:
+        mine = invitations.c.token_sha256 == _digest(token)
+        found = connection.execute(sa.select(invitations).where(mine)).one_or_none()
+        used = connection.execute(invitations.delete().where(mine)).rowcount
+        if found is None or not used or found.expires_at < self._now():
+            raise UsageError("this invitation is unknown, used or expired; ask for another")
+        role: str = found.role
+        return role
+
+    def change_password(self, user: User, old: str, new: str, address: str = "") -> str:
+        """Change one's own; all sessions end, the new one's token comes back."""
+        self._verified(user.name, old, address)
+        self._set_password(user.name, new)
+        self.record(user.name, "password changed", address=address)
+        return self.log_in(user.name, new, address)
+
+    def reset(self, name: str) -> str:
+        """A new random password; all sessions of the user end."""
+        password = secrets.token_urlsafe(12)
+        self._set_password(name, password)
+        self.record(name, "password reset")
+        return password
+
+    def _set_password(self, name: str, password: str) -> None:
+        secret = _secret(password, canonical(name))
+        with self._write() as connection:
+            one = self._needed(connection, name)
+            mine = users.c.id == one.id
+            connection.execute(users.update().where(mine).values(password_hash=secret))
+            connection.execute(sessions.delete().where(sessions.c.user_id == one.id))
+
+    def disable(self, name: str, disabled: bool = True) -> None:
+        """Keep the user out, at once and until further notice; or let them in again."""
+        with self._write() as connection:
+            one = self._needed(connection, name)
+            mine = users.c.id == one.id
+            connection.execute(users.update().where(mine).values(disabled=disabled))
+            connection.execute(sessions.delete().where(sessions.c.user_id == one.id))
+            self._note(connection, name, "disabled" if disabled else "enabled")
+
+    def everybody(self) -> list[dict[str, Any]]:
+        """All accounts by name: name, role, disabled, created_at (UTC)."""
+        shown = [users.c[name] for name in ("name", "role", "disabled", "created_at")]
+        with self.database.transaction() as connection:
+            found = connection.execute(sa.select(*shown).order_by(users.c.name))
+            return [dict(row) for row in found.mappings()]
+
+    # -- entering and leaving ------------------------------------------------------------------
+
+    def log_in(self, name: str, password: str, address: str, before: str = "") -> str:
+        """The token of a new session; the session `before` ends.
+
+        Raises LoginError, the same in the same time whether there is such a user or not, or
+        TooManyAttemptsError.
+        """
+        one = self._verified(name, password, address)
+        token, now = secrets.token_urlsafe(32), self._now()
+        row = {
+            "token_sha256": _digest(token),
+            "user_id": one.id,
+            "csrf": secrets.token_urlsafe(24),
+            "created_at": now,
+            "seen_at": now,
+        }
+        with self._write() as connection:
+            ended = sessions.c.token_sha256 == _digest(before)
+            old = sessions.c.created_at < now - SESSION
+            connection.execute(sessions.delete().where(ended | old))
+            connection.execute(sessions.insert().values(row))
+            self._note(connection, one.name, "logged in", address=address)
+        return token
+
+    def user(self, token: str | None) -> User | None:
+        """Whose session this is; None where it is unknown, ended or expired."""
+        if not token:
+            return None
+        now = self._now()
+        query = (
+            sa.select(users.c.id, users.c.name, users.c.role, sessions.c.csrf, sessions.c.seen_at)
+            .join(sessions, sessions.c.user_id == users.c.id)
+            .where(sessions.c.token_sha256 == _digest(token), ~users.c.disabled)
+            .where(sessions.c.created_at > now - SESSION, sessions.c.seen_at > now - IDLE)
+        )
+        with self.database.transaction() as connection:
+            found = connection.execute(query).one_or_none()
+        if found is None:
+            return None
+        if now - found.seen_at > timedelta(minutes=1):  # Not a write for each request.
+            mine = sessions.c.token_sha256 == _digest(token)
+            with self._write() as connection:
+                connection.execute(sessions.update().where(mine).values(seen_at=now))
+        return User(found.id, found.name, found.role, found.csrf)
+
+    def log_out(self, token: str, address: str = "") -> None:
+        """End the session."""
+        user = self.user(token)
+        with self._write() as connection:
+            mine = sessions.c.token_sha256 == _digest(token)
+            connection.execute(sessions.delete().where(mine))
+            if user:
+                self._note(connection, user.name, "logged out", address=address)
+
+    def _verified(self, name: str, password: str, address: str) -> Any:
+        """The row of the user whose password this is."""
+        try:
+            name = canonical(name)
+        except UsageError:  # Nobody's, but counted and compared like any other.
+            name = ""
+        address = address[:NAME_LENGTH]
+        with self._write() as connection:
+            self._refuse_guessing(connection, name, address)
+            one = connection.execute(sa.select(users).where(users.c.name == name)).one_or_none()
+            # Counted before it is looked at: guesses at the same moment count as well.
+            tried = {"name": name, "address": address, "succeeded": False, "at": self._now()}
+            made = connection.execute(attempts.insert().values(tried))
+            number = made.inserted_primary_key[0] if made.inserted_primary_key else None
+        right = _matches(one.password_hash if one else None, password)
+        if one is None or not right or one.disabled:
+            self.record(name, "login refused", address=address)
+            raise LoginError("name and password do not belong together, or the account is disabled")
+        with self._write() as connection:
+            mine = attempts.c.id == number
+            connection.execute(attempts.update().where(mine).values(succeeded=True))
+        return one
+
+    def _refuse_guessing(self, connection: Connection, name: str, address: str) -> None:
+        now = self._now()
+        connection.execute(attempts.delete().where(attempts.c.at < now - KNOWN))
+        of_name, of_address = attempts.c.name == name, attempts.c.address == address
+
+        def count(*where: sa.ColumnElement[bool]) -> int:
+            query = sa.select(sa.func.count()).select_from(attempts).where(*where)
+            return connection.scalar(query) or 0
+
+        recent = (attempts.c.at > now - WINDOW, ~attempts.c.succeeded)
+        known = count(of_name, of_address, attempts.c.succeeded) > 0
+        if (
+            count(of_name, of_address, *recent) >= PAIR_LIMIT
+            or count(of_address, *recent) >= ADDRESS_LIMIT
+            or (not known and count(of_name, *recent) >= ACCOUNT_LIMIT)
+        ):
+            minutes = WINDOW // timedelta(minutes=1)
+            raise TooManyAttemptsError(
+                f"too many wrong passwords; wait {minutes} minutes, or ask an admin to reset yours"
+            )
+
+    # -- the audit -----------------------------------------------------------------------------
+
+    def record(self, user: str, action: str, what: str | None = None, address: str = "") -> None:
+        """Who did what, to which thing, from where."""
+        with self._write() as connection:
+            self._note(connection, user, action, what, address)
+
+    def audit(self, limit: int = 100) -> list[dict[str, Any]]:
+        """The last entries, the newest first."""
+        query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
+        with self.database.transaction() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def _note(
+        self,
+        connection: Connection,
+        user: str,
+        action: str,
+        what: str | None = None,
+        address: str = "",
+    ) -> None:
+        row = {"at": self._now(), "user_name": user, "action": action}
+        row |= {"object": what, "address": address or None}
+        connection.execute(audit.insert().values(row))
+
+    # -- helpers -------------------------------------------------------------------------------
+
+    def _now(self) -> datetime:
+        return self._clock().astimezone(UTC).replace(tzinfo=None)
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with self.database.transaction(write=True) as connection:
+            yield connection
+
+    def _needed(self, connection: Connection, name: str) -> Any:
+        mine = users.c.name == canonical(name)
+        one = connection.execute(sa.select(users).where(mine)).one_or_none()
+        if one is None:
+            raise UsageError(f"there is no user {name!r}")
+        return one
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _matches(secret: str | None, password: str) -> bool:
+    """Whether it is the password; takes as long where there is none."""
+    try:
+        _HASHER.verify(secret or _NOBODY, password[: PASSWORD_LENGTH[1]])
+    except (VerificationError, InvalidHashError):
+        return False
+    return secret is not None
+
+
+def canonical(name: str) -> str:
+    """The name as it is kept, so that none looks like another's: NFKC, in lower case."""
+    kept = unicodedata.normalize("NFKC", name).casefold()
+    if not 1 <= len(kept) <= NAME_LENGTH or not kept.isprintable() or kept != kept.strip():
+        raise UsageError(
+            f"a user's name has 1 to {NAME_LENGTH} visible characters, with no blank at its ends"
+        )
+    return kept
+
+
+def _check_role(role: str) -> None:
+    if role not in ROLES:
+        raise UsageError(f"there is no role {role!r}; there are {', '.join(ROLES)}")
+
+
+def _secret(password: str, name: str) -> str:
+    """What is kept of a password; raises UsageError where it is none."""
+    least, most = PASSWORD_LENGTH
+    if not least <= len(password) <= most:
+        raise UsageError(f"a password has {least} to {most} characters")
+    if password.casefold() == name:
+        raise UsageError("the name is no password")
+    return _HASHER.hash(password)

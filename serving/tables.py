@@ -1,0 +1,72 @@
+"""The app's own tables in the summaries' database; `lakehouse.migrations` makes them.
+
+Times are UTC without a zone. Of a token only its SHA-256 is kept, so that whoever reads the
+database can enter nothing.
+"""
+
+import sqlalchemy as sa
+
+from lakehouse.sql import KEY_LENGTH, ExactString, timestamp_type
+
+metadata = sa.MetaData()
+_DIGEST = 64
+
+
+def _text() -> sa.types.TypeEngine[str]:
+    return ExactString()
+
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("name", ExactString(KEY_LENGTH), nullable=False, unique=True),
+    sa.Column("password_hash", _text()),  # Argon2id; null: no login by password.
+    sa.Column("role", ExactString(KEY_LENGTH), nullable=False),
+    sa.Column("disabled", sa.Boolean, nullable=False),
+    sa.Column("created_at", timestamp_type(), nullable=False),
+    mysql_engine="InnoDB",
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("token_sha256", ExactString(_DIGEST), primary_key=True),
+    sa.Column("user_id", sa.Integer, sa.ForeignKey("users.id"), nullable=False, index=True),
+    sa.Column("csrf", ExactString(_DIGEST), nullable=False),
+    sa.Column("created_at", timestamp_type(), nullable=False),
+    sa.Column("seen_at", timestamp_type(), nullable=False),
+    mysql_engine="InnoDB",
+)
+
+invitations = sa.Table(
+    "invitations",
+    metadata,
+    sa.Column("token_sha256", ExactString(_DIGEST), primary_key=True),
+    sa.Column("role", ExactString(KEY_LENGTH), nullable=False),
+    sa.Column("expires_at", timestamp_type(), nullable=False),
+    mysql_engine="InnoDB",
+)
+
+attempts = sa.Table(
+    "login_attempts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("name", ExactString(KEY_LENGTH), nullable=False, index=True),
+    sa.Column("address", ExactString(KEY_LENGTH), nullable=False, index=True),
+    sa.Column("succeeded", sa.Boolean, nullable=False),
+    sa.Column("at", timestamp_type(), nullable=False),
+    mysql_engine="InnoDB",
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at", timestamp_type(), nullable=False),
+    sa.Column("user_name", _text(), nullable=False),  # As given: it may be nobody's.
+    sa.Column("action", ExactString(KEY_LENGTH), nullable=False),
+    sa.Column("object", _text()),
+    sa.Column("address", _text()),
+    mysql_engine="InnoDB",
+)
