@@ -1,7 +1,6 @@
 """The command `platelake`: every job, the main job as one, and the quarantine."""
 
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
@@ -10,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from jobs import model_commands
-from jobs.options import LakeOption, Stage, StageFile
+from jobs import model_commands, user_commands
+from jobs.options import LakeOption, SqlUrl, Stage, StageFile
 
 app = typer.Typer(
     help="A Spark data lake for manufacturing quality.",
@@ -22,23 +21,9 @@ app = typer.Typer(
 quarantine_app = typer.Typer(help="What was held back: list it, look at it, replay it.")
 app.add_typer(quarantine_app, name="quarantine", no_args_is_help=True)
 model_commands.add_to(app)
+user_commands.add_to(app)
 
 
-def _without_password(url: str | None) -> str | None:
-    """Command lines are seen by every user of a machine."""
-    if url and re.match(r"[^:/]+://[^/@]*:[^/]*@", url):
-        raise typer.BadParameter("a password is seen here; set PLATELAKE_SQL_URL instead")
-    return url
-
-
-SqlUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--sql-url",
-        callback=_without_password,
-        help="Summaries' database (a password: only in PLATELAKE_SQL_URL)",
-    ),
-]
 Landing = Annotated[
     str, typer.Option("--landing", help="Folder or URL where the plant drops files")
 ]
