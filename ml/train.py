@@ -85,7 +85,20 @@ def run_study(
     candidates: Sequence[Candidate],
     report: Callable[[Path], None] | None,
 ) -> Version:
-    """Train the candidates under one parent run, then log what they left on disk."""
+    """Train the candidates under one parent run, then log what they left on disk.
+
+    A second training of that kind on this lake waits: both would go on from the same kept rounds.
+    """
+    with shop.lake.lock(f"train-{study.kind}"):
+        return _run_study(shop, study, candidates, report)
+
+
+def _run_study(
+    shop: Workshop,
+    study: Study,
+    candidates: Sequence[Candidate],
+    report: Callable[[Path], None] | None,
+) -> Version:
     end_dead_runs(shop.registry, study.model)
     started = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
     folder = shop.folder / "studies" / f"{study.kind}-{started}-{os.getpid()}"

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -224,3 +226,20 @@ def test_no_photo_is_said_so(chain: Chain) -> None:
     with pytest.raises(UsageError):
         train_photos(shop, [RECIPE], Protocol("kfold", 2, 1))
     assert shop.registry.runs(NAME) == []
+
+
+def test_a_second_training_waits_for_the_first(shop: Workshop) -> None:
+    """Both would go on from the same kept rounds."""
+    recipe = replace(RECIPE, members=1, epochs=1)
+    second = threading.Thread(target=train_photos, args=(shop, [recipe], Protocol("kfold", 2, 1)))
+
+    def running() -> int:
+        return len(shop.registry.runs(NAME, "attributes.status = 'RUNNING'"))
+
+    with shop.lake.lock("train-photos"):
+        second.start()
+        time.sleep(8)
+        assert second.is_alive() and running() == 0
+    second.join(120)
+    assert not second.is_alive()
+    assert shop.registry.runs(NAME)[0]["status"] == "FINISHED"
