@@ -66,9 +66,9 @@ def score_photos(lake: Lake, model: PhotoModel) -> int:
     if pending is None:
         return 0
     consumed, _ = pending
+    pictures = lake.read(PICTURES, consumed[PICTURES.name])  # Starts Spark, which columns need.
     scope = F.col("model_version") == model.version
     done = lake.read(PHOTO_VERDICTS).where(scope & (F.col("model_sha256") == model.sha256))
-    pictures = lake.read(PICTURES, consumed[PICTURES.name])
     new = pictures.join(done.select("pixel_sha256"), "pixel_sha256", "left_anti")
     needed = new.select("pixel_sha256", "tensor_width", "tensor_height", "tensor")
     version = consumed[PICTURES.name]

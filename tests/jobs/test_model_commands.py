@@ -1,6 +1,8 @@
 """The commands for models, as a modeler gives them, one after another on one lake."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,11 @@ def test_from_training_to_rollback(
     said("explain", "--photo", str(photo), "--output", str(heat))
     with Image.open(heat) as picture:
         assert picture.size == (32, 32)
+    # In a process of its own, where no Spark is running yet.
+    score = [Path(sys.executable).parent / "platelake", "score-photos", *place]
+    done = subprocess.run(score, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert '"verdicts_changed": 24' in done.stderr
     assert "no champion before it" in refused("rollback", NAME, "--reason", "worse", code=2)
 
 
@@ -61,7 +68,7 @@ def test_from_training_to_rollback(
         (["--folds", "200"], "folds"),
         (["--protocol", "random"], "random"),
         (["--groups", "nowhere.csv:tile"], "--groups nowhere.csv:tile"),
-        (["--weights", "nowhere", "--network", "timm:test_resnet"], "--weights nowhere"),
+        (["--weights", "nowhere", "--network", "timm:test_resnet"], "nowhere: No such file"),
     ],
 )
 def test_what_cannot_be_trained_is_one_sentence(
