@@ -20,5 +20,6 @@ def set_up_logs(level: str) -> None:
             else structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Looked up each time: whoever runs jobs within a process may have redirected it since.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
