@@ -31,7 +31,7 @@ from ml.cnn_recipe import FIRST_STUDY, CnnRecipe, recipe_for, verify_weights
 from ml.fitted import JUDGED_AT_ONCE, Calibrated, Fitted, calibrate, export_onnx
 from ml.loader import ALONE, Indices, Source, Tensors
 from ml.losses import verdict_loss
-from ml.metrics import average_precision
+from ml.metrics import average_precision, log_loss
 from ml.networks import Network, Norm, make_network
 from ml.pictures import PictureFrame
 
@@ -165,7 +165,7 @@ class _Training:
         trained = time.monotonic() - start
         logits, labels = self.validation(flips=False)
         ap = average_precision(labels, logits)
-        judged = float((np.logaddexp(0, logits) - labels * logits).mean())
+        judged = log_loss(logits, labels)
         best = max(self.best["ap"], ap) if number > self.half else 0.0
         if number > self.half and ap >= best - _standard_error(best, int(labels.sum())):
             weights = {k: v.detach().clone() for k, v in self.shown.state_dict().items()}

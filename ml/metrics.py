@@ -173,3 +173,8 @@ def _interval(value: float, values: Sequence[float]) -> Interval:
     edge = (1 - COVERAGE) / 2
     low, high = np.quantile(known, [edge, 1 - edge])
     return Interval(value, float(low), float(high))
+
+
+def log_loss(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Mean negative log-likelihood of labels 0 or 1 under logits, both of shape (n,)."""
+    return float((np.logaddexp(0, logits) - labels * logits).mean())

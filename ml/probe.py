@@ -20,6 +20,7 @@ from ml.cnn import repeatable
 from ml.cnn_recipe import CnnRecipe, verify_weights
 from ml.fitted import FLIPS, JUDGED_AT_ONCE, Fitted, calibrate
 from ml.loader import ALONE, Indices, Source
+from ml.metrics import log_loss
 from ml.networks import Backbone, make_network
 from ml.pictures import PictureFrame
 
@@ -58,9 +59,7 @@ def _fitted(
         strength: calibrate(logits[train], labels[train]) for strength, logits in across.items()
     }
     losses = {
-        strength: _log_loss(
-            logits[train] * scaled[strength][0] + scaled[strength][1], labels[train]
-        )
+        strength: log_loss(logits[train] * scaled[strength][0] + scaled[strength][1], labels[train])
         for strength, logits in across.items()
     }
     strength = min(losses, key=losses.__getitem__)
@@ -96,7 +95,7 @@ def _features(recipe: CnnRecipe, frame: PictureFrame) -> Features:
         found = np.empty((len(everything), network.head.in_features))
         source = Source(frame, everything, recipe.memory_bytes, ALONE)
         for tensors, at in source.batches(JUDGED_AT_ONCE, None):
-            shown = torch.from_numpy(tensors.copy())
+            shown = torch.from_numpy(tensors)
             with torch.inference_mode():
                 turned = [network.features(shown.flip(sides)).double() for sides in flips]
             found[at] = torch.stack(turned).mean(0).numpy()
@@ -116,7 +115,3 @@ def _layer(
     model.fit((features - mean) / deviation, labels)
     weight = model.coef_[0] / deviation
     return weight, float(model.intercept_[0] - weight @ mean)
-
-
-def _log_loss(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    return float((np.logaddexp(0, logits) - labels * logits).mean())

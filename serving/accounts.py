@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -307,10 +307,8 @@ class Accounts:
     def _now(self) -> datetime:
         return self._clock().astimezone(UTC).replace(tzinfo=None)
 
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with self.database.transaction(write=True) as connection:
-            yield connection
+    def _write(self) -> AbstractContextManager[Connection]:
+        return self.database.transaction(write=True)
 
     def _needed(self, connection: Connection, name: str) -> Any:
         mine = users.c.name == canonical(name)
