@@ -1,4 +1,4 @@
-"""The commands for the app's accounts: add, invite, list, disable, enable, reset."""
+"""The commands for the app's accounts: add, invite, list, disable, enable, reset, token."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,7 +37,7 @@ def add(
     name: Name, role: Role = "operator", lake: LakeOption = None, sql_url: SqlUrl = None
 ) -> None:
     """Make an account; its random password is shown once."""
-    password = _accounts(lake, sql_url).add(name, role)
+    password = _accounts(lake, sql_url).add(name, role, by=COMMAND_LINE)
     _say(f"{name} may log in as {role} with the password {password}, which is shown only now")
 
 
@@ -64,22 +64,29 @@ def everybody(lake: LakeOption = None, sql_url: SqlUrl = None) -> None:
 @users_app.command("disable")
 def disable(name: Name, lake: LakeOption = None, sql_url: SqlUrl = None) -> None:
     """Keep a user out, at once; nothing that the user did is lost."""
-    _accounts(lake, sql_url).disable(name)
+    _accounts(lake, sql_url).disable(name, COMMAND_LINE)
     _say(f"{name} is disabled, and logged out everywhere")
 
 
 @users_app.command("enable")
 def enable(name: Name, lake: LakeOption = None, sql_url: SqlUrl = None) -> None:
     """Let a disabled user in again."""
-    _accounts(lake, sql_url).disable(name, False)
+    _accounts(lake, sql_url).disable(name, COMMAND_LINE, False)
     _say(f"{name} may log in again")
 
 
 @users_app.command("reset")
 def reset(name: Name, lake: LakeOption = None, sql_url: SqlUrl = None) -> None:
     """A new random password, shown once; the user is logged out everywhere."""
-    password = _accounts(lake, sql_url).reset(name)
+    password = _accounts(lake, sql_url).reset(name, COMMAND_LINE)
     _say(f"{name}'s password is {password}, which is shown only now")
+
+
+@users_app.command("token")
+def token(name: Name, lake: LakeOption = None, sql_url: SqlUrl = None) -> None:
+    """A token with which a machine uses the HTTP interface as that user; shown once."""
+    made = _accounts(lake, sql_url).token(name, COMMAND_LINE)
+    _say(f"{made} is {name}'s token, which is shown only now; send it as Authorization: Bearer")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -7,7 +7,7 @@ never silently the default. Secrets (a password in `sql_url`) come only from the
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -67,6 +67,29 @@ class Settings(BaseSettings):
         repr=False,
         description="MLflow tracking server; empty: a SQLite file in the lake",
     )
+    app_folder: str = Field(
+        "",
+        description="Local folder of the app's own files: what waits for SQL, the champion as it "
+        "was last seen; empty: `app` in the lake's folder",
+    )
+    sign_up: Literal["open", "invitation", "off"] = Field(
+        "invitation", description="Who may make an account in the app"
+    )
+    upload_files: int = Field(20, gt=0, description="Photos that are judged at once, at most")
+    sampled_share: float = Field(
+        0.05, ge=0, le=1, description="Share of the good verdicts that people look at all the same"
+    )
+    secure_cookies: bool = Field(
+        True, description="Off: the app may be used by plain http from other machines"
+    )
+    trusted_proxies: str = Field(
+        "", description="Addresses, by comma, whose X-Forwarded-For and -Proto the app believes"
+    )
+    oidc_issuer: str = Field(
+        "", description="OpenID Connect provider, such as https://accounts.google.com"
+    )
+    oidc_client_id: str = Field("", description="The app's name there")
+    oidc_client_secret: str = Field("", repr=False, description="The app's secret there")
     retention_hours: int = Field(
         168,
         ge=168,
@@ -105,6 +128,17 @@ class Settings(BaseSettings):
                 "set PLATELAKE_MLFLOW_URI, for example http://HOST:5000"
             )
         return f"sqlite:///{Path(self.lake).resolve() / 'mlflow.db'}"
+
+    def app_address(self) -> Path:
+        """The folder of the app's own files, with the embedded default filled in."""
+        if self.app_folder:
+            return Path(self.app_folder).resolve()
+        if "://" in self.lake:
+            raise UsageError(
+                f"the lake is at {self.lake}, so the app needs a local folder of its own: "
+                "set PLATELAKE_APP_FOLDER"
+            )
+        return Path(self.lake).resolve() / "app"
 
     def sql_address(self) -> str:
         """The summaries' SQLAlchemy URL, with the embedded default filled in."""
@@ -165,6 +199,10 @@ def _refuse_secret_in_file(file: Path) -> None:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not TOML: {error}") from None
+    if content.get("oidc_client_secret"):
+        raise UsageError(
+            f"{file} holds oidc_client_secret; take it out and set PLATELAKE_OIDC_CLIENT_SECRET"
+        )
     url = _parsed(content.get("sql_url"))  # What is no URL is refused with the other settings.
     if url is not None and (url.password or SECRETS.intersection(url.query)):
         raise UsageError(

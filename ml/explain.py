@@ -7,12 +7,13 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from lakehouse.errors import PlatelakeError
 from lakehouse.io import Lake
 from lakehouse.settings import Settings
-from lakehouse.sources.photos import PhotoError, read_tensor
+from lakehouse.sources.photos import read_tensor
 from lakehouse.stage import Stage
 from lakehouse.statistics import Array, lot_statistics
 from lakehouse.tables.readings import readings
@@ -83,13 +84,19 @@ def heat_picture(model: PhotoModel, content: bytes, settings: Settings, file: Pa
 def heat_png(model: PhotoModel, content: bytes, settings: Settings) -> bytes:
     """A PNG of the model's view of the photo with its heat map over it; raises PhotoError."""
     tensor = read_tensor(content, model.width, model.height, settings)
-    heat = Image.fromarray(np.uint8(255 * np.clip(model.heat(tensor), 0, 1)))
-    alpha = heat.resize((model.width, model.height), Image.Resampling.BILINEAR)
-    shown = Image.fromarray(tensor)
-    shown.paste((220, 30, 30), mask=alpha.point(lambda v: int(v * 0.6)))
+    shown = with_heat(Image.fromarray(tensor), grey_heat(model.heat(tensor)))
     target = io.BytesIO()
     shown.save(target, "PNG")
     return target.getvalue()
 
 
-__all__ = ["PhotoError", "explain_lot", "heat_picture", "heat_png", "lot_readings", "shap_parts"]
+def grey_heat(heat: NDArray[np.float32]) -> Image.Image:
+    """A heat map, shape (h, w), 0 to 1, as a grey picture of that size."""
+    return Image.fromarray((255 * np.clip(heat, 0, 1)).astype(np.uint8))
+
+
+def with_heat(photo: Image.Image, heat: Image.Image) -> Image.Image:
+    """The photo, in place, with the places of a grey heat map of the whole of it in red."""
+    alpha = heat.resize(photo.size, Image.Resampling.BILINEAR)
+    photo.paste((220, 30, 30), mask=alpha.point(lambda v: int(v * 0.6)))
+    return photo

@@ -110,6 +110,15 @@ class PhotoModel(Model):
                 found.append(self.verdict(float(self.probabilities(tensor[None])[0])))
         return found
 
+    def look(self, content: bytes, settings: Settings) -> tuple[Verdict, NDArray[np.float32]]:
+        """The verdict on an image file and, of the same run, its heat map as `heat` gives it.
+
+        Raises PhotoError.
+        """
+        tensor = read_tensor(content, self.width, self.height, settings)
+        found, heat = self._session.run(["probability", "heat"], {"pictures": tensor[None]})
+        return self.verdict(float(found[0])), np.asarray(heat[0], np.float32)
+
     def probabilities(self, tensors: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Probability of bad, shape (n,), of RGB tensors, shape (n, height, width, 3)."""
         (found,) = self._session.run(["probability"], {"pictures": tensors})

@@ -7,8 +7,11 @@ is held back, and the user who has entered from elsewhere before is not.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 import secrets
+import threading
 import unicodedata
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -24,7 +27,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lakehouse.database import Database
 from lakehouse.errors import PlatelakeError, UsageError
-from serving.tables import attempts, audit, invitations, sessions, users
+from serving.tables import api_tokens, attempts, audit, invitations, sessions, users
 
 ROLES = ("operator", "reviewer", "admin")
 """What each may, the next may as well."""
@@ -44,8 +47,8 @@ PAIR_LIMIT, ACCOUNT_LIMIT, ADDRESS_LIMIT = 5, 20, 50
 that are not known, and from one address for any accounts."""
 
 _HASHER = PasswordHasher()
-_NOBODY = _HASHER.hash(secrets.token_urlsafe())
-"""What the password of an unknown user is compared with, so that it takes as long."""
+_HASHING = threading.BoundedSemaphore(os.cpu_count() or 1)
+"""A hash takes 64 MiB: a crowd that logs in at once waits in line."""
 
 
 class LoginError(PlatelakeError):
@@ -86,25 +89,29 @@ class Accounts:
 
     # -- making and changing accounts ----------------------------------------------------------
 
-    def add(self, name: str, role: str = "operator", password: str | None = None) -> str:
-        """Make an account; its password, a random one unless it is given."""
+    def add(
+        self, name: str, role: str = "operator", password: str | None = None, *, by: str
+    ) -> str:
+        """Make an account; its password, a random one unless it is given. `by` goes to audit."""
         password = secrets.token_urlsafe(12) if password is None else password
         name = canonical(name)
         secret = _secret(password, name)
         with self._write() as connection:
-            self._insert(connection, name, role, secret)
+            self._insert(connection, name, role, by, password_hash=secret)
         return password
 
-    def _insert(self, connection: Connection, name: str, role: str, secret: str) -> None:
+    def _insert(
+        self, connection: Connection, name: str, role: str, by: str, **kept: str | None
+    ) -> None:
         _check_role(role)
         if connection.scalar(sa.select(users.c.id).where(users.c.name == name)) is not None:
             raise UsageError(f"there is a user {name!r} already; choose another name")
-        row = {"name": name, "password_hash": secret, "role": role, "disabled": False}
+        row = {"name": name, "role": role, "disabled": False, **kept}
         try:
             connection.execute(users.insert().values(**row, created_at=self._now()))
         except IntegrityError:  # Another process was first.
             raise UsageError(f"there is a user {name!r} already; choose another name") from None
-        self._note(connection, name, "account made", role)
+        self._note(connection, by, "account made", f"{name}: {role}")
 
     def invite(self, by: str, role: str = "operator") -> str:
         """A token with which one person may sign up, once, within INVITATION."""
@@ -122,14 +129,17 @@ class Accounts:
 
     def sign_up(self, name: str, password: str, invitation: str = "") -> None:
         """Make an account of one's own, where the setting allows it."""
-        if self.sign_up_by == "off":
-            raise UsageError("nobody signs up here; ask an admin for an account")
         name = canonical(name)
         secret = _secret(password, name)
         with self._write() as connection:  # An invitation whose use fails is not used.
-            by_invitation = self.sign_up_by == "invitation"
-            role = self._use(connection, invitation) if by_invitation else "operator"
-            self._insert(connection, name, role, secret)
+            role = self._role_at_sign_up(connection, invitation)
+            self._insert(connection, name, role, name, password_hash=secret)
+
+    def _role_at_sign_up(self, connection: Connection, invitation: str) -> str:
+        if self.sign_up_by == "off":
+            raise UsageError("nobody signs up here; ask an admin for an account")
+        by_invitation = self.sign_up_by == "invitation"
+        return self._use(connection, invitation) if by_invitation else "operator"
 
     def _use(self, connection: Connection, token: str) -> str:
         mine = invitations.c.token_sha256 == _digest(token)
@@ -143,33 +153,51 @@ class Accounts:
     def change_password(self, user: User, old: str, new: str, address: str = "") -> str:
         """Change one's own; all sessions end, the new one's token comes back."""
         self._verified(user.name, old, address)
-        self._set_password(user.name, new)
-        self.record(user.name, "password changed", address=address)
+        self._set_password(user.name, new, user.name, "password changed", address)
         return self.log_in(user.name, new, address)
 
-    def reset(self, name: str) -> str:
-        """A new random password; all sessions of the user end."""
+    def reset(self, name: str, by: str) -> str:
+        """A new random password; all sessions and tokens of the user end."""
         password = secrets.token_urlsafe(12)
-        self._set_password(name, password)
-        self.record(name, "password reset")
+        self._set_password(name, password, by, "password reset")
         return password
 
-    def _set_password(self, name: str, password: str) -> None:
+    def _set_password(
+        self, name: str, password: str, by: str, action: str, address: str = ""
+    ) -> None:
         secret = _secret(password, canonical(name))
         with self._write() as connection:
             one = self._needed(connection, name)
             mine = users.c.id == one.id
             connection.execute(users.update().where(mine).values(password_hash=secret))
-            connection.execute(sessions.delete().where(sessions.c.user_id == one.id))
+            self._end_all(connection, one.id)
+            self._note(connection, by, action, one.name, address)
 
-    def disable(self, name: str, disabled: bool = True) -> None:
+    def disable(self, name: str, by: str, disabled: bool = True) -> None:
         """Keep the user out, at once and until further notice; or let them in again."""
         with self._write() as connection:
             one = self._needed(connection, name)
             mine = users.c.id == one.id
             connection.execute(users.update().where(mine).values(disabled=disabled))
-            connection.execute(sessions.delete().where(sessions.c.user_id == one.id))
-            self._note(connection, name, "disabled" if disabled else "enabled")
+            self._end_all(connection, one.id)
+            self._note(connection, by, "disabled" if disabled else "enabled", one.name)
+
+    def _end_all(self, connection: Connection, user_id: int) -> None:
+        for table in (sessions, api_tokens):
+            connection.execute(table.delete().where(table.c.user_id == user_id))
+
+    def token(self, name: str, by: str) -> str:
+        """A new token of the HTTP interface, for a machine that acts as this user.
+
+        It is good until the user is disabled or the password is reset.
+        """
+        token = secrets.token_urlsafe(32)
+        row = {"token_sha256": _digest(token), "created_at": self._now()}
+        with self._write() as connection:
+            one = self._needed(connection, name)
+            connection.execute(api_tokens.insert().values(row | {"user_id": one.id}))
+            self._note(connection, by, "token made", one.name)
+        return token
 
     def everybody(self) -> list[dict[str, Any]]:
         """All accounts by name: name, role, disabled, created_at (UTC)."""
@@ -186,7 +214,30 @@ class Accounts:
         Raises LoginError, the same in the same time whether there is such a user or not, or
         TooManyAttemptsError.
         """
-        one = self._verified(name, password, address)
+        return self._begin(self._verified(name, password, address), address, before)
+
+    def log_in_by_subject(
+        self, subject: str, name: str, address: str, before: str = "", invitation: str = ""
+    ) -> str:
+        """The token of a new session of whom a provider knows by `subject`.
+
+        A subject that is new signs up as `name`, where the setting allows that; an account that
+        is there already is never taken over by its name. Raises LoginError or UsageError.
+        """
+        known = users.c.subject == _digest(subject)
+        with self._write() as connection:
+            one = connection.execute(sa.select(users).where(known)).one_or_none()
+            if one is None:
+                name = canonical(name)
+                role = self._role_at_sign_up(connection, invitation)
+                self._insert(connection, name, role, name, subject=_digest(subject))
+                one = connection.execute(sa.select(users).where(known)).one()
+        if one.disabled:
+            self.record(one.name, "login refused", address=address)
+            raise LoginError("this account is disabled")
+        return self._begin(one, address, before)
+
+    def _begin(self, one: Any, address: str, before: str) -> str:
         token, now = secrets.token_urlsafe(32), self._now()
         row = {
             "token_sha256": _digest(token),
@@ -223,6 +274,17 @@ class Accounts:
             with self._write() as connection:
                 connection.execute(sessions.update().where(mine).values(seen_at=now))
         return User(found.id, found.name, found.role, found.csrf)
+
+    def machine(self, token: str) -> User | None:
+        """Whose token of the HTTP interface this is; None where it is not known."""
+        query = (
+            sa.select(users.c.id, users.c.name, users.c.role)
+            .join(api_tokens, api_tokens.c.user_id == users.c.id)
+            .where(api_tokens.c.token_sha256 == _digest(token), ~users.c.disabled)
+        )
+        with self.database.transaction() as connection:
+            found = connection.execute(query).one_or_none()
+        return None if found is None else User(found.id, found.name, found.role)
 
     def log_out(self, token: str, address: str = "") -> None:
         """End the session."""
@@ -322,10 +384,17 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+@functools.cache
+def _nobody() -> str:
+    """What the password of an unknown user is compared with, so that it takes as long."""
+    return _HASHER.hash(secrets.token_urlsafe())
+
+
 def _matches(secret: str | None, password: str) -> bool:
     """Whether it is the password; takes as long where there is none."""
     try:
-        _HASHER.verify(secret or _NOBODY, password[: PASSWORD_LENGTH[1]])
+        with _HASHING:
+            _HASHER.verify(secret or _nobody(), password[: PASSWORD_LENGTH[1]])
     except (VerificationError, InvalidHashError):
         return False
     return secret is not None
@@ -353,4 +422,5 @@ def _secret(password: str, name: str) -> str:
         raise UsageError(f"a password has {least} to {most} characters")
     if password.casefold() == name:
         raise UsageError("the name is no password")
-    return _HASHER.hash(password)
+    with _HASHING:
+        return _HASHER.hash(password)

@@ -2,9 +2,12 @@
 
 from lakehouse.stage import Stage
 from lakehouse.table import Table
+from lakehouse.tables.agreed_labels import AGREED_LABELS
 from lakehouse.tables.bands import BANDS
+from lakehouse.tables.corrections import CORRECTIONS
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.files import FILES
+from lakehouse.tables.inspections import INSPECTIONS
 from lakehouse.tables.label_changes import LABEL_CHANGES
 from lakehouse.tables.label_report import LABEL_REPORT
 from lakehouse.tables.lot_features import lot_features
@@ -38,11 +41,17 @@ COMMON = (
     SPLITS,
     LOT_VERDICTS,
     PHOTO_VERDICTS,
+    INSPECTIONS,
+    CORRECTIONS,
+    AGREED_LABELS,
 )
 """The tables that are declared alike in every stage."""
 
 MIRRORED = tuple(table for table in COMMON if table.mirrored)
 """The tables that are copied to SQL."""
+
+COLLECTED = (INSPECTIONS, CORRECTIONS, AGREED_LABELS)
+"""The tables whose rows the app wrote to SQL, and that are copied from there."""
 
 
 def all_tables(stage: Stage) -> tuple[Table, ...]:

@@ -49,7 +49,7 @@ def clock() -> Clock:
 @pytest.fixture
 def accounts(sql_url: str, clock: Clock) -> Accounts:
     found = Accounts(Database(sql_url), now=clock)
-    found.add("kim", password=PASSWORD)
+    found.add("kim", password=PASSWORD, by="test")
     return found
 
 
@@ -98,8 +98,8 @@ def test_a_session_is_new_at_each_login_and_ends(accounts: Accounts, clock: Cloc
 
 
 def test_unknown_users_get_the_same_answer_in_the_same_time(accounts: Accounts) -> None:
-    accounts.add("lee", password=PASSWORD)
-    accounts.disable("lee")
+    accounts.add("lee", password=PASSWORD, by="test")
+    accounts.disable("lee", "boss")
     said = {
         refused(accounts, "kim", "wrong", "a"),
         refused(accounts, "nobody", "wrong", "b"),
@@ -198,13 +198,13 @@ def test_changes_of_password_end_all_sessions(accounts: Accounts) -> None:
         accounts.change_password(user, "wrong", "another password", HOME)
     fresh = accounts.change_password(user, PASSWORD, "another password", HOME)
     assert accounts.user(token) is None and accounts.user(fresh)
-    given = accounts.reset("kim")
+    given = accounts.reset("kim", "boss")
     assert accounts.user(fresh) is None
     refused(accounts, "kim", "another password")
     last = accounts.log_in("kim", given, HOME)
-    accounts.disable("kim")
+    accounts.disable("kim", "boss")
     assert accounts.user(last) is None
-    accounts.disable("kim", False)
+    accounts.disable("kim", "boss", False)
     assert accounts.log_in("kim", given, HOME)
     assert [(one["name"], one["disabled"]) for one in accounts.everybody()] == [("kim", False)]
 
@@ -212,15 +212,15 @@ def test_changes_of_password_end_all_sessions(accounts: Accounts) -> None:
 @pytest.mark.parametrize(
     ("act", "sentence"),
     [
-        (lambda a: a.add("kim"), "already"),
-        (lambda a: a.add(" lee"), "visible"),
-        (lambda a: a.add("l\u202eee"), "visible"),
-        (lambda a: a.add("x" * 101), "1 to 100"),
-        (lambda a: a.add("lee", "owner"), "operator, reviewer, admin"),
-        (lambda a: a.add("lee", password="short"), "10 to 200"),
-        (lambda a: a.add("Lee-Sang-Min", password="lee-sang-min"), "no password"),
-        (lambda a: a.reset("nobody"), "no user 'nobody'"),
-        (lambda a: a.disable("nobody"), "no user 'nobody'"),
+        (lambda a: a.add("kim", by="boss"), "already"),
+        (lambda a: a.add(" lee", by="boss"), "visible"),
+        (lambda a: a.add("l\u202eee", by="boss"), "visible"),
+        (lambda a: a.add("x" * 101, by="boss"), "1 to 100"),
+        (lambda a: a.add("lee", "owner", by="boss"), "operator, reviewer, admin"),
+        (lambda a: a.add("lee", password="short", by="boss"), "10 to 200"),
+        (lambda a: a.add("Lee-Sang-Min", password="lee-sang-min", by="boss"), "no password"),
+        (lambda a: a.reset("nobody", "boss"), "no user 'nobody'"),
+        (lambda a: a.disable("nobody", "boss"), "no user 'nobody'"),
         (lambda a: a.invite("kim", "owner"), "operator, reviewer, admin"),
     ],
 )
@@ -229,3 +229,35 @@ def test_what_cannot_be_done_is_said(
 ) -> None:
     with pytest.raises(UsageError, match=sentence):
         act(accounts)
+
+
+def test_a_machine_acts_by_its_token_until_it_is_kept_out(accounts: Accounts) -> None:
+    token = accounts.token("kim", "boss")
+    user = accounts.machine(token)
+    assert user and (user.name, user.role) == ("kim", "operator")
+    assert accounts.machine("") is None and accounts.user(token) is None
+    accounts.disable("kim", "boss")
+    assert accounts.machine(token) is None
+    accounts.disable("kim", "boss", False)
+    assert accounts.machine(token) is None  # What was out is made anew, not found again.
+    made = [entry for entry in accounts.audit() if entry["action"] == "token made"]
+    assert [(entry["user_name"], entry["object"]) for entry in made] == [("boss", "kim")]
+
+
+def test_whom_a_provider_knows(sql_url: str, clock: Clock) -> None:
+    accounts = Accounts(Database(sql_url), "invitation", clock)
+    accounts.add("kim", "admin", PASSWORD, by="boss")
+    subject = "https://provider.example 42"
+    with pytest.raises(UsageError, match="invitation"):
+        accounts.log_in_by_subject(subject, "lee", HOME)
+    code = accounts.invite("boss", "reviewer")
+    with pytest.raises(UsageError, match="already"):  # Never into the account of that name.
+        accounts.log_in_by_subject(subject, "kim", HOME, invitation=code)
+    entered = accounts.user(accounts.log_in_by_subject(subject, "lee", HOME, invitation=code))
+    assert entered and (entered.name, entered.role) == ("lee", "reviewer")
+    again = accounts.user(accounts.log_in_by_subject(subject, "lee now", HOME))
+    assert again and again.id == entered.id and again.name == "lee"
+    refused(accounts, "lee", "", HOME)  # There is no password to guess.
+    accounts.disable("lee", "boss")
+    with pytest.raises(LoginError, match="disabled"):
+        accounts.log_in_by_subject(subject, "lee", HOME)
