@@ -96,6 +96,28 @@ def demo(
     run_demo(landing, stage, stage_file, lake, sample, serve)
 
 
+@app.command("serve")
+def serve(
+    landing: Landing,
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+    sql_url: SqlUrl = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port")] = 7860,
+    tls_cert: Annotated[Path | None, typer.Option("--tls-cert", help="Certificate, PEM")] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM")] = None,
+) -> None:
+    """The operators' app: verdicts on photos, history, review."""
+    from jobs.runner import Options
+    from jobs.serve import run_serve
+
+    if (tls_cert is None) != (tls_key is None):
+        raise typer.BadParameter("--tls-cert and --tls-key go together")
+    tls = (tls_cert, tls_key) if tls_cert and tls_key else None
+    run_serve(Options(stage, stage_file, landing, lake, sql_url), host, port, tls)
+
+
 @quarantine_app.command("list")
 def quarantine_list(
     stage: Stage = None, stage_file: StageFile = None, lake: LakeOption = None

@@ -38,6 +38,34 @@ def run_demo(
     finish(run_jobs(CHAIN, options))
     make_champions(options, console)
     console.print(f"The tables are in {lake}; `platelake --help` says what else there is.")
+    if serve:
+        open_the_app(options, console)
+
+
+def open_the_app(options: Options, console: Console) -> None:
+    """Serve the app on this lake, with a password that is shown here and nowhere else."""
+    from jobs.serve import ADMIN, one_time_password, open_app_parts
+    from jobs.serve import serve as serve_app
+
+    parts = open_app_parts(options)
+    console.print(f"Log in as {ADMIN} with the password {one_time_password(parts)}")
+    serve_app(parts, "127.0.0.1", free_port(7860))
+
+
+def free_port(wanted: int) -> int:
+    """That port, or where it is taken, a free one."""
+    import socket
+
+    for port in (wanted, 0):
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found: int = listener.getsockname()[1]
+            return found
+    return wanted
 
 
 def make_champions(options: Options, console: Console) -> None:

@@ -1,22 +1,25 @@
-"""What changed in the mirrored tables, to SQL.
+"""What changed in the mirrored tables, to SQL; what the app wrote there, to the lake.
 
     spark-submit jobs/sync.py --stage chromate [--whole]
 
 Reads lots, variable_days, picture_days and runs; writes the SQL tables of the same names, each
-in one transaction that ends with both sides counted. A second run changes nothing.
+in one transaction that ends with both sides counted. Adds the rows of the SQL tables inspections,
+corrections and agreed_labels to the lake's, each once. A second run changes nothing.
 """
 
 import sys
 
 from jobs.cli import invoke
 from jobs.runner import Work
+from lakehouse.collect import collect_tables
 from lakehouse.mirror import mirror_tables
 
 
 def run(work: Work) -> None:
-    """Bring SQL to the version of the lake."""
+    """Bring SQL to the version of the lake, and the lake to what the app wrote."""
     url = work.settings.sql_address()
     work.sql_rows |= mirror_tables(work.lake, work.stage.name, url, work.options.whole)
+    collect_tables(work.lake, work.stage.name, url)
 
 
 def main(argv: list[str]) -> int:

@@ -22,19 +22,15 @@ from jobs.runner import Options, Work, begin
 from lakehouse.errors import UsageError
 from ml.cnn_recipe import CnnRecipe
 from ml.pictures import PERCEPTUAL_NEIGHBOURS
-from ml.registry import Registry, Version
+from ml.registry import Registry, Version, registry_of
 from ml.train import Protocol, Workshop
 from ml.train_lots import train_lots
 from ml.trees import KINDS, TreeRecipe, check_kind
 
 
 def open_registry(work: Work) -> Registry:
-    """The tracking server of the settings; artifacts of the embedded one lie in the lake."""
-    uri = work.settings.mlflow_address()
-    if not uri.startswith("sqlite:"):
-        return Registry(uri)
-    folder = Path(work.settings.lake).resolve() / "mlflow"
-    return Registry(uri, folder.as_uri())
+    """The tracking server of the settings."""
+    return registry_of(work.settings)
 
 
 def workshop(work: Work) -> Workshop:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lakehouse.errors import PlatelakeError, UsageError
+from lakehouse.settings import Settings
 from ml.predictor import open_model
 
 os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
@@ -47,6 +48,14 @@ class Version:
     def __str__(self) -> str:
         """As messages name it."""
         return f"{self.name} version {self.number}"
+
+
+def registry_of(settings: Settings) -> Registry:
+    """The tracking server of the settings; artifacts of the embedded one lie in the lake."""
+    uri = settings.mlflow_address()
+    if not uri.startswith("sqlite:"):
+        return Registry(uri)
+    return Registry(uri, (Path(settings.lake).resolve() / "mlflow").as_uri())
 
 
 class Registry:
@@ -198,6 +207,17 @@ class Registry:
             }
             for run in pages
         ]
+
+    def read_run(self, run_id: str) -> dict[str, Any]:
+        """A run's metrics and params, its run_id and experiment_id."""
+        with self._speaking():
+            run = self._client.get_run(run_id)
+        return {
+            "run_id": run.info.run_id,
+            "experiment_id": run.info.experiment_id,
+            "metrics": dict(run.data.metrics),
+            "params": dict(run.data.params),
+        }
 
     def read_json(self, run_id: str, path: str) -> Any:
         """A JSON file that was logged with the run."""

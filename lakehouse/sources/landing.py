@@ -74,9 +74,16 @@ def list_landing(landing: str, stage: Stage, kind: str) -> list[LandedFile]:
     return sorted(landed, key=lambda file: file.file)
 
 
+def label_of(stage: Stage, file: str) -> str | None:
+    """The label that a photo of this path below the landing directory has; None: it is none."""
+    patterns = [(label, _regex(glob)) for label, glob in _globs(stage, "photos")]
+    labels = {label for label, pattern in patterns if pattern.fullmatch(file)}
+    return labels.pop() if len(labels) == 1 else None
+
+
 def open_url(landing: str, url: str) -> Any:
     """The file of that `LandedFile.url`, opened for reading bytes."""
-    return _file_system(landing)[0].open(os.fsdecode(unquote_to_bytes(url)), "rb")
+    return landing_root(landing)[0].open(os.fsdecode(unquote_to_bytes(url)), "rb")
 
 
 def display(path: str) -> str:
@@ -121,7 +128,7 @@ def _regex(glob: str) -> re.Pattern[str]:
     return re.compile("".join(parts.get(p, re.escape(p)) for p in pieces), re.DOTALL)
 
 
-def _file_system(landing: str) -> tuple[Any, str]:
+def landing_root(landing: str) -> tuple[Any, str]:
     """Where the landing zone lies, and its path there. A folder's name is never a URL's part."""
     if "://" not in landing:
         return LocalFileSystem(), os.path.realpath(Path(landing).expanduser())
@@ -138,7 +145,7 @@ def _walk(landing: str) -> dict[str, dict[str, Any]]:
     """What is known of each file by its true path; `relative` is the path below the root."""
     if not landing:
         raise PlatelakeError(f"no landing directory is given; {REMEDY}")
-    file_system, root = _file_system(landing)
+    file_system, root = landing_root(landing)
     try:
         if file_system.info(root)["type"] != "directory":
             raise PlatelakeError(f"the landing directory {landing} is a file; {REMEDY}")

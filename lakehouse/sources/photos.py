@@ -102,6 +102,11 @@ def read_tensor(content: bytes, width: int, height: int, settings: Settings) -> 
     return _as_tensor(_decoded(content, settings)[1], width, height)
 
 
+def read_upright(content: bytes, settings: Settings) -> Image.Image:
+    """The photo in RGB, upright, of its own size; raises PhotoError."""
+    return _decoded(content, settings)[1]
+
+
 def _decoded(content: bytes, settings: Settings) -> tuple[Image.Image, Image.Image]:
     """The image as it is in the file, and as a person sees it."""
     if not content:

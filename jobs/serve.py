@@ -1,0 +1,83 @@
+"""The operators' app: `platelake serve`. It starts no Spark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from jobs.logs import set_up_logs
+from jobs.runner import Options
+from lakehouse.errors import PlatelakeError, UsageError
+from lakehouse.io import Lake
+from lakehouse.settings import load_settings
+from lakehouse.stage import load_stage
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from serving.parts import Parts
+
+ADMIN = "admin"
+COMMAND = "(command line)"
+
+
+def open_app_parts(options: Options) -> Parts:
+    """The app's parts by the options of a command, with its champions asked for once."""
+    from ml.registry import registry_of
+    from serving.parts import open_parts
+
+    if not options.landing:
+        raise UsageError("the app puts photos into the landing zone: give its folder by --landing")
+    settings = load_settings(lake=options.lake, sql_url=options.sql_url)
+    stage = load_stage(options.stage, options.stage_file)
+    lake = Lake(settings.lake, stage.name, _no_spark, must_exist=True)
+    parts = open_parts(stage, settings, lake, options.landing, registry_of(settings))
+    parts.look_around()
+    return parts
+
+
+def serve(parts: Parts, host: str, port: int, tls: tuple[Path, Path] | None = None) -> None:
+    """Serve the app until it is stopped. `tls`: certificate and key, PEM."""
+    import uvicorn
+
+    from serving.app import create_app
+
+    settings = parts.settings
+    config = uvicorn.Config(
+        create_app(parts),
+        host=host,
+        port=port,
+        log_level="warning",
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        server_header=False,
+        ssl_certfile=tls[0] if tls else None,
+        ssl_keyfile=tls[1] if tls else None,
+        timeout_graceful_shutdown=5,
+    )
+    say = Console(soft_wrap=True).print
+    say(f"The app is at http{'s' if tls else ''}://{host}:{port}/; Ctrl-C stops it")
+    if not parts.accounts.everybody():
+        say("Nobody can log in yet; `platelake users add NAME --role admin` makes an account")
+    uvicorn.Server(config).run()
+
+
+def run_serve(options: Options, host: str, port: int, tls: tuple[Path, Path] | None) -> None:
+    """What `platelake serve` does."""
+    parts = open_app_parts(options)
+    set_up_logs(parts.settings.log_level)
+    serve(parts, host, port, tls)
+
+
+def one_time_password(parts: Parts) -> str:
+    """A new password for the demo's admin, who is made where there is none."""
+    known = {one["name"] for one in parts.accounts.everybody()}
+    if ADMIN in known:
+        return parts.accounts.reset(ADMIN, COMMAND)
+    return parts.accounts.add(ADMIN, ADMIN, by=COMMAND)
+
+
+def _no_spark() -> SparkSession:
+    raise PlatelakeError("the app starts no Spark")

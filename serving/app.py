@@ -1,0 +1,107 @@
+"""The app: its pages and interfaces behind one door."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.responses import RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.middleware.sessions import SessionMiddleware
+
+from lakehouse.database import SqlError
+from serving import oidc
+from serving.door import Door
+from serving.html import STATIC, Html, texts_of
+from serving.parts import Parts
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+LOOK_SECONDS = 5.0
+"""So often the app asks for another champion, and brings to SQL what waits."""
+
+
+def create_app(parts: Parts, look_seconds: float = LOOK_SECONDS) -> FastAPI:
+    """The app of these parts, as uvicorn serves it."""
+    os.environ["GRADIO_TEMP_DIR"] = str(parts.uploads.folder)  # Where its pages may read files.
+    from serving import api, gradio_pages
+    from serving.pages import RefusedError, accounts, inspections, lake
+
+    app = FastAPI(
+        title="platelake",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_watching(parts, look_seconds),
+    )
+    html = Html(parts)
+    app.state.html, app.state.provider = html, oidc.provider(parts.settings)
+
+    @app.get("/", include_in_schema=False)
+    def home() -> Response:
+        return RedirectResponse("/inspect", 303)
+
+    @app.get("/inspect", include_in_schema=False)
+    def inspect(request: Request) -> Response:
+        if parts.photo_champion.model is None:
+            return html.page(request, "no_champion", {"stage": parts.stage.name})
+        return RedirectResponse(f"/inspect/{texts_of(request).language}/", 303)
+
+    @app.get("/sensor", include_in_schema=False)
+    def sensor(request: Request) -> Response:
+        return RedirectResponse(f"/sensor/{texts_of(request).language}/", 303)
+
+    @app.exception_handler(RefusedError)
+    def refused(request: Request, error: RefusedError) -> Response:
+        return html.refuse(request, error.status, error.why)
+
+    @app.exception_handler(SqlError)
+    def sql_away(request: Request, error: SqlError) -> Response:
+        structlog.get_logger().error("SQL is away", error=str(error))
+        return html.refuse(request, 503, "sql")
+
+    @app.exception_handler(404)
+    def not_found(request: Request, error: HTTPException) -> Response:
+        return html.refuse(request, 404, "not_found")
+
+    app.mount("/static", StaticFiles(directory=STATIC))
+    for pages in (accounts, inspections, lake, oidc, api):
+        app.include_router(pages.router)
+    app.include_router(gradio_pages.file_routes)
+    gradio_pages.mount(app, html)
+    secure = parts.settings.secure_cookies
+    # The cookie of a login under way at a provider; a restart ends that login alone.
+    app.add_middleware(
+        SessionMiddleware, secret_key=secrets.token_hex(32), max_age=600, https_only=secure,
+        session_cookie="platelake_login",
+    )  # fmt: skip
+    app.add_middleware(Door, parts=parts, html=html)
+    return app
+
+
+def _watching(
+    parts: Parts, seconds: float
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """While the app runs, a thread looks around every so many seconds."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(seconds):
+            try:
+                parts.look_around()
+            except Exception as error:  # The next look may go well.
+                structlog.get_logger().error("the app could not look around", error=str(error))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        thread = threading.Thread(target=watch, name="look-around", daemon=True)
+        thread.start()
+        yield
+        ended.set()
+        thread.join(seconds)
+
+    return lifespan

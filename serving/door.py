@@ -1,0 +1,242 @@
+"""The door of the app: who may pass to which page, and what no request may bring.
+
+An ASGI middleware around everything. What is not named in PUBLIC needs a user; ROLES names the
+pages that need more. A session comes by cookie, a machine's token by `Authorization: Bearer`.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import structlog
+from anyio.to_thread import run_sync
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lakehouse.database import SqlError
+from serving.accounts import IDLE, Accounts, User
+
+if TYPE_CHECKING:
+    from serving.html import Html
+    from serving.parts import Parts
+
+PUBLIC = re.compile(
+    r"/(login|sign-up|oidc/\w+|language|static/.+|healthz|readyz|metrics|favicon\.ico)"
+    r"|/(inspect|sensor)/\w\w/(assets|static|theme\.css|svelte)\b.*"  # Gradio's own code.
+)
+ROLES = (
+    (re.compile(r"/review(/.*)?"), "reviewer"),
+    (re.compile(r"/audit(/.*)?"), "admin"),
+)
+"""What needs more than an account. Whose inspection it is, the page itself asks."""
+UPLOADS = re.compile(r"/api/verdicts|/(inspect|sensor)/\w\w/gradio_api/upload")
+SAFE = ("GET", "HEAD", "OPTIONS")
+BODY_BYTES = 1 << 20
+KNOWN_USERS = 10_000
+
+GRADIO = re.compile(r"/(inspect|sensor)/")
+OWN_PAGES = (
+    "default-src 'self'; img-src 'self' data:; style-src 'self'; base-uri 'none'; object-src "
+    "'none'; frame-ancestors 'none'"
+)
+GRADIO_PAGES = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' "
+    "'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' "
+    "data:; connect-src 'self' data: blob:; worker-src 'self' blob:; base-uri 'self'; object-src "
+    "'none'; frame-ancestors 'none'"
+)
+
+
+class Visitors:
+    """Who somebody is, by cookie or token; while SQL is away, who they were last."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self.accounts = accounts
+        self._last: OrderedDict[tuple[str, str], tuple[User, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def by_session(self, token: str) -> User | None:
+        """Whose session it is."""
+        return self._found("session", token, self.accounts.user)
+
+    def by_token(self, token: str) -> User | None:
+        """Whose machine it is."""
+        return self._found("token", token, self.accounts.machine)
+
+    def forget(self, token: str) -> None:
+        """The session has ended."""
+        with self._lock:
+            self._last.pop(("session", token), None)
+
+    def _found(self, kind: str, token: str, look: Callable[[str], User | None]) -> User | None:
+        try:
+            user = look(token)
+        except SqlError:
+            with self._lock:
+                user, at = self._last.get((kind, token), (None, 0.0))
+            if user is None or time.monotonic() - at > IDLE.total_seconds():
+                raise
+            return user
+        with self._lock:
+            self._last.pop((kind, token), None)
+            if user:
+                self._last[kind, token] = (user, time.monotonic())
+                while len(self._last) > KNOWN_USERS:
+                    self._last.popitem(last=False)
+        return user
+
+
+class _TooLargeError(Exception):
+    """More came than the request may bring."""
+
+
+class Door:
+    """The middleware of an app with these parts, which answers by these templates."""
+
+    def __init__(self, app: ASGIApp, parts: Parts, html: Html) -> None:
+        self.app, self.visitors, self.cookie = app, parts.visitors, parts.cookie
+        self.upload_bytes, self.refuse = parts.uploads.most_bytes, html.refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request pass, or answer it."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # Nothing here speaks by websocket.
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        request = Request(scope)
+        answer = await self._refusal(request)
+        if answer is None:
+            await self._pass(request, receive, send)
+        else:
+            await answer(scope, receive, self._with_headers(request, send))
+
+    async def _refusal(self, request: Request) -> Response | None:
+        """The answer to a request that may not pass."""
+        token, bearer = request.cookies.get(self.cookie, ""), _bearer(request.headers)
+        public = PUBLIC.fullmatch(request.url.path) is not None
+        try:
+            user = await run_sync(self._who, token, bearer)
+        except SqlError as error:
+            structlog.get_logger().error("SQL is away", error=str(error))
+            user = None
+            if not public:
+                return self.refuse(request, 503, "sql")
+        request.scope.setdefault("state", {})["user"] = user
+        if not self._is_own_post(request, bool(token) and not bearer):
+            await self._note(request, "cross-site request refused")
+            return self.refuse(request, 403, "cross_site")
+        if not public and user is None:
+            return self._to_login(request)
+        for pattern, role in ROLES:
+            if pattern.fullmatch(request.url.path) and not (user and user.may(role)):
+                await self._note(request, "refused")
+                return self.refuse(request, 403, role)
+        length = request.headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self._most(request):
+            return self.refuse(request, 413, "too_large")
+        return None
+
+    def _to_login(self, request: Request) -> Response:
+        """A person is led to the login, a machine is told."""
+        if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+            there = quote(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
+            return RedirectResponse(f"/login?next={there}", 303)
+        return self.refuse(request, 401, "login")
+
+    def _who(self, token: str, bearer: str) -> User | None:
+        if bearer:
+            return self.visitors.by_token(bearer)
+        return self.visitors.by_session(token) if token else None
+
+    def _is_own_post(self, request: Request, by_cookie: bool) -> bool:
+        """Whether what changes something comes from a page of this app.
+
+        Browsers say where a POST comes from. One that says nothing is no browser, and has to show
+        a token and not a cookie.
+        """
+        if request.method in SAFE:
+            return True
+        origin = request.headers.get("origin")
+        if origin is not None:
+            return origin == f"{request.url.scheme}://{request.url.netloc}"
+        site = request.headers.get("sec-fetch-site")
+        return site in ("same-origin", "none") if site else not by_cookie
+
+    def _most(self, request: Request) -> int:
+        return self.upload_bytes if UPLOADS.fullmatch(request.url.path) else BODY_BYTES
+
+    async def _note(self, request: Request, action: str) -> None:
+        """Into the audit; a database that is away does not let anybody through."""
+        user: User | None = request.state.user
+        name, address = user.name if user else "", client(request)
+        what = f"{request.method} {request.url.path}"[:500]
+        try:
+            await run_sync(self.visitors.accounts.record, name, action, what, address)
+        except SqlError as error:
+            structlog.get_logger().error("not audited", what=what, user=name, error=str(error))
+
+    async def _pass(self, request: Request, receive: Receive, send: Send) -> None:
+        most, size, started = self._most(request), 0, False
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > most:
+                raise _TooLargeError
+            return message
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await dressed(message)
+
+        dressed = self._with_headers(request, send)
+        try:
+            await self.app(request.scope, counted, watched)
+        except _TooLargeError:
+            if not started:
+                answer = self.refuse(request, 413, "too_large")
+                await answer(request.scope, receive, dressed)
+
+    def _with_headers(self, request: Request, send: Send) -> Send:
+        path = request.url.path
+        immutable = re.fullmatch(r"/static/.+|/(inspect|sensor)/\w\w/(assets|static)/.+", path)
+
+        async def dressed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if not immutable:
+                    headers["Cache-Control"] = "no-store"
+                headers["Content-Security-Policy"] = (
+                    GRADIO_PAGES if GRADIO.match(path) else OWN_PAGES
+                )
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["X-Frame-Options"] = "DENY"
+                headers["Referrer-Policy"] = "same-origin"
+                headers["Permissions-Policy"] = "camera=(self), microphone=(), geolocation=()"
+                if request.url.scheme == "https":
+                    headers["Strict-Transport-Security"] = "max-age=31536000"
+            await send(message)
+
+        return dressed
+
+
+def client(request: Request) -> str:
+    """The address of whoever asks; behind a proxy that is trusted, the one it names."""
+    return request.client.host if request.client else ""
+
+
+def _bearer(headers: Headers) -> str:
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""

@@ -1,0 +1,234 @@
+"""The pages that take files: photos to inspect, a sensor file to judge. Built with Gradio.
+
+Gradio's own ways for files in and out are closed: `file_routes` stand before them, keep every
+upload apart by whose it is, and stay within the limits while a file is on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from lakehouse.errors import PlatelakeError, UsageError
+from serving.accounts import User
+from serving.api import as_json
+from serving.door import client
+from serving.html import STATIC, Html, user_of
+from serving.inspector import Lot
+from serving.judge import Result, judge, refused
+from serving.lots import LotView
+from serving.pages import RefusedError, Shown, Visitor
+from serving.texts import LANGUAGES, Texts, texts
+from serving.uploads import MalformedError, TooMuchError
+
+AT_ONCE = 16
+"""Requests of one page that are worked on together; the inspector has its own, smaller limit."""
+SHOWN_ROWS = 200
+file_routes = APIRouter(include_in_schema=False)
+
+
+@file_routes.post("/{page}/{language}/gradio_api/upload")
+async def upload(request: Request, html: Shown, user: Visitor) -> Response:
+    """Take files in; the answer is where they lie, as Gradio's pages expect it."""
+    try:
+        files, _ = await html.parts.uploads.receive(request, user.name)
+    except TooMuchError:
+        raise RefusedError(413, "too_large") from None
+    except MalformedError as error:
+        return JSONResponse({"detail": str(error)}, 400)
+    return JSONResponse([str(one.path) for one in files])
+
+
+@file_routes.get("/{page}/{language}/gradio_api/upload_progress")
+def upload_progress() -> Response:
+    """The page shows how far an upload is; here it hears of the end alone."""
+    return Response('data: {"msg": "done"}\n\n', media_type="text/event-stream")
+
+
+@file_routes.get("/{page}/{language}/gradio_api/file={path:path}")
+async def uploaded(request: Request, html: Shown, user: Visitor, path: str) -> Response:
+    """One's own upload, to look at before it is judged; nothing else."""
+    one = html.parts.uploads.owned(path, user.name)
+    if one is None:
+        what = f"GET {request.url.path}"[:500]
+        accounts = html.parts.accounts
+        await run_in_threadpool(accounts.record, user.name, "refused", what, client(request))
+        raise RefusedError(403, "forbidden")
+    return FileResponse(one.path, headers={"Content-Disposition": "attachment"})
+
+
+class Photos(gr.File):
+    """Files as they came: what is no photo gets its message with its verdict's place."""
+
+    def get_block_name(self) -> str:
+        """It looks like a File."""
+        return "file"
+
+    def preprocess(self, payload: Any) -> Any:
+        """The paths."""
+        files = getattr(payload, "root", payload) or []
+        return [one.path for one in (files if isinstance(files, list) else [files])]
+
+
+class Snapshot(gr.Image):
+    """A picture from camera or clipboard, byte for byte as the browser made it."""
+
+    def get_block_name(self) -> str:
+        """It looks like an Image."""
+        return "image"
+
+    def preprocess(self, payload: Any) -> Any:
+        """The path."""
+        return payload.path if payload else None
+
+
+def mount(app: FastAPI, html: Html) -> None:
+    """Put the pages below /inspect and /sensor, once for each language."""
+    known = {
+        "theme": gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+        "css_paths": [STATIC / "parts.css"],
+        "footer_links": [],
+        "run_history": False,
+        "auth_dependency": _name,
+        "show_error": True,
+    }
+    for language in LANGUAGES:
+        gr.mount_gradio_app(app, _inspect(html, texts(language)), f"/inspect/{language}", **known)
+        gr.mount_gradio_app(app, _sensor(html, texts(language)), f"/sensor/{language}", **known)
+
+
+def _name(request: Request) -> str | None:
+    user = user_of(request)
+    return user.name if user else None
+
+
+def _user(request: gr.Request) -> User:
+    found = user_of(request.request) if request.request else None
+    if found is None:
+        raise gr.Error("log in again")
+    return found
+
+
+def _inspect(html: Html, t: Texts) -> gr.Blocks:
+    """Photos in, verdicts out."""
+    parts = html.parts
+    title = f"{t('inspect.title')} – {t('app')}"
+    page = gr.Blocks(title=title, analytics_enabled=False)
+    with page:
+        top = gr.HTML()
+        gr.HTML(f"<h1>{t('inspect.title')}</h1>")
+        with gr.Row():
+            files = Photos(label=t("inspect.files"), file_count="multiple", elem_id="files")
+            snapshot = Snapshot(
+                label=t("inspect.snapshot"),
+                sources=["webcam", "clipboard"],
+                type="filepath",
+                elem_id="snapshot",
+            )
+        lot = gr.Textbox(label=t("inspect.lot"), info=t("inspect.lot_help"), max_lines=1)
+        button = gr.Button(t("inspect.judge"), variant="primary", elem_id="judge")
+        results = gr.HTML(elem_id="results")
+        answers = gr.JSON(visible=False)
+
+        def show_top(request: gr.Request) -> str:
+            return html.text("top", t, _user(request), "/inspect", {"here": "inspect"})
+
+        def judged(
+            files: list[str], snapshot: str | None, lot: str, request: gr.Request
+        ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+            user = _user(request)
+            try:
+                named = parts.inspector.lot(lot or "")
+            except UsageError:
+                yield _shown(html, t, user, [Result(lot, rule="lot", said=t("fault.lot"))], None)
+                return
+            paths = [*(files or []), *([snapshot] if snapshot else [])]
+            if not paths:
+                nothing = Result("", rule="nothing", said=t("inspect.nothing"))
+                yield _shown(html, t, user, [nothing], None)
+            found: list[Result] = []
+            for path in paths:
+                found.append(_judged(html, t, user, path, named, request))
+                last = len(found) == len(paths)
+                yield _shown(html, t, user, found, named if last else None)
+
+        page.load(show_top, outputs=top, api_visibility="private", queue=False)
+        button.click(
+            judged,
+            [files, snapshot, lot],
+            [results, answers],
+            api_name="verdicts",
+            concurrency_limit=AT_ONCE,
+        ).then(lambda: (None, None), outputs=[files, snapshot], api_visibility="private")
+    return page
+
+
+def _judged(
+    html: Html, t: Texts, user: User, path: str, lot: Lot | None, request: gr.Request
+) -> Result:
+    parts = html.parts
+    one = parts.uploads.owned(path, user.name)
+    if one is None:
+        rule = "foreign" if parts.uploads.is_known(path) else "gone"
+        if rule == "foreign":
+            address = client(request.request) if request.request else ""
+            parts.accounts.record(user.name, "refused", "another user's upload", address)
+        return refused(parts, t, "", rule)
+    return judge(parts, t, user, one, lot)
+
+
+def _shown(
+    html: Html, t: Texts, user: User, results: list[Result], lot: Lot | None
+) -> tuple[str, list[dict[str, Any]]]:
+    """The results as a page's part, and as the HTTP interface gives them."""
+    view: LotView | None = None
+    if lot:
+        try:
+            view = html.parts.lots.view(lot.day, lot.name)
+        except PlatelakeError:
+            view = LotView(lot.day, lot.name)
+    known = {"results": results, "lot": view}
+    text = html.text("inspected", t, user, "/inspect", known)
+    return text, [as_json(one).model_dump(mode="json") for one in results]
+
+
+def _sensor(html: Html, t: Texts) -> gr.Blocks:
+    """A sensor file in, its lots judged, nothing kept."""
+    title = f"{t('sensor.title')} – {t('app')}"
+    page = gr.Blocks(title=title, analytics_enabled=False)
+    with page:
+        top = gr.HTML()
+        gr.HTML(f"<h1>{t('sensor.title')}</h1><p>{t('sensor.help')}</p>")
+        files = Photos(label=t("sensor.file"), file_count="single", elem_id="file")
+        button = gr.Button(t("sensor.judge"), variant="primary", elem_id="judge")
+        results = gr.HTML(elem_id="results")
+
+        def show_top(request: gr.Request) -> str:
+            return html.text("top", t, _user(request), "/sensor", {"here": "lots"})
+
+        def judged(files: list[str], request: gr.Request) -> str:
+            user = _user(request)
+            known = _read_sensor(html, t, user, files[0]) if files else {"fault": t("fault.gone")}
+            return html.text("judged_file", t, user, "/sensor", known)
+
+        page.load(show_top, outputs=top, api_visibility="private", queue=False)
+        button.click(judged, files, results, api_name="lots", concurrency_limit=2)
+    return page
+
+
+def _read_sensor(html: Html, t: Texts, user: User, path: str) -> dict[str, Any]:
+    parts = html.parts
+    one = parts.uploads.owned(path, user.name)
+    if one is None or one.fault:
+        rule = one.fault if one else "gone"
+        return {"fault": refused(parts, t, "", rule).said}
+    with one.path.open("rb") as stream:
+        fault, lots, held = parts.lots.judge_file(stream, one.name)
+    if fault:
+        return {"fault": t("sensor.file_bad", reason=fault)}
+    return {"lots": lots, "bad": held[:SHOWN_ROWS], "bad_count": len(held)}

@@ -1,0 +1,96 @@
+"""Pages as HTML: templates that escape whatever is put into them, in the reader's language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from serving.accounts import User
+from serving.parts import Parts
+from serving.texts import COOKIE, LANGUAGES, Texts, chosen, texts
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+NAMES = tuple((code, texts(code)("language")) for code in LANGUAGES)
+
+
+class Html:
+    """The templates, and what every one of them needs to know."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._templates = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def page(
+        self,
+        request: Request,
+        name: str,
+        values: Mapping[str, Any] | None = None,
+        status: int = 200,
+        said: str = "",
+        fault: str = "",
+    ) -> Response:
+        """The template as an answer. `said` and `fault` are what it tells on top."""
+        known = {**(values or {}), "said": said, "fault": fault}
+        t, user, path = texts_of(request), user_of(request), request.url.path
+        return HTMLResponse(self.text(name, t, user, path, known), status)
+
+    def text(
+        self, name: str, t: Texts, user: User | None, path: str, values: Mapping[str, Any]
+    ) -> str:
+        """The template as HTML."""
+        known = {
+            "t": t,
+            "user": user,
+            "path": path,
+            "here": "",
+            "said": "",
+            "fault": "",
+            "languages": NAMES,
+            "local": self.local,
+            "away": {
+                "sql": self.parts.sql_away,
+                "mlflow": self.parts.mlflow_away,
+                "waiting": self.parts.outbox.count() if user else 0,
+            },
+        }
+        return self._templates.get_template(f"{name}.html").render(known | dict(values))
+
+    def local(self, moment: datetime) -> str:
+        """A moment, in UTC with or without its zone, as the plant's clock shows it."""
+        zone = self.parts.stage.zone
+        return f"{moment.replace(tzinfo=UTC).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+    def refuse(self, request: Request, status: int, why: str) -> Response:
+        """The answer to what cannot be done: a page for a person, JSON for a machine.
+
+        `why` is a key of the texts below `refused`.
+        """
+        said = texts_of(request)(f"refused.{why}")
+        if "text/html" in request.headers.get("accept", ""):
+            return self.page(request, "refused", {"why": said}, status)
+        return JSONResponse({"detail": said}, status)
+
+
+def user_of(request: Request) -> User | None:
+    """Who asks; the door has found out."""
+    found: User | None = getattr(request.state, "user", None)
+    return found
+
+
+def texts_of(request: Request) -> Texts:
+    """The language of whoever asks."""
+    accepted = request.headers.get("accept-language", "")
+    return texts(chosen(request.cookies.get(COOKIE), accepted))

@@ -1,0 +1,121 @@
+"""A photo becomes an inspection: judged, kept in the landing zone, and written down."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import random
+import re
+import threading
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from lakehouse.errors import PlatelakeError, UsageError
+from lakehouse.settings import Settings
+from lakehouse.sources.photos import PhotoError
+from lakehouse.stage import Stage
+from ml.explain import grey_heat
+from serving.accounts import User
+from serving.champion import Champion
+from serving.inspections import Inspection, Inspections
+from serving.landing_photos import LandingPhotos
+
+GOOD = "good"
+
+
+class NoChampionError(PlatelakeError):
+    """There is no model yet to judge by."""
+
+
+@dataclass(frozen=True)
+class Lot:
+    """The lot of a part. Days are the plant's."""
+
+    day: date
+    name: str
+
+
+class Inspector:
+    """Judges photos by the champion, as many at once as there are processors."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        settings: Settings,
+        champion: Champion,
+        photos: LandingPhotos,
+        inspections: Inspections,
+    ) -> None:
+        self.stage, self.settings = stage, settings
+        self.champion, self.photos, self.inspections = champion, photos, inspections
+        self._turn = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._chance = random.SystemRandom()
+
+    def inspect(
+        self, user: User, file_name: str, content: bytes, lot: Lot | None = None
+    ) -> Inspection:
+        """The verdict on a photo, which is kept with it before this returns.
+
+        Raises PhotoError where the file is no photo, NoChampionError, or PlatelakeError where the
+        photo cannot be kept.
+        """
+        model = self.champion.model
+        if model is None:
+            raise NoChampionError(
+                f"there is no champion of {self.champion.name} yet: run `platelake train cnn` and "
+                f"`platelake promote {self.champion.name}`"
+            )
+        if len(content) > self.settings.max_photo_bytes:
+            raise PhotoError("too_large", f"more than {self.settings.max_photo_bytes} bytes")
+        with self._turn:
+            verdict, heat = model.look(content, self.settings)
+        grey = io.BytesIO()
+        grey_heat(heat).save(grey, "PNG")
+        sha256 = hashlib.sha256(content).hexdigest()
+        self.photos.keep(sha256, content)
+        share = self.settings.sampled_share
+        one = Inspection(
+            stage=self.stage.name,
+            inspection_id=uuid.uuid4().hex,
+            inspected_at=datetime.now(UTC).replace(tzinfo=None),
+            user_name=user.name,
+            file_name=shown_name(file_name),
+            sha256=sha256,
+            size=len(content),
+            day=lot.day if lot else None,
+            lot=lot.name if lot else None,
+            model_version=verdict.version,
+            model=verdict.model,
+            model_sha256=model.sha256,
+            verdict=verdict.verdict,
+            probability=verdict.probability,
+            low=verdict.low,
+            high=verdict.high,
+            heat=base64.b64encode(grey.getvalue()).decode(),
+            sampled=verdict.verdict == GOOD and self._chance.random() < share,
+        )
+        self.inspections.save(one)
+        return one
+
+    def lot(self, text: str) -> Lot | None:
+        """The lot that somebody typed: `17`, of today, or `2021-09-06/17`; None for nothing."""
+        text = text.strip()
+        if not text:
+            return None
+        day, slash, name = text.rpartition("/")
+        try:
+            when = date.fromisoformat(day) if slash else datetime.now(self.stage.zone).date()
+        except ValueError:
+            raise UsageError("lot") from None
+        if not re.fullmatch(self.stage.lot_pattern, name):
+            raise UsageError("lot")
+        return Lot(when, name)
+
+
+def shown_name(name: str) -> str:
+    """A file's name as it is kept: its last part, without what no screen shows."""
+    last = re.split(r"[/\\]", name)[-1]
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in last)[:255]

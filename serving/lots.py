@@ -1,0 +1,252 @@
+"""Lots for a person: a day's table, a lot's readings with its limits, and why it is judged so.
+
+All of it comes from the lake's tables, read without Spark, and from the champion's own code.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import IO, Any
+
+import numpy as np
+
+from lakehouse.io import Lake
+from lakehouse.settings import Settings
+from lakehouse.sources.reading_rows import HeldBack, read_file
+from lakehouse.stage import Stage
+from lakehouse.statistics import Array, Band, lot_statistics
+from lakehouse.tables.lot_verdicts import LOT_VERDICTS
+from lakehouse.tables.lots import LOTS
+from lakehouse.tables.photos import PHOTOS
+from lakehouse.tables.quarantine import QUARANTINE
+from lakehouse.tables.readings import readings
+from lakehouse.tables.runs import RUNS
+from ml.explain import shap_parts
+from ml.lots import as_matrix
+from ml.predictor import LotModel, Verdict
+from serving.champion import Champion
+
+DAYS, RUN_ROWS = 15, 20
+LEFT, RIGHT, TOP, BOTTOM = 50.0, 410.0, 8.0, 104.0
+"""The drawing's edges, in the units of its SVG."""
+KEPT_LOTS = 256
+SORTS = ("risk", "lot", "readings", "label", "verdict")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One variable of a lot as a drawing; `outside` are the readings beyond the band."""
+
+    name: str
+    unit: str
+    points: str
+    least: str
+    most: str
+    low: str | None
+    high: str | None
+    band: tuple[float, float] | None
+    outside: list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A feature that drove the verdict; `x` and `width` draw its bar."""
+
+    name: str
+    value: float
+    moves: float
+    x: float
+    width: float
+
+
+@dataclass(frozen=True)
+class LotView:
+    """A lot as a page shows it; `start` and `end` are the plant's time."""
+
+    day: date
+    name: str
+    start: str = ""
+    end: str = ""
+    traces: list[Trace] = field(default_factory=list)
+    verdict: Verdict | None = None
+    parts: list[Part] = field(default_factory=list)
+
+
+class Lots:
+    """The lots of one stage, and the flow of its data."""
+
+    def __init__(self, lake: Lake, stage: Stage, settings: Settings, champion: Champion) -> None:
+        self.lake, self.stage, self.settings = lake, stage, settings
+        self.champion = champion
+        self._explained = functools.lru_cache(KEPT_LOTS)(self._view)
+
+    def days(self) -> list[date]:
+        """The last days that have readings, the newest first."""
+        found = self.lake.arrow(LOTS, "day")
+        days = set(found["day"].to_pylist()) if found is not None else set()
+        return sorted(days, reverse=True)[:DAYS]
+
+    def of_day(self, day: date, sort: str = "risk") -> list[dict[str, Any]]:
+        """A row a lot: lot, readings, label, and the champion's verdict and risk, if any."""
+        lots = self._of_day(LOTS, day, "lot", "readings", "label")
+        model = self.champion.model
+        known = self._of_day(LOT_VERDICTS, day, "lot", "verdict", "probability", "model_sha256")
+        verdicts = {
+            row["lot"]: row for row in known if model and row["model_sha256"] == model.sha256
+        }
+        rows = []
+        for lot in lots:
+            said = verdicts.get(lot["lot"], {})
+            rows.append({**lot, "verdict": said.get("verdict"), "risk": said.get("probability")})
+        rows.sort(key=lambda row: (len(row["lot"]), row["lot"]))
+        if sort == "risk":
+            rows.sort(key=lambda row: -1.0 if row["risk"] is None else row["risk"], reverse=True)
+        elif sort != "lot":
+            rows.sort(key=lambda row: (row[sort] is None, row[sort] or 0))
+        return rows
+
+    def _of_day(self, table: Any, day: date, *columns: str) -> list[dict[str, Any]]:
+        log = self.lake.log(table)
+        if log is None:
+            return []
+        found = log.to_pyarrow_table(columns=list(columns), filters=[("day", "=", day)])
+        rows: list[dict[str, Any]] = found.to_pylist()
+        return rows
+
+    def view(self, day: date, name: str) -> LotView:
+        """The lot with its readings and the champion's verdict on them; empty if it has none."""
+        model = self.champion.model
+        version = self.lake.version(readings(self.stage))
+        return self._explained(day, name, version, model.sha256 if model else "")
+
+    def _view(self, day: date, name: str, version: int, sha256: str) -> LotView:
+        """`version` and `sha256` are what the answer is kept under."""
+        log = self.lake.log(readings(self.stage))
+        variables = [v.name for v in self.stage.readings.variables]
+        filters = [("day", "=", day), ("lot", "=", name)]
+        if log is None:
+            return LotView(day, name)
+        found = log.to_pyarrow_table(columns=["measured_at", *variables], filters=filters)
+        found = found.sort_by("measured_at")
+        values = {variable: found[variable].to_numpy() for variable in variables}
+        return self.drawn(day, name, found["measured_at"].to_pylist(), values)
+
+    def drawn(
+        self, day: date, name: str, times: Sequence[datetime], values: Mapping[str, Array]
+    ) -> LotView:
+        """The view of a lot with these readings, in order of time."""
+        if not times:
+            return LotView(day, name)
+        model: LotModel | None = self.champion.model
+        bands = model.bands if model else {}
+        verdict, parts = None, list[Part]()
+        if model:
+            features = as_matrix([lot_statistics(values, model.bands)], model.variables)
+            verdict = model.judge_features(features)[0]
+            parts = _bars(shap_parts(model, features))
+        seconds = np.array([(moment - times[0]).total_seconds() for moment in times])
+        traces = [
+            _trace(v.name, v.unit, seconds, values[v.name], bands.get(v.name))
+            for v in self.stage.readings.variables
+        ]
+        start, end = (f"{t.astimezone(self.stage.zone):%H:%M:%S}" for t in (times[0], times[-1]))
+        return LotView(day, name, start, end, traces, verdict, parts)
+
+    def judge_file(
+        self, stream: IO[bytes], name: str
+    ) -> tuple[str | None, list[LotView], list[HeldBack]]:
+        """A sensor file that nobody has ingested: what is wrong with it, its lots, its bad rows."""
+        facts, sound, held = read_file(stream, name, self.stage, self.settings)
+        if facts.rule:
+            return facts.reason, [], []
+        lots: dict[tuple[date, str], list[Any]] = {}
+        for row in sound:
+            lots.setdefault((row.day, row.lot), []).append(row)
+        views = []
+        for (day, lot), rows in sorted(lots.items()):
+            rows.sort(key=lambda row: row.measured_at)
+            columns = np.array([row.values for row in rows]).T
+            names = [v.name for v in self.stage.readings.variables]
+            values = dict(zip(names, columns, strict=True))
+            views.append(self.drawn(day, lot, [row.measured_at for row in rows], values))
+        return None, views, held
+
+    def photo(self, sha256: str) -> bytes | None:
+        """The bytes of a photo that was ingested; None where it was not."""
+        log = self.lake.log(PHOTOS)
+        if log is None:
+            return None
+        found = log.to_pyarrow_table(columns=["bytes"], filters=[("sha256", "=", sha256)])
+        content: bytes | None = found["bytes"][0].as_py() if found.num_rows else None
+        return content
+
+    # -- the flow of the data ------------------------------------------------------------------
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The last runs with their reconciliation, the newest first."""
+        rows = self.lake.rows(RUNS)
+        return sorted(rows, key=lambda row: row["started_at"], reverse=True)[:RUN_ROWS]
+
+    def held_back(self) -> list[tuple[str, str, int]]:
+        """Entries of the quarantine by kind and rule."""
+        rows = self.lake.rows(QUARANTINE, "kind", "rule")
+        counts = Counter((row["kind"], row["rule"]) for row in rows)
+        return [(kind, rule, count) for (kind, rule), count in sorted(counts.items())]
+
+    def verdict_mix(self) -> list[tuple[date, Counter[str]]]:
+        """How many lots of each day the champion called good, bad or in need of a human."""
+        model = self.champion.model
+        rows = self.lake.rows(LOT_VERDICTS, "day", "verdict", "model_sha256") if model else []
+        days: dict[date, Counter[str]] = {}
+        for row in rows:
+            if row["model_sha256"] == model.sha256:
+                days.setdefault(row["day"], Counter())[row["verdict"]] += 1
+        return sorted(days.items(), reverse=True)[:DAYS]
+
+
+def _bars(parts: Sequence[tuple[str, float, float]]) -> list[Part]:
+    most = max((abs(moves) for _, _, moves in parts), default=0.0) or 1.0
+    found = []
+    for name, value, moves in parts:
+        width = round(58 * abs(moves) / most, 1)
+        found.append(Part(name, value, moves, 60.0 if moves > 0 else 60.0 - width, width))
+    return found
+
+
+def _trace(name: str, unit: str, seconds: Array, values: Array, band: Band | None) -> Trace:
+    limits = (
+        (band.centre - band.width * band.scale, band.centre + band.width * band.scale)
+        if band
+        else None
+    )
+    least, most = float(values.min()), float(values.max())
+    if limits:
+        least, most = min(least, limits[0]), max(most, limits[1])
+    span = most - least or 1.0
+    length = float(seconds[-1]) or 1.0
+    x = LEFT + (RIGHT - LEFT) * seconds / length
+    y = BOTTOM - (BOTTOM - TOP) * (values - least) / span
+    outside = (values < limits[0]) | (values > limits[1]) if limits else np.zeros(len(values), bool)
+    drawn_band = None
+    if limits:
+        upper = BOTTOM - (BOTTOM - TOP) * (limits[1] - least) / span
+        lower = BOTTOM - (BOTTOM - TOP) * (limits[0] - least) / span
+        drawn_band = (round(upper, 1), round(lower - upper, 1))
+    return Trace(
+        name,
+        unit,
+        " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True)),
+        f"{least:.3g}",
+        f"{most:.3g}",
+        f"{limits[0]:.3g}" if limits else None,
+        f"{limits[1]:.3g}" if limits else None,
+        drawn_band,
+        [
+            (round(float(a), 1), round(float(b), 1))
+            for a, b in zip(x[outside], y[outside], strict=True)
+        ],
+    )

@@ -1,0 +1,79 @@
+"""The pages that are plain HTML, and what they have in common."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.responses import Response
+from starlette.datastructures import FormData
+
+from serving.accounts import User
+from serving.door import client
+from serving.html import Html, user_of
+from serving.inspections import Inspection
+from serving.parts import Parts
+
+WITHOUT_SESSION = ("/login", "/sign-up", "/language")
+
+
+class RefusedError(Exception):
+    """What is asked for cannot be given: an HTTP status and a key of the texts."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status, self.why = status, why
+
+
+async def posted(request: Request) -> FormData:
+    """The fields of a form; of one that this session was shown, where a session is needed."""
+    form, user = await request.form(max_files=0, max_fields=20), user_of(request)
+    needed = request.url.path not in WITHOUT_SESSION
+    if needed and (user is None or form.get("csrf") != user.csrf):
+        raise RefusedError(403, "form")
+    return form
+
+
+def visitor(request: Request) -> User:
+    """Who is logged in; the door lets nobody else come here."""
+    user = user_of(request)
+    if user is None:
+        raise RefusedError(401, "login")
+    return user
+
+
+def shown(request: Request) -> Html:
+    """The templates of the app."""
+    found: Html = request.app.state.html
+    return found
+
+
+Form = Annotated[FormData, Depends(posted)]
+Visitor = Annotated[User, Depends(visitor)]
+Shown = Annotated[Html, Depends(shown)]
+
+
+def local_path(text: object) -> str:
+    """A path of this app to go on to; never another site's."""
+    there = str(text or "")
+    return there if re.match(r"/(?![/\\])[^\s\\]*$", there) else "/inspect"
+
+
+def set_session(response: Response, parts: Parts, token: str) -> None:
+    """Give the browser its session."""
+    response.set_cookie(
+        parts.cookie, token, httponly=True, secure=parts.settings.secure_cookies, samesite="lax"
+    )
+
+
+def seen(parts: Parts, request: Request, user: User, inspection_id: str) -> Inspection:
+    """The inspection, if this user may see it; that somebody may not is written down."""
+    one = parts.inspections.find(inspection_id)
+    if one is None:
+        raise RefusedError(404, "not_found")
+    if not one.may_be_seen_by(user):
+        what = f"{request.method} {request.url.path}"
+        parts.accounts.record(user.name, "refused", what, client(request))
+        raise RefusedError(403, "forbidden")
+    return one

@@ -1,0 +1,137 @@
+"""Login, sign-up, logout, password, language."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from lakehouse.errors import UsageError
+from serving.accounts import LoginError, TooManyAttemptsError
+from serving.door import client
+from serving.html import Html, texts_of
+from serving.pages import Form, Shown, Visitor, local_path, set_session
+from serving.texts import COOKIE as LANGUAGE_COOKIE
+from serving.texts import LANGUAGES
+
+YEAR = 365 * 24 * 3_600
+router = APIRouter(include_in_schema=False)
+
+
+def login_page(
+    request: Request, html: Html, status: int = 200, name: str = "", next: str = "", fault: str = ""
+) -> Response:
+    """The form to log in by."""
+    settings = html.parts.settings
+    known = {"name": name, "next": next, "sign_up": settings.sign_up, "oidc": settings.oidc_issuer}
+    return html.page(request, "login", known, status, fault=fault)
+
+
+@router.get("/login")
+def show_login(request: Request, html: Shown, next: str = "/inspect", fault: str = "") -> Response:
+    """The form to log in by; `fault` is that of a login elsewhere."""
+    said = texts_of(request)(f"login.{fault}") if fault in ("wrong", "again", "no_account") else ""
+    return login_page(request, html, next=local_path(next), fault=said)
+
+
+@router.post("/login")
+def log_in(request: Request, html: Shown, form: Form) -> Response:
+    """A new session, or the form again."""
+    name, password = str(form.get("name", "")), str(form.get("password", ""))
+    there = local_path(form.get("next"))
+    before = request.cookies.get(html.parts.cookie, "")
+    t = texts_of(request)
+    try:
+        token = html.parts.accounts.log_in(name, password, client(request), before)
+    except LoginError:
+        return login_page(request, html, 401, name, there, t("login.wrong"))
+    except TooManyAttemptsError:
+        return login_page(request, html, 429, name, there, t("login.too_many"))
+    answer = RedirectResponse(there, 303)
+    set_session(answer, html.parts, token)
+    return answer
+
+
+def sign_up_page(
+    request: Request, html: Html, known: dict[str, Any], status: int = 200, fault: str = ""
+) -> Response:
+    """The form to sign up by."""
+    values = {"name": "", "invitation": "", "sign_up": html.parts.settings.sign_up}
+    return html.page(request, "sign_up", values | known, status, fault=fault)
+
+
+@router.get("/sign-up")
+def show_sign_up(request: Request, html: Shown, invitation: str = "") -> Response:
+    """The form to sign up by."""
+    return sign_up_page(request, html, {"invitation": invitation})
+
+
+@router.post("/sign-up")
+def sign_up(request: Request, html: Shown, form: Form) -> Response:
+    """An account and its first session, or the form again."""
+    name, password = str(form.get("name", "")), str(form.get("password", ""))
+    invitation = str(form.get("invitation", ""))
+    accounts = html.parts.accounts
+    try:
+        accounts.sign_up(name, password, invitation)
+        token = accounts.log_in(name, password, client(request))
+    except UsageError as error:
+        fault = texts_of(request)(f"sign_up.{_sign_up_fault(str(error))}")
+        return sign_up_page(request, html, {"name": name, "invitation": invitation}, 400, fault)
+    answer = RedirectResponse("/inspect", 303)
+    set_session(answer, html.parts, token)
+    return answer
+
+
+def _sign_up_fault(said: str) -> str:
+    """The key of the text that says the same in the reader's language."""
+    keys = {"invitation": "invited", "password": "password", "nobody signs up": "off"}
+    return next((key for part, key in keys.items() if part in said), "taken")
+
+
+@router.post("/logout")
+def log_out(request: Request, html: Shown, form: Form) -> Response:
+    """The session ends, here and in the database."""
+    parts = html.parts
+    token = request.cookies.get(parts.cookie, "")
+    parts.accounts.log_out(token, client(request))
+    parts.visitors.forget(token)
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(parts.cookie, secure=parts.settings.secure_cookies, httponly=True)
+    return answer
+
+
+@router.get("/account")
+def account(request: Request, html: Shown, user: Visitor) -> Response:
+    """Who one is, and the form to change one's password by."""
+    return html.page(request, "account")
+
+
+@router.post("/account")
+def change_password(request: Request, html: Shown, user: Visitor, form: Form) -> Response:
+    """Another password, and a new session in place of all that there were."""
+    old, new = str(form.get("old", "")), str(form.get("new", ""))
+    t, accounts = texts_of(request), html.parts.accounts
+    try:
+        token = accounts.change_password(user, old, new, client(request))
+    except LoginError:
+        return html.page(request, "account", status=401, fault=t("login.wrong"))
+    except TooManyAttemptsError:
+        return html.page(request, "account", status=429, fault=t("login.too_many"))
+    except UsageError:
+        return html.page(request, "account", status=400, fault=t("sign_up.password"))
+    request.state.user = accounts.user(token)
+    answer = html.page(request, "account", said=t("account.changed"))
+    set_session(answer, html.parts, token)
+    return answer
+
+
+@router.post("/language")
+def language(request: Request, form: Form) -> Response:
+    """Another language, for this browser."""
+    answer = RedirectResponse(local_path(form.get("next")), 303)
+    wanted = form.get("language")
+    if wanted in LANGUAGES:
+        answer.set_cookie(LANGUAGE_COOKIE, str(wanted), max_age=YEAR, samesite="lax")
+    return answer

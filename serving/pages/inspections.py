@@ -1,0 +1,196 @@
+"""History, detail, photo, heat map, corrections, the review queue."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from PIL import Image
+
+from lakehouse.errors import UsageError
+from lakehouse.sources.photos import PhotoError, read_upright
+from ml.explain import with_heat
+from serving.accounts import User
+from serving.door import client
+from serving.html import Html, texts_of
+from serving.inspections import PAGE, Inspection, Search
+from serving.pages import Form, RefusedError, Shown, Visitor, seen
+from serving.parts import Parts
+
+SHOWN_PIXELS = 1_024
+"""Longest side of a photo on a page."""
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/inspections")
+def history(request: Request, html: Shown, user: Visitor, page: int = 1) -> Response:
+    """What the user may see and looks for, a page at a time."""
+    what, page = searched(request), max(page, 1)
+    found, total = html.parts.inspections.search(what, user, page)
+    query = urlencode({name: value for name, value in asdict(what).items() if value})
+    known = {"what": what, "found": found, "total": total, "page": page, "query": query}
+    return html.page(request, "history", known | {"more": page * PAGE < total, "here": "history"})
+
+
+@router.get("/inspections.csv")
+def history_csv(request: Request, html: Shown, user: Visitor) -> Response:
+    """All of what the user looks for."""
+    rows = _csv(html.parts.inspections.all_of(searched(request), user))
+    head = {"Content-Disposition": 'attachment; filename="inspections.csv"'}
+    return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=head)
+
+
+@router.get("/inspections/{inspection_id}")
+def detail(
+    request: Request, html: Shown, user: Visitor, inspection_id: str, said: str = ""
+) -> Response:
+    """One inspection with all that is known of it."""
+    one = seen(html.parts, request, user, inspection_id)
+    return detail_page(request, html, user, one, said=texts_of(request)("detail.kept") * bool(said))
+
+
+def detail_page(
+    request: Request,
+    html: Html,
+    user: User,
+    one: Inspection,
+    status: int = 200,
+    said: str = "",
+    fault: str = "",
+) -> Response:
+    """The page of one inspection. A reviewer is shown others' words after giving an own one."""
+    parts = html.parts
+    told = parts.review.said(one.sha256)
+    reviewer = user.may("reviewer")
+    blind = reviewer and not told.by(user) and not told.label
+    mine = [c for c in told.corrections if c["user_name"] == user.name]
+    shown = told.corrections if reviewer and not blind else mine
+    others = [o for o in parts.inspections.earlier(one.sha256) if o.may_be_seen_by(user)]
+    known = {
+        "one": one,
+        "link": str(request.url.replace(path=f"/inspections/{one.inspection_id}", query="")),
+        "told": told,
+        "shown": shown,
+        "hidden": blind and len(shown) < len(told.corrections),
+        "may_speak": not told.label and not told.by(user),
+        "others": [o for o in others if o.inspection_id != one.inspection_id],
+        "lot": parts.lots.view(one.day, one.lot) if one.lot and one.day else None,
+    }
+    return html.page(request, "detail", known, status, said, fault)
+
+
+@router.post("/inspections/{inspection_id}/corrections")
+def correct(
+    request: Request, html: Shown, user: Visitor, inspection_id: str, form: Form
+) -> Response:
+    """What the user says of the photo, kept for good."""
+    one = seen(html.parts, request, user, inspection_id)
+    says, reason = str(form.get("says", "")), str(form.get("reason", ""))
+    try:
+        html.parts.review.correct(user, one, says, reason)
+    except UsageError as error:
+        fault = texts_of(request)(f"review_error.{_fault(str(error))}")
+        return detail_page(request, html, user, one, 400, fault=fault)
+    what = f"{says}: {inspection_id}"
+    html.parts.accounts.record(user.name, "corrected", what, client(request))
+    return RedirectResponse(f"/inspections/{inspection_id}?said=1", 303)
+
+
+def _fault(said: str) -> str:
+    """The key of the text that says the same in the reader's language."""
+    keys = {
+        "agreed": "agreed",
+        "before": "spoken",
+        "says good or bad": "says",
+        "reason": "reason",
+        "waits": "waits",
+    }
+    return next(key for part, key in keys.items() if part in said)
+
+
+@router.get("/inspections/{inspection_id}/photo.jpg")
+def photo(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Response:
+    """The photo as it was put in, no larger than a page needs."""
+    return _jpeg(_picture(html.parts, seen(html.parts, request, user, inspection_id)))
+
+
+@router.get("/inspections/{inspection_id}/heat.jpg")
+def heat(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Response:
+    """The photo with the places in red that spoke for bad."""
+    one = seen(html.parts, request, user, inspection_id)
+    return _jpeg(with_heat(_picture(html.parts, one), Image.open(io.BytesIO(one.heat_png))))
+
+
+@router.get("/review")
+def queue(request: Request, html: Shown, user: Visitor) -> Response:
+    """What waits for this reviewer."""
+    found, total = html.parts.review.queue(user)
+    return html.page(request, "review", {"found": found, "total": total, "here": "review"})
+
+
+def _picture(parts: Parts, one: Inspection) -> Image.Image:
+    content = parts.photos.read(one.sha256) or parts.lots.photo(one.sha256)
+    if content is None:
+        raise RefusedError(404, "not_found")
+    try:
+        picture = read_upright(content, parts.settings)
+    except PhotoError:
+        raise RefusedError(404, "not_found") from None
+    picture.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
+    return picture
+
+
+def _jpeg(picture: Image.Image) -> Response:
+    target = io.BytesIO()
+    picture.save(target, "JPEG", quality=85)
+    return Response(target.getvalue(), media_type="image/jpeg")
+
+
+def searched(request: Request) -> Search:
+    """What the address asks for; what cannot be meant is not asked."""
+    given = request.query_params
+
+    def day(name: str) -> date | None:
+        try:
+            return date.fromisoformat(given.get(name, ""))
+        except ValueError:
+            return None
+
+    version = given.get("model_version", "")
+    return Search(
+        day("first_day"),
+        day("last_day"),
+        given.get("lot", "").strip(),
+        given.get("verdict", ""),
+        int(version) if version.isascii() and version.isdigit() and len(version) < 10 else None,
+        given.get("user", "").strip(),
+    )
+
+
+def _csv(found: Iterator[Inspection]) -> Iterator[str]:
+    """Lines of csv. What a spreadsheet would take for a formula begins with an apostrophe."""
+    names: list[str] = []
+    for one in found:
+        row = asdict(one)
+        del row["heat"]
+        if not names:
+            names = list(row)
+            yield "\N{BYTE ORDER MARK}" + _line(names)
+        yield _line(row.values())
+
+
+def _line(values: Any) -> str:
+    target = io.StringIO()
+    texts = ["" if value is None else str(value) for value in values]
+    csv.writer(target).writerow([f"'{t}" if t.startswith(FORMULA) else t for t in texts])
+    return target.getvalue()
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")

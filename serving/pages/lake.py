@@ -1,0 +1,86 @@
+"""Lots, models, the flow of the data, the audit."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from serving.inspections import Search
+from serving.lots import SORTS
+from serving.pages import RefusedError, Shown, Visitor
+from serving.parts import Parts
+
+AUDIT_ROWS = 200
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/lots")
+def of_day(
+    request: Request, html: Shown, user: Visitor, day: str = "", sort: str = "risk"
+) -> Response:
+    """The lots of a day, those of the highest risk first."""
+    lots = html.parts.lots
+    days, sort = lots.days(), sort if sort in SORTS else SORTS[0]
+    when = _day(day) or (days[0] if days else None)
+    rows = lots.of_day(when, sort) if when else []
+    known = {"day": when or "", "days": days, "rows": rows, "sort": sort, "here": "lots"}
+    return html.page(request, "lots", known)
+
+
+@router.get("/lots/{day}/{name}")
+def lot(request: Request, html: Shown, user: Visitor, day: str, name: str) -> Response:
+    """A lot's readings, the verdict on it, and its inspected photos."""
+    parts, when = html.parts, _day(day)
+    if when is None or not re.fullmatch(parts.stage.lot_pattern, name):
+        raise RefusedError(404, "not_found")
+    rows = [row for row in parts.lots.of_day(when) if row["lot"] == name]
+    found = [one for one in parts.inspections.all_of(Search(lot=name), user) if one.day == when]
+    known = {
+        "lot": parts.lots.view(when, name),
+        "label": rows[0]["label"] if rows else "",
+        "found": found,
+        "stage": parts.stage.name,
+        "here": "lots",
+    }
+    return html.page(request, "lot", known)
+
+
+@router.get("/models")
+def models(request: Request, html: Shown, user: Visitor) -> Response:
+    """The champions, with what is honestly known of them."""
+    parts = html.parts
+    champions = [("photos", parts.photo_champion), ("lots", parts.lot_champion)]
+    found = [(kind, one, _mlflow_link(parts, one.honest.page)) for kind, one in champions]
+    known = {"champions": found, "stage": parts.stage.name, "here": "models"}
+    return html.page(request, "models", known)
+
+
+@router.get("/flow")
+def flow(request: Request, html: Shown, user: Visitor) -> Response:
+    """The last runs, what is held back, and the mix of verdicts."""
+    lots = html.parts.lots
+    known = {"runs": lots.runs(), "held": lots.held_back(), "mix": lots.verdict_mix()}
+    return html.page(request, "flow", known | {"here": "flow"})
+
+
+@router.get("/audit")
+def audit(request: Request, html: Shown, user: Visitor) -> Response:
+    """Who did what, the newest first."""
+    entries = html.parts.accounts.audit(AUDIT_ROWS)
+    return html.page(request, "audit", {"entries": entries, "here": "audit"})
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _mlflow_link(parts: Parts, page: str) -> str:
+    """The run in MLflow's own pages, where it has any."""
+    uri = parts.settings.mlflow_uri.rstrip("/")
+    return f"{uri}/#/{page}" if page and re.match(r"https?://[^@]*$", uri) else ""

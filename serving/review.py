@@ -1,0 +1,163 @@
+"""What people say of verdicts: corrections, which only grow, and labels on which two agree."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from lakehouse.database import Database
+from lakehouse.errors import UsageError
+from serving.accounts import User
+from serving.inspections import Inspection
+from serving.tables import agreed_labels, corrections, inspections
+
+SAYS = ("good", "bad")
+REASON_LENGTH = 1_000
+PAGE = 20
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is known of one photo from people: corrections, the oldest first, and the label."""
+
+    corrections: list[dict[str, Any]]
+    label: str | None
+
+    def by(self, user: User) -> bool:
+        """Whether this user has spoken as a reviewer."""
+        return any(
+            c["user_name"] == user.name and c["role"] != "operator" for c in self.corrections
+        )
+
+
+class Review:
+    """The corrections and labels of one stage."""
+
+    def __init__(self, database: Database, stage: str) -> None:
+        self.database, self.stage = database, stage
+
+    def correct(self, user: User, one: Inspection, says: str, reason: str) -> str | None:
+        """Keep what the user says of the photo; the label, if two reviewers agree by this.
+
+        A reason is needed where it contradicts the verdict. Raises UsageError where the photo has
+        its label already, or this reviewer has spoken before.
+        """
+        reason = " ".join(reason.split())
+        if says not in SAYS:
+            raise UsageError(f"a correction says good or bad, not {says!r}")
+        if says != one.verdict and one.verdict in SAYS and not reason:
+            raise UsageError("a correction that contradicts the verdict needs a reason")
+        if len(reason) > REASON_LENGTH:
+            raise UsageError(f"a reason has {REASON_LENGTH} characters at most")
+        row = {
+            "stage": self.stage,
+            "correction_id": uuid.uuid4().hex,
+            "inspection_id": one.inspection_id,
+            "sha256": one.sha256,
+            "corrected_at": datetime.now(UTC).replace(tzinfo=None),
+            "user_name": user.name,
+            "role": user.role,
+            "says": says,
+            "reason": reason,
+            "verdict": one.verdict,
+            "model": one.model,
+            "model_version": one.model_version,
+        }
+        with self.database.transaction(write=True) as connection:
+            self._one_at_a_time(connection, one)
+            said = self._said(connection, one.sha256)
+            if said.label:
+                raise UsageError(f"two reviewers have agreed on {said.label} before")
+            if said.by(user):
+                raise UsageError("you have said what you think of this photo before")
+            connection.execute(corrections.insert().values(row))
+            return self._agree(connection, row, said)
+
+    def _one_at_a_time(self, connection: Connection, one: Inspection) -> None:
+        """Two reviewers who speak at the same moment see each other's words."""
+        photo = (inspections.c.stage == self.stage, inspections.c.sha256 == one.sha256)
+        query = sa.select(inspections.c.inspection_id).where(*photo).with_for_update()
+        if connection.execute(query).first() is None:
+            raise UsageError("the verdict waits for the database; correct it in a while")
+
+    def _agree(self, connection: Connection, row: dict[str, Any], said: Said) -> str | None:
+        """A label, once a second reviewer says the same as one before."""
+        if row["role"] == "operator":
+            return None
+        same = [c for c in said.corrections if c["role"] != "operator" and c["says"] == row["says"]]
+        others = [c for c in same if c["user_name"] != row["user_name"]]
+        if not others:
+            return None
+        label = {
+            "stage": self.stage,
+            "sha256": row["sha256"],
+            "label": row["says"],
+            "agreed_at": row["corrected_at"],
+            "first_correction": others[0]["correction_id"],
+            "second_correction": row["correction_id"],
+        }
+        connection.execute(agreed_labels.insert().values(label))
+        found: str = row["says"]
+        return found
+
+    def said(self, sha256: str) -> Said:
+        """What people said of the photo."""
+        with self.database.transaction() as connection:
+            return self._said(connection, sha256)
+
+    def _said(self, connection: Connection, sha256: str) -> Said:
+        own = (corrections.c.stage == self.stage, corrections.c.sha256 == sha256)
+        query = sa.select(corrections).where(*own).order_by(corrections.c.corrected_at)
+        rows = [dict(row._mapping) for row in connection.execute(query)]
+        mine = (agreed_labels.c.stage == self.stage, agreed_labels.c.sha256 == sha256)
+        return Said(rows, connection.scalar(sa.select(agreed_labels.c.label).where(*mine)))
+
+    def queue(self, user: User) -> tuple[list[tuple[Inspection, str]], int]:
+        """What waits for this reviewer, the oldest first, with why, and how many there are.
+
+        A photo stands here once, by its latest inspection: it needs a human, somebody disagrees,
+        or it is in the random sample of good verdicts; it has no label, and this reviewer has not
+        spoken yet.
+        """
+        later = inspections.alias("later")
+        one, said = inspections.c, corrections.c
+
+        def of_photo(table: sa.FromClause) -> sa.ColumnElement[bool]:
+            return sa.and_(table.c.stage == one.stage, table.c.sha256 == one.sha256)
+
+        newer = sa.or_(
+            later.c.inspected_at > one.inspected_at,
+            sa.and_(
+                later.c.inspected_at == one.inspected_at,
+                later.c.inspection_id > one.inspection_id,
+            ),
+        )
+        disagreed = sa.exists().where(of_photo(corrections), said.says != said.verdict)
+        spoken = sa.exists().where(
+            of_photo(corrections), said.user_name == user.name, said.role != "operator"
+        )
+        sampled = sa.exists().where(of_photo(later), later.c.sampled)
+        needs = one.verdict == "needs_human"
+        where = (
+            one.stage == self.stage,
+            ~sa.exists().where(of_photo(later), newer),
+            ~sa.exists().where(of_photo(agreed_labels)),
+            ~spoken,
+            sa.or_(needs, disagreed, sampled),
+        )
+        why = sa.case((needs, "needs_human"), (disagreed, "disagreement"), else_="sample")
+        query = sa.select(inspections, why.label("why")).where(*where)
+        query = query.order_by(one.inspected_at, one.inspection_id).limit(PAGE)
+        counted = sa.select(sa.func.count()).select_from(inspections).where(*where)
+        with self.database.transaction() as connection:
+            found = []
+            for row in connection.execute(query):
+                values = dict(row._mapping)
+                reason = values.pop("why")
+                found.append((Inspection(**values), reason))
+            return found, connection.scalar(counted) or 0

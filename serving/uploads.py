@@ -1,0 +1,199 @@
+"""Files on their way in: streamed to the disk within limits, and known by whose they are."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+
+FIELD_BYTES = 10_000
+"""Longest text beside the files, and longest name of a file."""
+KEPT_SECONDS = 3_600
+TOO_LARGE, TOO_MANY = "too_large", "too_many"
+
+
+class TooMuchError(Exception):
+    """The request is larger than all its files may be together."""
+
+
+class MalformedError(Exception):
+    """The request's body is not what its header says."""
+
+
+@dataclass
+class Received:
+    """One file as it came. With a `fault` nothing of it was kept."""
+
+    name: str
+    path: Path
+    user_name: str
+    fault: str = ""
+    size: int = 0
+    at: float = field(default_factory=time.monotonic)
+
+
+class Uploads:
+    """The uploaded files below one folder, each in a folder of its own that nobody can guess."""
+
+    def __init__(self, folder: Path, max_bytes: int, max_files: int) -> None:
+        shutil.rmtree(folder, ignore_errors=True)  # What an earlier process left was judged then.
+        folder.mkdir(parents=True)
+        self.folder = folder.resolve()
+        self.max_bytes, self.max_files = max_bytes, max_files
+        self._known: OrderedDict[str, Received] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def most_bytes(self) -> int:
+        """The largest request: all files of the largest size, and what stands around them."""
+        return self.max_files * self.max_bytes + (1 << 20)
+
+    async def receive(
+        self, request: Request, user_name: str
+    ) -> tuple[list[Received], dict[str, str]]:
+        """The files of a multipart request, and its texts by name.
+
+        A file beyond the limits is passed by, byte for byte, and says so by its `fault`. Raises
+        TooMuchError or MalformedError.
+        """
+        kind, options = parse_options_header(request.headers.get("content-type", ""))
+        if kind != b"multipart/form-data" or b"boundary" not in options:
+            raise MalformedError("send the files as multipart/form-data")
+        form = _Form(self, user_name)
+        parser = MultipartParser(options[b"boundary"], form.callbacks())  # type: ignore[arg-type]
+        size = 0
+        try:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > self.most_bytes:
+                    raise TooMuchError
+                parser.write(chunk)
+            parser.finalize()
+        except TooMuchError:
+            raise
+        except (ValueError, RuntimeError) as error:  # python_multipart's errors are ValueErrors.
+            raise MalformedError(str(error)) from None
+        finally:
+            form.close()
+        self._remember(form.files)
+        return form.files, form.texts
+
+    def place(self, name: str) -> Path:
+        """Where the next file goes."""
+        own = self.folder / secrets.token_hex(16)
+        own.mkdir()
+        safe = "".join(c if c.isalnum() or c in ".-_" else "_" for c in name)
+        return own / (safe.lstrip(".")[-80:] or "file")
+
+    def owned(self, path: str, user_name: str) -> Received | None:
+        """The uploaded file of that path; None unless this user has put it there."""
+        with self._lock:
+            found = self._known.get(str(Path(path)))
+        return found if found and found.user_name == user_name else None
+
+    def is_known(self, path: str) -> bool:
+        """Whether anybody has put it there."""
+        with self._lock:
+            return str(Path(path)) in self._known
+
+    def drop(self, one: Received) -> None:
+        """It was judged; nobody needs it here any more."""
+        with self._lock:
+            self._known.pop(str(one.path), None)
+        shutil.rmtree(one.path.parent, ignore_errors=True)
+
+    def _remember(self, files: list[Received]) -> None:
+        """These are known from now on, and old ones that nobody judged go."""
+        old = []
+        with self._lock:
+            self._known.update({str(one.path): one for one in files})
+            limit = time.monotonic() - KEPT_SECONDS
+            while self._known and next(iter(self._known.values())).at < limit:
+                old.append(self._known.popitem(last=False)[1])
+        for one in old:
+            shutil.rmtree(one.path.parent, ignore_errors=True)
+
+
+class _Form:
+    """The parts of one request, as the parser comes to them."""
+
+    def __init__(self, uploads: Uploads, user_name: str) -> None:
+        self.files: list[Received] = []
+        self.texts: dict[str, str] = {}
+        self._uploads, self._user_name = uploads, user_name
+        self._header = self._value = b""
+        self._disposition = b""
+        self._file: Received | None = None
+        self._stream: IO[bytes] | None = None
+        self._field, self._text = "", b""
+
+    def callbacks(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._headers_finished,
+            "on_part_data": self._data,
+            "on_part_end": self._end,
+        }
+
+    def close(self) -> None:
+        if self._stream:
+            self._stream.close()
+
+    def _begin(self) -> None:
+        self._disposition = self._header = self._value = b""
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header = (self._header + data[start:end])[:FIELD_BYTES]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value = (self._value + data[start:end])[:FIELD_BYTES]
+
+    def _header_end(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._header = self._value = b""
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        self._field = options.get(b"name", b"").decode("utf-8", "replace")
+        self._text, self._file = b"", None
+        if b"filename" in options:
+            name = options[b"filename"].decode("utf-8", "replace")
+            self._file = Received(name, self._uploads.place(name), self._user_name)
+            self.files.append(self._file)
+            if len(self.files) > self._uploads.max_files:
+                self._file.fault = TOO_MANY
+                self._file.path.touch()
+            else:
+                self._stream = self._file.path.open("wb")
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._file is None:
+            self._text = (self._text + data[start:end])[:FIELD_BYTES]
+        elif not self._file.fault:
+            self._file.size += end - start
+            assert self._stream is not None
+            if self._file.size > self._uploads.max_bytes:
+                self._file.fault = TOO_LARGE
+                self._stream.truncate(0)
+            else:
+                self._stream.write(data[start:end])
+
+    def _end(self) -> None:
+        if self._stream:
+            self._stream.close()
+            self._stream = None
+        if self._file is None and self._field:
+            self.texts[self._field] = self._text.decode("utf-8", "replace")
