@@ -176,14 +176,7 @@ class Door:
         return self.upload_bytes if UPLOADS.fullmatch(request.url.path) else BODY_BYTES
 
     async def _note(self, request: Request, action: str) -> None:
-        """Into the audit; a database that is away does not let anybody through."""
-        user: User | None = request.state.user
-        name, address = user.name if user else "", client(request)
-        what = f"{request.method} {request.url.path}"[:500]
-        try:
-            await run_sync(self.visitors.accounts.record, name, action, what, address)
-        except SqlError as error:
-            structlog.get_logger().error("not audited", what=what, user=name, error=str(error))
+        await run_sync(write_down, self.visitors.accounts, request, action)
 
     async def _pass(self, request: Request, receive: Receive, send: Send) -> None:
         most, size, started = self._most(request), 0, False
@@ -230,6 +223,17 @@ class Door:
             await send(message)
 
         return dressed
+
+
+def write_down(accounts: Accounts, request: Request, action: str) -> None:
+    """Into the audit; a database that is away lets nobody through, and the log has it then."""
+    user: User | None = request.state.user
+    name, what = user.name if user else "", f"{request.method} {request.url.path}"[:500]
+    try:
+        accounts.record(name, action, what, client(request))
+    except SqlError as error:
+        log = structlog.get_logger()
+        log.error("not audited", action=action, what=what, user=name, error=str(error))
 
 
 def client(request: Request) -> str:

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from lakehouse.errors import PlatelakeError, UsageError
 from serving.accounts import User
 from serving.api import as_json
-from serving.door import client
+from serving.door import write_down
 from serving.html import STATIC, Html, user_of
 from serving.inspector import Lot
 from serving.judge import Result, judge, refused
@@ -55,36 +55,24 @@ async def uploaded(request: Request, html: Shown, user: Visitor, path: str) -> R
     """One's own upload, to look at before it is judged; nothing else."""
     one = html.parts.uploads.owned(path, user.name)
     if one is None:
-        what = f"GET {request.url.path}"[:500]
-        accounts = html.parts.accounts
-        await run_in_threadpool(accounts.record, user.name, "refused", what, client(request))
+        await run_in_threadpool(write_down, html.parts.accounts, request, "refused")
         raise RefusedError(403, "forbidden")
     return FileResponse(one.path, headers={"Content-Disposition": "attachment"})
 
 
-class Photos(gr.File):
-    """Files as they came: what is no photo gets its message with its verdict's place."""
-
-    def get_block_name(self) -> str:
-        """It looks like a File."""
-        return "file"
-
-    def preprocess(self, payload: Any) -> Any:
-        """The paths."""
-        files = getattr(payload, "root", payload) or []
-        return [one.path for one in (files if isinstance(files, list) else [files])]
+def _paths(payload: Any) -> list[str]:
+    """Where the chosen files lie, whatever they are: the verdict's place says what is wrong."""
+    files = getattr(payload, "root", payload) or []
+    return [one.path for one in (files if isinstance(files, list) else [files])]
 
 
-class Snapshot(gr.Image):
-    """A picture from camera or clipboard, byte for byte as the browser made it."""
+def _raw(component: Any) -> Any:
+    """The component, which hands on where its files lie and looks at none of them itself.
 
-    def get_block_name(self) -> str:
-        """It looks like an Image."""
-        return "image"
-
-    def preprocess(self, payload: Any) -> Any:
-        """The path."""
-        return payload.path if payload else None
+    No subclass: of each one Gradio writes a stub beside the module that declares it.
+    """
+    component.preprocess = _paths
+    return component
 
 
 def mount(app: FastAPI, html: Html) -> None:
@@ -123,12 +111,9 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
         top = gr.HTML()
         gr.HTML(f"<h1>{t('inspect.title')}</h1>")
         with gr.Row():
-            files = Photos(label=t("inspect.files"), file_count="multiple", elem_id="files")
-            snapshot = Snapshot(
-                label=t("inspect.snapshot"),
-                sources=["webcam", "clipboard"],
-                type="filepath",
-                elem_id="snapshot",
+            files = gr.File(label=t("inspect.files"), file_count="multiple", elem_id="files")
+            snapshot = gr.Image(
+                label=t("inspect.snapshot"), sources=["webcam", "clipboard"], elem_id="snapshot"
             )
         lot = gr.Textbox(label=t("inspect.lot"), info=t("inspect.lot_help"), max_lines=1)
         button = gr.Button(t("inspect.judge"), variant="primary", elem_id="judge")
@@ -139,7 +124,7 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
             return html.text("top", t, _user(request), "/inspect", {"here": "inspect"})
 
         def judged(
-            files: list[str], snapshot: str | None, lot: str, request: gr.Request
+            files: list[str], snapshot: list[str], lot: str, request: gr.Request
         ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             user = _user(request)
             try:
@@ -147,7 +132,7 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
             except UsageError:
                 yield _shown(html, t, user, [Result(lot, rule="lot", said=t("fault.lot"))], None)
                 return
-            paths = [*(files or []), *([snapshot] if snapshot else [])]
+            paths = [*files, *snapshot]
             if not paths:
                 nothing = Result("", rule="nothing", said=t("inspect.nothing"))
                 yield _shown(html, t, user, [nothing], None)
@@ -160,7 +145,7 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
         page.load(show_top, outputs=top, api_visibility="private", queue=False)
         button.click(
             judged,
-            [files, snapshot, lot],
+            [_raw(files), _raw(snapshot), lot],
             [results, answers],
             api_name="verdicts",
             concurrency_limit=AT_ONCE,
@@ -175,9 +160,8 @@ def _judged(
     one = parts.uploads.owned(path, user.name)
     if one is None:
         rule = "foreign" if parts.uploads.is_known(path) else "gone"
-        if rule == "foreign":
-            address = client(request.request) if request.request else ""
-            parts.accounts.record(user.name, "refused", "another user's upload", address)
+        if rule == "foreign" and request.request:
+            write_down(parts.accounts, request.request, "another user's upload refused")
         return refused(parts, t, "", rule)
     return judge(parts, t, user, one, lot)
 
@@ -204,7 +188,7 @@ def _sensor(html: Html, t: Texts) -> gr.Blocks:
     with page:
         top = gr.HTML()
         gr.HTML(f"<h1>{t('sensor.title')}</h1><p>{t('sensor.help')}</p>")
-        files = Photos(label=t("sensor.file"), file_count="single", elem_id="file")
+        files = _raw(gr.File(label=t("sensor.file"), file_count="single", elem_id="file"))
         button = gr.Button(t("sensor.judge"), variant="primary", elem_id="judge")
         results = gr.HTML(elem_id="results")
 

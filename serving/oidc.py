@@ -10,6 +10,7 @@ from authlib.integrations.base_client import OAuthError
 from authlib.integrations.starlette_client import OAuth
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
+from joserfc.errors import JoseError
 from starlette.concurrency import run_in_threadpool
 
 from lakehouse.errors import UsageError
@@ -65,7 +66,7 @@ async def back(request: Request, html: Shown) -> Response:
         raise RefusedError(404, "not_found")
     try:
         token = await known.authorize_access_token(request)
-    except (OAuthError, httpx.HTTPError, ValueError) as error:
+    except (OAuthError, JoseError, httpx.HTTPError, ValueError) as error:
         structlog.get_logger().warning("login by the provider refused", error=str(error))
         return RedirectResponse("/login?fault=again", 303)
     claims = token.get("userinfo") or {}

@@ -23,10 +23,14 @@ PAGE = 20
 
 @dataclass(frozen=True)
 class Said:
-    """What is known of one photo from people: corrections, the oldest first, and the label."""
+    """What is known of one photo from people: corrections, the oldest first, and the label.
+
+    `closed`: nobody can say more.
+    """
 
     corrections: list[dict[str, Any]]
     label: str | None
+    closed: bool
 
     def by(self, user: User) -> bool:
         """Whether this user has spoken as a reviewer."""
@@ -71,7 +75,7 @@ class Review:
         with self.database.transaction(write=True) as connection:
             self._one_at_a_time(connection, one)
             said = self._said(connection, one.sha256)
-            if said.label:
+            if said.closed:
                 raise UsageError(f"two reviewers have agreed on {said.label} before")
             if said.by(user):
                 raise UsageError("you have said what you think of this photo before")
@@ -115,7 +119,8 @@ class Review:
         query = sa.select(corrections).where(*own).order_by(corrections.c.corrected_at)
         rows = [dict(row._mapping) for row in connection.execute(query)]
         mine = (agreed_labels.c.stage == self.stage, agreed_labels.c.sha256 == sha256)
-        return Said(rows, connection.scalar(sa.select(agreed_labels.c.label).where(*mine)))
+        label = connection.scalar(sa.select(agreed_labels.c.label).where(*mine))
+        return Said(rows, label, closed=label is not None)
 
     def queue(self, user: User) -> tuple[list[tuple[Inspection, str]], int]:
         """What waits for this reviewer, the oldest first, with why, and how many there are.

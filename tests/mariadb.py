@@ -40,6 +40,19 @@ class MariaDB:
     def __init__(self, port: int, password: str, log: Path) -> None:
         """Tell where the server listens on the loopback address, and where it logs."""
         self.port, self.password, self.log = port, password, log
+        self.command: list[str] = []
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, with the data that it had; it answers when this returns."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self.command, stdout=log, stderr=log)
+        _wait(self, self._process)
+
+    def stop(self) -> None:
+        """Stop it."""
+        if self._process:
+            _stop(self._process)
 
     def execute(self, statement: str) -> None:
         """Run one statement; SQLAlchemy's errors go through."""
@@ -72,10 +85,10 @@ def running_mariadb() -> Iterator[MariaDB]:
         server = MariaDB(_free_port(), secrets.token_urlsafe(16), folder / "server.log")
         # Run before the first connection is let in, so nobody needs an administrator's password.
         (folder / "init.sql").write_text(
-            f"CREATE USER tester@'%' IDENTIFIED BY '{server.password}';\n"
+            f"CREATE USER IF NOT EXISTS tester@'%' IDENTIFIED BY '{server.password}';\n"
             "GRANT ALL ON *.* TO tester@'%';\n"
         )
-        command = [
+        server.command = [
             _program("mariadbd"),
             "--no-defaults",
             *user,
@@ -87,13 +100,11 @@ def running_mariadb() -> Iterator[MariaDB]:
             f"--port={server.port}",
             *SMALL,
         ]
-        with server.log.open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            _wait(server, process)
+            server.start()
             yield server
         finally:
-            _stop(process)
+            server.stop()
 
 
 def _install(data: Path, user: list[str]) -> None:

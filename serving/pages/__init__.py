@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from starlette.datastructures import FormData
 
 from serving.accounts import User
-from serving.door import client
+from serving.door import write_down
 from serving.html import Html, user_of
 from serving.inspections import Inspection
 from serving.parts import Parts
@@ -73,7 +73,6 @@ def seen(parts: Parts, request: Request, user: User, inspection_id: str) -> Insp
     if one is None:
         raise RefusedError(404, "not_found")
     if not one.may_be_seen_by(user):
-        what = f"{request.method} {request.url.path}"
-        parts.accounts.record(user.name, "refused", what, client(request))
+        write_down(parts.accounts, request, "refused")
         raise RefusedError(403, "forbidden")
     return one

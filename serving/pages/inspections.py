@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from PIL import Image
 
+from lakehouse.database import SqlError
 from lakehouse.errors import UsageError
 from lakehouse.sources.photos import PhotoError, read_upright
 from ml.explain import with_heat
@@ -23,6 +24,7 @@ from serving.html import Html, texts_of
 from serving.inspections import PAGE, Inspection, Search
 from serving.pages import Form, RefusedError, Shown, Visitor, seen
 from serving.parts import Parts
+from serving.review import Said
 
 SHOWN_PIXELS = 1_024
 """Longest side of a photo on a page."""
@@ -67,19 +69,22 @@ def detail_page(
 ) -> Response:
     """The page of one inspection. A reviewer is shown others' words after giving an own one."""
     parts = html.parts
-    told = parts.review.said(one.sha256)
+    try:
+        told, earlier = parts.review.said(one.sha256), parts.inspections.earlier(one.sha256)
+    except SqlError:  # The verdict can be shown all the same; nobody can speak of it now.
+        told, earlier = Said([], None, closed=True), []
     reviewer = user.may("reviewer")
-    blind = reviewer and not told.by(user) and not told.label
+    blind = reviewer and not told.by(user) and not told.closed
     mine = [c for c in told.corrections if c["user_name"] == user.name]
     shown = told.corrections if reviewer and not blind else mine
-    others = [o for o in parts.inspections.earlier(one.sha256) if o.may_be_seen_by(user)]
+    others = [o for o in earlier if o.may_be_seen_by(user)]
     known = {
         "one": one,
         "link": str(request.url.replace(path=f"/inspections/{one.inspection_id}", query="")),
         "told": told,
         "shown": shown,
         "hidden": blind and len(shown) < len(told.corrections),
-        "may_speak": not told.label and not told.by(user),
+        "may_speak": not told.closed and not told.by(user),
         "others": [o for o in others if o.inspection_id != one.inspection_id],
         "lot": parts.lots.view(one.day, one.lot) if one.lot and one.day else None,
     }

@@ -1,0 +1,164 @@
+"""A small plant with champions, once for all tests of the app; a fresh app for each test."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+from starlette.testclient import TestClient
+
+from jobs.runner import CHAIN, Options, begin, run_jobs
+from jobs.train import workshop
+from lakehouse.io import Lake
+from lakehouse.sample_plant import make_sample_plant
+from lakehouse.settings import load_settings
+from lakehouse.stage import load_stage
+from ml.cnn_recipe import recipe_for
+from ml.promotion import compare, promote
+from ml.registry import Registry, Version, registry_of
+from ml.train import Protocol, Workshop
+from ml.train_lots import train_lots
+from ml.train_photos import train_photos
+from ml.trees import TreeRecipe
+from scripts import lite0_weights
+from serving.app import create_app
+from serving.parts import Parts, open_parts
+from tests.conftest import REAL
+
+PASSWORD = "correct horse battery"
+HOST = "https://app.test"
+
+
+@dataclass(frozen=True)
+class Plant:
+    """Where its files and tables are; `good` and `bad` are photos of it, `sensor` a file."""
+
+    landing: Path
+    lake: Path
+    good: list[Path]
+    bad: list[Path]
+    sensor: Path
+
+
+@pytest.fixture(scope="session")
+def plant(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Plant:
+    """Drawn sensor files, real photos where they are there, and a champion of each kind."""
+    folder = tmp_path_factory.mktemp("served")
+    landing, lake = folder / "landing", folder / "lake"
+    make_sample_plant(landing, days=4, lots_per_day=8, rows_per_lot=24, failed_lots=6, photos=24)
+    real = REAL / "kamp" / "chromate" / "photos"
+    if real.is_dir():
+        shutil.rmtree(landing / "photos")
+        shutil.copytree(real, landing / "photos")
+    options = Options("chromate", landing=str(landing), lake=str(lake))
+    run_jobs(CHAIN, options)
+    shop = workshop(begin(Options("chromate", lake=str(lake))))
+    crown(shop, train_lots(shop, [TreeRecipe("logistic")], Protocol("kfold", 3), "lot"))
+    weights = folder / "lite0.safetensors"
+    lite0_weights.main(str(weights))
+    recipe = recipe_for(f"timm:{lite0_weights.NAME}", weights=weights)
+    crown(shop, train_photos(shop, [recipe], Protocol("kfold", 3)))
+    run_jobs(["score_lots"], Options("chromate", lake=str(lake)))
+    good, bad = (sorted((landing / "photos" / label).iterdir()) for label in ("good", "bad"))
+    return Plant(landing, lake, good, bad, sorted((landing / "sensor").iterdir())[0])
+
+
+def crown(shop: Workshop, version: Version) -> None:
+    """Make it the champion, for no reason."""
+    found = compare(shop.registry, version, lambda version, splits: {})
+    promote(shop.registry, found, "the test's", "test")
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Path:
+    return tmp_path / "landing"
+
+
+@pytest.fixture
+def make_parts(plant: Plant, landing: Path, tmp_path: Path) -> Iterator[Callable[..., Parts]]:
+    """Parts of an app with a database of its own; settings as keywords."""
+    made: list[Parts] = []
+
+    def make(registry: Registry | None = None, **options: Any) -> Parts:
+        given = {
+            "lake": str(plant.lake),
+            "sql_url": f"sqlite:///{tmp_path / 'app.db'}",
+            "app_folder": str(tmp_path / "app"),
+            "sampled_share": 0.0,
+            "sign_up": "open",
+            **options,
+        }
+        settings, stage = load_settings(**given), load_stage("chromate")
+
+        def no_spark() -> SparkSession:
+            raise AssertionError("the app starts no Spark")
+
+        lake = Lake(settings.lake, stage.name, no_spark)
+        parts = open_parts(stage, settings, lake, str(landing), registry or registry_of(settings))
+        parts.look_around()
+        made.append(parts)
+        return parts
+
+    landing.mkdir()
+    yield make
+    for parts in made:
+        parts.outbox.close()
+        parts.accounts.database.engine.dispose()
+
+
+@pytest.fixture
+def parts(make_parts: Callable[..., Parts]) -> Parts:
+    return make_parts()
+
+
+class Browser:
+    """Somebody at the app: keeps cookies, sends where a form comes from, as browsers do."""
+
+    def __init__(self, app: Any, parts: Parts, name: str = "", role: str = "operator") -> None:
+        self.parts, self.name = parts, name
+        self.http = TestClient(app, base_url=HOST, follow_redirects=False)
+        self.http.headers |= {"origin": HOST, "accept": "text/html", "accept-language": "en"}
+        if name:
+            parts.accounts.add(name, role, PASSWORD, by="test")
+            self.log_in()
+
+    def log_in(self, password: str = PASSWORD) -> Any:
+        return self.http.post("/login", data={"name": self.name, "password": password})
+
+    def get(self, path: str, **how: Any) -> Any:
+        return self.http.get(path, **how)
+
+    def csrf(self) -> str:
+        found = re.search(r'name="csrf" value="([^"]+)"', self.get("/account").text)
+        return found[1] if found else ""
+
+    def post(self, path: str, **fields: str) -> Any:
+        return self.http.post(path, data={"csrf": self.csrf(), **fields})
+
+    def judge(self, *photos: Path | tuple[str, bytes], lot: str = "", **how: Any) -> Any:
+        """Through the HTTP interface, by this session."""
+        files = [
+            ("files", one if isinstance(one, tuple) else (one.name, one.read_bytes()))
+            for one in photos
+        ]
+        return self.http.post("/api/verdicts", files=files, data={"lot": lot}, **how)
+
+    def inspected(self, photo: Path) -> str:
+        """The id of a new inspection of that photo."""
+        found: str = self.judge(photo).json()["results"][0]["verdict"]["inspection_id"]
+        return found
+
+
+@pytest.fixture
+def app(parts: Parts) -> Any:
+    return create_app(parts)
+
+
+@pytest.fixture
+def enter(app: Any, parts: Parts) -> Callable[..., Browser]:
+    """Let somebody in: name and role."""
+    return lambda name="kim", role="operator": Browser(app, parts, name, role)

@@ -1,0 +1,155 @@
+"""SQL or MLflow away: verdicts go on, wait on the disk, and come to SQL once."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from ml.registry import Registry, registry_of
+from serving.app import create_app
+from serving.champion import Champion
+from serving.outbox import Outbox
+from serving.parts import Parts
+from serving.tables import inspections
+from tests.mariadb import MariaDB, running_mariadb
+from tests.serving.conftest import Browser, Plant
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MariaDB]:
+    """One that may be stopped."""
+    with running_mariadb() as found:
+        yield found
+
+
+def kept(parts: Parts) -> list[str]:
+    with parts.accounts.database.transaction() as connection:
+        return list(connection.scalars(sa.select(inspections.c.inspection_id)))
+
+
+def test_sql_away(server: MariaDB, make_parts: Callable[..., Parts], plant: Plant) -> None:
+    with server.database() as url:
+        parts = make_parts(sql_url=url)
+        app = create_app(parts)
+        kim, lee = Browser(app, parts, "kim"), Browser(app, parts, "lee")
+        token = parts.accounts.token("lee", "test")
+        bearer = {"authorization": f"Bearer {token}"}
+        lee.http.get("/api/inspections/x", headers=bearer)
+        assert lee.get("/account").status_code == 200
+        before = kim.inspected(plant.good[0])
+        server.stop()
+        try:
+            answer = kim.judge(plant.bad[0], plant.good[1])
+            assert answer.status_code == 200
+            ids = [one["verdict"]["inspection_id"] for one in answer.json()["results"]]
+            assert parts.outbox.count() == 2
+            page = kim.get(f"/inspections/{ids[0]}")
+            assert page.status_code == 200 and "The database is away" in page.text
+            assert kim.get(f"/inspections/{ids[0]}/heat.jpg").status_code == 200
+            assert lee.get(f"/inspections/{ids[0]}").status_code == 403
+            machine = lee.judge(plant.bad[1], headers=bearer).json()["results"][0]["verdict"]
+            history = kim.get("/inspections")
+            assert history.status_code == 503 and "Verdicts go on" in history.text
+            stranger = Browser(app, parts)
+            stranger.name = "kim"
+            assert stranger.log_in().status_code == 503
+            stranger.http.cookies.set(parts.cookie, "guessed")
+            assert stranger.get("/inspections").status_code == 503
+            parts.look_around()
+            assert parts.sql_away and 'sql":"away' in kim.get("/readyz").text
+            waiting = Outbox(parts.settings.app_address() / "outbox.db")  # As a restart finds it.
+            assert waiting.count() == 3
+            waiting.close()
+        finally:
+            server.start()
+        parts.outbox.put("again", inspections.name, asdict(found(parts, before)))
+        parts.look_around()
+        assert not parts.sql_away and parts.outbox.count() == 0
+        assert sorted(kept(parts)) == sorted([before, *ids, machine["inspection_id"]])
+        parts.look_around()
+        assert len(kept(parts)) == 4
+        assert "The database is away" not in kim.get("/inspections").text
+        assert "3 found" in kim.get("/inspections").text
+
+
+def found(parts: Parts, inspection_id: str) -> Any:
+    one = parts.inspections.find(inspection_id)
+    assert one
+    return one
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """A tracking server that is not there."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    return Registry("http://127.0.0.1:9")
+
+
+def test_mlflow_away(make_parts: Callable[..., Parts], plant: Plant, away: Registry) -> None:
+    first = make_parts()
+    parts = make_parts(registry=away)  # The app was started anew meanwhile.
+    assert parts.mlflow_away and parts.photo_champion.model is not None
+    assert parts.photo_champion.model.sha256 == first.photo_champion.model.sha256
+    assert parts.photo_champion.honest == first.photo_champion.honest
+    kim = Browser(create_app(parts), parts, "kim")
+    assert kim.judge(plant.bad[0]).json()["results"][0]["verdict"]["verdict"] == "bad"
+    page = kim.get("/models").text
+    assert "The model registry is away" in page and "chromate-photos, version 1" in page
+
+
+def test_a_kept_champion_that_was_changed_is_not_used(
+    make_parts: Callable[..., Parts], away: Registry, tmp_path: Path
+) -> None:
+    make_parts()
+    file = tmp_path / "app" / "champions" / "chromate-photos.onnx"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert make_parts(registry=away).photo_champion.model is None
+
+
+def test_the_champion_changes_without_a_pause(parts: Parts, plant: Plant, tmp_path: Path) -> None:
+    registry = registry_of(parts.settings)
+    version = registry.need("chromate-photos")
+    content = registry.content(version)
+    uri = f"models:/{version.name}/{version.number}"
+    champion = Champion(registry, "chromate-photos", tmp_path / "own")
+    champion.refresh()
+    first = champion.model
+    champion.refresh()
+    assert champion.model is first  # Nothing is loaded again.
+    second = registry.register(version.name, _model_uri(registry, uri), version.run_id, content)
+    registry.move_champion(second, {"reason": "a test", "by": "test", "at": "now"})
+    try:
+        assert champion.model is first
+        champion.refresh()
+        assert champion.model.version == second.number and champion.reachable
+        assert champion.honest.promoted["reason"] == "a test"
+        photo = plant.bad[0].read_bytes()
+        assert champion.model.judge([photo], parts.settings)[0].version == second.number
+    finally:
+        registry.move_champion(version, {"reason": "back", "by": "test", "at": "now"})
+    champion.refresh()
+    assert champion.model.version == version.number
+
+
+def _model_uri(registry: Registry, uri: str) -> str:
+    found = registry._client.get_model_version(*uri.removeprefix("models:/").split("/"))
+    return str(found.source)
+
+
+def test_a_look_around_is_taken_again_and_again(parts: Parts, plant: Plant) -> None:
+    from starlette.testclient import TestClient
+
+    with TestClient(create_app(parts, look_seconds=0.05)):
+        kim = Browser(create_app(parts), parts, "kim")
+        row = asdict(found(parts, kim.inspected(plant.good[0])))
+        parts.outbox.put("late", inspections.name, row | {"inspection_id": "late"})
+        deadline = time.monotonic() + 20
+        while parts.outbox.count() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert "late" in kept(parts)

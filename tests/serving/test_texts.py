@@ -1,0 +1,52 @@
+"""What the app says is there in every language, with the same values in it."""
+
+import re
+from pathlib import Path
+from string import Formatter
+
+import pytest
+
+from lakehouse.sources import photos
+from serving.html import HERE
+from serving.texts import LANGUAGES, chosen, texts
+
+
+def values(sentence: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(sentence) if name}
+
+
+def test_every_language_says_the_same() -> None:
+    english = texts("en").sentences
+    for language in LANGUAGES:
+        own = texts(language).sentences
+        assert list(own) == list(english)
+        for key, sentence in own.items():
+            assert values(sentence) == values(english[key]), key
+            assert sentence.strip(), key
+
+
+def test_every_text_of_a_template_is_there() -> None:
+    text = "".join(file.read_text() for file in (HERE / "templates").iterdir())
+    keys = set(re.findall(r'\bt\("([\w.]+)"(?! ~)', text))
+    assert len(keys) > 80 and keys <= set(texts("en").sentences)
+
+
+def test_every_rule_of_a_photo_has_a_text() -> None:
+    rules = set(re.findall(r'PhotoError\(\s*"(\w+)"', Path(photos.__file__).read_text()))
+    assert {f"fault.{rule}" for rule in rules} <= set(texts("en").sentences)
+
+
+@pytest.mark.parametrize(
+    ("cookie", "accepted", "expected"),
+    [
+        (None, "", "en"),
+        (None, "ko", "ko"),
+        (None, "fr,ko;q=0.5,en;q=0.4", "ko"),
+        (None, "ko;q=0,en", "en"),
+        (None, "ko;q=x", "en"),
+        ("ko", "en", "ko"),
+        ("xx", "ko", "ko"),
+    ],
+)
+def test_language(cookie: str | None, accepted: str, expected: str) -> None:
+    assert chosen(cookie, accepted) == expected
