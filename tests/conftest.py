@@ -22,6 +22,7 @@ REAL = Path(__file__).parent.parent.parent / "shared" / "data"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-points", type=int, default=3, help="moments at which a run is killed")
+    parser.addoption("--screenshots", default="", help="folder for what the app's pages look like")
 
 
 def unavailable(reason: str) -> NoReturn:

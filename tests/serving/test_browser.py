@@ -1,0 +1,273 @@
+"""The app in a real browser, and by Gradio's own client, with photos of the plant."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser as Chromium
+from playwright.sync_api import Page, expect, sync_playwright
+
+from serving.app import create_app
+from serving.parts import Parts
+from tests.conftest import unavailable
+from tests.serving.conftest import PASSWORD, Plant
+from tests.serving.live import served
+
+PROGRAM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SECONDS = 60_000
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Chromium]:
+    if not PROGRAM.exists():
+        unavailable("Chromium is not installed; apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=PROGRAM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def address(parts: Parts) -> Iterator[str]:
+    with served(create_app(parts)) as found:
+        yield found
+
+
+@pytest.fixture
+def opened(chromium: Chromium, address: str) -> Iterator[Callable[..., Page]]:
+    """A page of a browser of its own; what it asks for anywhere else fails the test."""
+    elsewhere: list[str] = []
+    contexts = []
+
+    def open_page(**how: Any) -> Page:
+        context = chromium.new_context(base_url=address, **how)
+        context.set_default_timeout(SECONDS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on(
+            "request",
+            lambda asked: (
+                elsewhere.append(asked.url)
+                if not asked.url.startswith((address, "data:", "blob:"))
+                else None
+            ),
+        )
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert elsewhere == []  # Plants have no internet.
+
+
+@pytest.fixture
+def shot(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Page, str], None]:
+    """Keep what the page shows, where `--screenshots` says."""
+    folder = Path(request.config.getoption("--screenshots") or tmp_path)
+
+    def keep(page: Page, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=folder / f"{name}.png", full_page=True)
+
+    return keep
+
+
+def enter(page: Page, name: str, password: str = PASSWORD) -> None:
+    page.goto("/login")
+    page.fill("[name=name]", name)
+    page.fill("[name=password]", password)
+    page.press("[name=password]", "Enter")
+
+
+def judge(page: Page, *photos: Path) -> None:
+    page.set_input_files("#files input[type=file]", photos)
+    for photo in photos:  # Listed once they are uploaded; a long name is shown in two parts.
+        expect(page.locator("#files")).to_contain_text(photo.stem[:10])
+    page.click("#judge")
+    expect(page.locator("#results .card")).to_have_count(len(photos))
+
+
+def test_the_whole_way(
+    opened: Callable[..., Page], parts: Parts, plant: Plant, shot: Callable[[Page, str], None]
+) -> None:
+    kim = opened(locale="en-GB")
+    kim.goto("/")
+    expect(kim).to_have_url(re.compile("/login"))
+    kim.click("text=Sign up")
+    kim.fill("[name=name]", "kim")
+    kim.fill("[name=password]", PASSWORD)
+    kim.click("button:has-text('Make account')")
+    expect(kim.locator("#judge")).to_be_visible()
+    kim.click("text=Log out")
+    enter(kim, "kim", "not the password")
+    expect(kim.get_by_role("alert")).to_contain_text("do not belong together")
+    shot(kim, "wrong-password")
+    enter(kim, "kim")
+    expect(kim.locator("#judge")).to_be_visible()
+
+    judge(kim, plant.good[0], plant.bad[0])
+    cards = kim.locator("#results .card")
+    expect(cards.nth(0)).to_contain_text("Good")
+    expect(cards.nth(1)).to_contain_text("Bad")
+    for n in range(2):
+        heat = cards.nth(n).locator("img")
+        heat.scroll_into_view_if_needed()
+        expect(heat).to_have_js_property("complete", True)
+        assert heat.evaluate("image => image.naturalWidth") > 100
+        assert cards.nth(n).get_by_role("img", name=re.compile("below .* good")).is_visible()
+    shot(kim, "app-inspect")
+
+    kim.click("nav >> text=History")
+    expect(kim.locator("tbody tr")).to_have_count(2)
+    shot(kim, "history")
+    kim.locator("tbody tr", has_text=plant.good[0].name).locator("a").first.click()
+    expect(kim.get_by_text("Permanent link")).to_be_visible()
+    link = kim.url
+    kim.get_by_role("radio", name="Bad").check()
+    kim.fill("[name=reason]", "a stain at the bend")
+    kim.click("button:has-text('Send')")
+    expect(kim.get_by_role("status").first).to_contain_text("Kept")
+    shot(kim, "detail")
+
+    for name in ("ann", "ben"):
+        parts.accounts.add(name, "reviewer", PASSWORD, by="test")
+        reviewer = opened()
+        enter(reviewer, name)
+        reviewer.click("nav >> text=Review")
+        expect(reviewer.locator(".queue li")).to_have_count(1)
+        shot(reviewer, "review")
+        reviewer.click("text=Look and decide")
+        assert "a stain" not in reviewer.inner_text("main")
+        reviewer.get_by_role("radio", name="Bad").check()
+        reviewer.fill("[name=reason]", "I see it too")
+        reviewer.click("button:has-text('Send')")
+        expect(reviewer.get_by_role("status").first).to_contain_text("Kept")
+    expect(reviewer.get_by_text("Label, agreed by two reviewers:")).to_be_visible()
+    reviewer.click("nav >> text=Review")
+    expect(reviewer.locator(".queue li")).to_have_count(0)
+
+    kim.goto(link)
+    kim.click("text=Log out")
+    expect(kim).to_have_url(re.compile("/login"))
+    kim.go_back()
+    expect(kim).to_have_url(re.compile("/login"))
+    assert plant.good[0].name not in kim.content()
+
+
+def test_korean_on_a_phone(
+    opened: Callable[..., Page], parts: Parts, plant: Plant, shot: Callable[[Page, str], None]
+) -> None:
+    parts.accounts.add("김작업", "admin", PASSWORD, by="test")
+    page = opened(locale="ko-KR", viewport=PHONE, is_mobile=True, has_touch=True)
+    enter(page, "김작업")
+    expect(page.locator("#judge")).to_have_text("판정")
+    judge(page, plant.bad[0], plant.good[0])
+    expect(page.locator("#results")).to_contain_text("불량 확률")
+    page.locator("#results img").nth(1).scroll_into_view_if_needed()
+    page.wait_for_load_state("networkidle")
+    shot(page, "app-korean-phone")
+    day = parts.lots.days()[0]
+    lot = parts.lots.of_day(day)[0]["lot"]
+    paths = ["/lots", f"/lots/{day}/{lot}", "/inspections", "/review", "/models", "/flow", "/audit"]
+    for path in ["/inspect/ko/", *paths, "/account", "/sensor/ko/"]:
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        wide = page.evaluate("document.scrollingElement.scrollWidth - window.innerWidth")
+        assert wide <= 1, path
+        shot(page, f"phone{path.replace('/', '-').rstrip('-')}")
+    page.goto("/lots")
+    page.click("button:has-text('English')")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Lots")
+
+
+def test_dark_and_by_keyboard(
+    opened: Callable[..., Page], parts: Parts, plant: Plant, shot: Callable[[Page, str], None]
+) -> None:
+    parts.accounts.add("kim", "admin", PASSWORD, by="test")
+    page = opened(color_scheme="dark")
+    page.goto("/login")
+    for text in ("kim", PASSWORD):  # The name has the focus at once.
+        page.keyboard.type(text)
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#judge")).to_be_visible()
+    judge(page, plant.bad[1])
+    shot(page, "dark-inspect")
+    for path in ("/lots", "/inspections", "/models"):
+        page.goto(path)
+        page.keyboard.press("Tab")
+        expect(page.locator("a.skip")).to_be_focused()
+        unnamed = page.evaluate(
+            """() => [...document.querySelectorAll('input:not([type=hidden]), select, textarea')]
+            .filter(e => !e.labels?.length && !e.ariaLabel).map(e => e.name)"""
+        )
+        assert unnamed == [], path
+        assert page.locator("img:not([alt])").count() == 0
+        assert page.locator("html[lang]").count() == 1 and page.locator("h1").count() == 1
+        shot(page, f"dark{path.replace('/', '-')}")
+
+
+def test_a_sensor_file_is_dropped_in(
+    opened: Callable[..., Page], parts: Parts, plant: Plant, shot: Callable[[Page, str], None]
+) -> None:
+    parts.accounts.add("kim", "operator", PASSWORD, by="test")
+    page = opened()
+    enter(page, "kim")
+    page.goto("/sensor")
+    page.set_input_files("#file input[type=file]", plant.sensor)
+    expect(page.locator("#file")).to_contain_text(plant.sensor.name[:10])
+    page.click("#judge")
+    expect(page.locator("#results")).to_contain_text("Lots in this file: 8")
+    expect(page.locator("#results svg.trace")).to_have_count(24)
+    shot(page, "sensor")
+
+
+def test_gradio_client(parts: Parts, address: str, plant: Plant) -> None:
+    from gradio_client import Client, handle_file
+
+    parts.accounts.add("line", password=PASSWORD, by="test")
+    token = parts.accounts.token("line", "test")
+    bearer = {"Authorization": f"Bearer {token}"}
+    client = Client(f"{address}/inspect/en/", headers=bearer, verbose=False)
+    files = [handle_file(str(photo)) for photo in (plant.good[0], plant.bad[0])]
+    html, answers = client.predict(files, None, "", api_name="/verdicts")
+    assert [one["verdict"]["verdict"] for one in answers] == ["good", "bad"]
+    assert "card good" in html and "card bad" in html
+    with pytest.raises(Exception, match=r"401|[Ll]og ?in"):
+        Client(f"{address}/inspect/en/", verbose=False)
+
+
+def test_an_upload_is_its_owners(parts: Parts, address: str, plant: Plant) -> None:
+    import httpx
+
+    tokens = {}
+    for name in ("kim", "lee"):
+        parts.accounts.add(name, password=PASSWORD, by="test")
+        tokens[name] = {"Authorization": f"Bearer {parts.accounts.token(name, 'test')}"}
+    api = f"{address}/inspect/en/gradio_api"
+    files = {"files": (plant.bad[0].name, plant.bad[0].read_bytes())}
+    (path,) = httpx.post(f"{api}/upload", files=files, headers=tokens["kim"]).json()
+    assert httpx.get(f"{api}/file={path}", headers=tokens["kim"]).status_code == 200
+    assert httpx.get(f"{api}/file={path}", headers=tokens["lee"]).status_code == 403
+    for other in ("/etc/passwd", "../../../etc/passwd", f"{path}/../x", parts.settings.lake):
+        assert httpx.get(f"{api}/file={other}", headers=tokens["kim"]).status_code in (403, 404)
+    stolen = {"data": [[{"path": path, "meta": {"_type": "gradio.FileData"}}], None, ""]}
+    event = httpx.post(f"{api}/call/verdicts", json=stolen, headers=tokens["lee"]).json()
+    said = httpx.get(
+        f"{api}/call/verdicts/{event['event_id']}", headers=tokens["lee"], timeout=60
+    ).text
+    assert "belongs to somebody else" in said and "probability" not in said
+    actions = {(e["user_name"], e["action"]) for e in parts.accounts.audit()}
+    assert ("lee", "another user's upload refused") in actions and ("lee", "refused") in actions
