@@ -80,6 +80,8 @@ def mount(app: FastAPI, html: Html) -> None:
     known = {
         "theme": gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
         "css_paths": [STATIC / "parts.css"],
+        # Linked: what is given as css Gradio makes more particular, and loses :root by it.
+        "head": '<link rel="stylesheet" href="/static/colors.css">',
         "footer_links": [],
         "run_history": False,
         "auth_dependency": _name,

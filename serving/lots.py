@@ -136,9 +136,17 @@ class Lots:
         return self.drawn(day, name, found["measured_at"].to_pylist(), values)
 
     def drawn(
-        self, day: date, name: str, times: Sequence[datetime], values: Mapping[str, Array]
+        self,
+        day: date,
+        name: str,
+        times: Sequence[datetime],
+        values: Mapping[str, Array],
+        explain_good: bool = True,
     ) -> LotView:
-        """The view of a lot with these readings, in order of time."""
+        """The view of a lot with these readings, in order of time.
+
+        Why a lot is good takes as long to find as why it is bad, and may be left out.
+        """
         if not times:
             return LotView(day, name)
         model: LotModel | None = self.champion.model
@@ -147,7 +155,8 @@ class Lots:
         if model:
             features = as_matrix([lot_statistics(values, model.bands)], model.variables)
             verdict = model.judge_features(features)[0]
-            parts = _bars(shap_parts(model, features))
+            if explain_good or verdict.verdict != "good":
+                parts = _bars(shap_parts(model, features))
         seconds = np.array([(moment - times[0]).total_seconds() for moment in times])
         traces = [
             _trace(v.name, v.unit, seconds, values[v.name], bands.get(v.name))
@@ -159,7 +168,10 @@ class Lots:
     def judge_file(
         self, stream: IO[bytes], name: str
     ) -> tuple[str | None, list[LotView], list[HeldBack]]:
-        """A sensor file that nobody has ingested: what is wrong with it, its lots, its bad rows."""
+        """A sensor file that nobody has ingested: what is wrong with it, its lots, its bad rows.
+
+        The lots of the highest risk come first; why one is good is not said.
+        """
         facts, sound, held = read_file(stream, name, self.stage, self.settings)
         if facts.rule:
             return facts.reason, [], []
@@ -172,7 +184,9 @@ class Lots:
             columns = np.array([row.values for row in rows]).T
             names = [v.name for v in self.stage.readings.variables]
             values = dict(zip(names, columns, strict=True))
-            views.append(self.drawn(day, lot, [row.measured_at for row in rows], values))
+            times = [row.measured_at for row in rows]
+            views.append(self.drawn(day, lot, times, values, explain_good=False))
+        views.sort(key=lambda v: v.verdict.probability or 0.0 if v.verdict else 0.0, reverse=True)
         return None, views, held
 
     def photo(self, sha256: str) -> bytes | None:
