@@ -24,7 +24,7 @@ from serving.judge import Result, judge, refused
 from serving.lots import LotView
 from serving.pages import RefusedError, Shown, Visitor
 from serving.texts import LANGUAGES, Texts, texts
-from serving.uploads import MalformedError, TooMuchError
+from serving.uploads import TOO_MANY, MalformedError, TooMuchError
 
 AT_ONCE = 16
 """Requests of one page that are worked on together; the inspector has its own, smaller limit."""
@@ -139,8 +139,10 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
                 nothing = Result("", rule="nothing", said=t("inspect.nothing"))
                 yield _shown(html, t, user, [nothing], None)
             found: list[Result] = []
-            for path in paths:
-                found.append(_judged(html, t, user, path, named, request))
+            for number, path in enumerate(paths):
+                # They may have come in several uploads.
+                too_many = number >= parts.settings.upload_files
+                found.append(_judged(html, t, user, path, named, request, too_many))
                 last = len(found) == len(paths)
                 yield _shown(html, t, user, found, named if last else None)
 
@@ -156,7 +158,13 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
 
 
 def _judged(
-    html: Html, t: Texts, user: User, path: str, lot: Lot | None, request: gr.Request
+    html: Html,
+    t: Texts,
+    user: User,
+    path: str,
+    lot: Lot | None,
+    request: gr.Request,
+    too_many: bool,
 ) -> Result:
     parts = html.parts
     one = parts.uploads.owned(path, user.name)
@@ -165,6 +173,8 @@ def _judged(
         if rule == "foreign" and request.request:
             write_down(parts.accounts, request.request, "another user's upload refused")
         return refused(parts, t, "", rule)
+    if too_many:
+        one.fault = TOO_MANY
     return judge(parts, t, user, one, lot)
 
 

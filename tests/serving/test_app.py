@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,9 @@ import sqlalchemy as sa
 from PIL import Image
 from starlette.testclient import TestClient
 
+from jobs.runner import Options, run_jobs
+from lakehouse.tables.photos import PHOTOS
+from lakehouse.tables.picture_names import PICTURE_NAMES
 from serving import api, oidc
 from serving.app import create_app
 from serving.door import PUBLIC
@@ -373,6 +377,36 @@ def test_two_reviewers_at_once_make_one_label(
         said = list(pool.map(say, users))
     assert said.count("bad") == 1 and said.count(None) == 1
     assert len(rows(parts, agreed_labels)) == 1 and len(rows(parts, corrections)) == 2
+
+
+def test_the_photo_comes_to_the_lake_by_the_ordinary_ingest_once(
+    enter: Enter, plant: Plant, parts: Parts, landing: Path, tmp_path: Path
+) -> None:
+    kim = enter()
+    for name in ("one.png", "another.png"):
+        kim.judge((name, plant.bad[0].read_bytes()))
+    sha256 = hashlib.sha256(plant.bad[0].read_bytes()).hexdigest()
+    assert [f.name for f in landing.rglob("*") if f.is_file()] == [f"{sha256}.png"]
+    options = Options("chromate", landing=str(landing), lake=str(tmp_path / "lake"))
+    for _ in range(2):
+        work = run_jobs(["ingest_photos"], options)
+        (photo,) = work.lake.rows(PHOTOS, "sha256", "bytes")
+        assert photo == {"sha256": sha256, "bytes": plant.bad[0].read_bytes()}
+        (name,) = work.lake.rows(PICTURE_NAMES, "label", "name")
+        assert name == {"label": "unlabelled", "name": f"{sha256}.png"}  # Never the verdict.
+    (landing / "app" / "unlabelled" / f"{sha256}.png").unlink()  # As collected photos go.
+    link = f"/inspections/{rows(parts, inspections)[0].inspection_id}/photo.jpg"
+    assert kim.get(link).status_code == 200  # It is in the lake that the app reads.
+
+
+def test_a_photo_that_cannot_be_kept_gets_no_verdict(
+    enter: Enter, plant: Plant, parts: Parts, landing: Path
+) -> None:
+    kim = enter()
+    (landing / "app").write_text("no folder")
+    (found,) = kim.judge(plant.bad[0]).json()["results"]
+    assert found["rule"] == "not_kept" and found["verdict"] is None
+    assert rows(parts, inspections) == []
 
 
 def test_a_sample_of_good_verdicts_is_looked_at(
