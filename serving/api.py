@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 
 from lakehouse.errors import UsageError
 from serving.html import texts_of
@@ -102,7 +102,8 @@ async def post_verdicts(request: Request, response: Response, html: Shown, user:
     def all_judged(lot: Lot | None) -> list[Result]:
         return [judge(parts, t, user, one, lot) for one in files]
 
-    results = await run_in_threadpool(all_judged, lot)
+    # Threads of their own: whoever waits for a verdict keeps nobody from another page.
+    results = await run_sync(all_judged, lot, limiter=request.app.state.judging)
     if all(one.rule == TOO_LARGE for one in results):
         response.status_code = 413
     elif any(one.rule == NO_CHAMPION for one in results):

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import structlog
+from anyio import CapacityLimiter
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -39,6 +40,7 @@ def create_app(parts: Parts, look_seconds: float = LOOK_SECONDS) -> FastAPI:
         lifespan=_watching(parts, look_seconds),
     )
     html = Html(parts)
+    app.state.judging = CapacityLimiter(parts.inspector.at_once)
     app.state.html, app.state.provider = html, oidc.provider(parts.settings)
 
     @app.get("/", include_in_schema=False)

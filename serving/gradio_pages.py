@@ -26,9 +26,12 @@ from serving.pages import RefusedError, Shown, Visitor
 from serving.texts import LANGUAGES, Texts, texts
 from serving.uploads import TOO_MANY, MalformedError, TooMuchError
 
-AT_ONCE = 16
-"""Requests of one page that are worked on together; the inspector has its own, smaller limit."""
 SHOWN_ROWS = 200
+HEAD = """
+<link rel="stylesheet" href="/static/colors.css">
+<script>document.documentElement.lang = "{language}"</script>
+"""
+"""The colours are linked: what is given as css Gradio makes more particular, and loses :root."""
 file_routes = APIRouter(include_in_schema=False)
 
 
@@ -77,19 +80,19 @@ def _raw(component: Any) -> Any:
 
 def mount(app: FastAPI, html: Html) -> None:
     """Put the pages below /inspect and /sensor, once for each language."""
-    known = {
-        "theme": gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-        "css_paths": [STATIC / "parts.css"],
-        # Linked: what is given as css Gradio makes more particular, and loses :root by it.
-        "head": '<link rel="stylesheet" href="/static/colors.css">',
-        "footer_links": [],
-        "run_history": False,
-        "auth_dependency": _name,
-        "show_error": True,
-    }
     for language in LANGUAGES:
-        gr.mount_gradio_app(app, _inspect(html, texts(language)), f"/inspect/{language}", **known)
-        gr.mount_gradio_app(app, _sensor(html, texts(language)), f"/sensor/{language}", **known)
+        for path, build in (("/inspect", _inspect), ("/sensor", _sensor)):
+            gr.mount_gradio_app(
+                app,
+                build(html, texts(language)),
+                f"{path}/{language}",
+                theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+                css_paths=[STATIC / "parts.css"],
+                head=HEAD.format(language=language),
+                footer_links=[],
+                run_history=False,
+                auth_dependency=_name,
+            )
 
 
 def _name(request: Request) -> str | None:
@@ -152,7 +155,7 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
             [_raw(files), _raw(snapshot), lot],
             [results, answers],
             api_name="verdicts",
-            concurrency_limit=AT_ONCE,
+            concurrency_limit=parts.inspector.at_once,
         ).then(lambda: (None, None), outputs=[files, snapshot], api_visibility="private")
     return page
 

@@ -52,6 +52,8 @@ class Inspector:
         self.stage, self.settings = stage, settings
         self.champion, self.photos, self.inspections = champion, photos, inspections
         self._turn = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self.at_once = 2 * (os.cpu_count() or 1)
+        """So many requests may be under way: one half decodes and judges, the other writes."""
         self._chance = random.SystemRandom()
 
     def inspect(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hmac import compare_digest
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -30,7 +31,8 @@ async def posted(request: Request) -> FormData:
     """The fields of a form; of one that this session was shown, where a session is needed."""
     form, user = await request.form(max_files=0, max_fields=20), user_of(request)
     needed = request.url.path not in WITHOUT_SESSION
-    if needed and (user is None or form.get("csrf") != user.csrf):
+    shown_to, given = user.csrf if user else "", str(form.get("csrf", ""))
+    if needed and not (shown_to and compare_digest(given.encode(), shown_to.encode())):
         raise RefusedError(403, "form")
     return form
 

@@ -5,6 +5,7 @@ import hashlib
 import io
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from jobs.runner import Options, run_jobs
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from serving import api, oidc
+from serving.accounts import PAIR_LIMIT
 from serving.app import create_app
 from serving.door import PUBLIC
 from serving.pages import accounts, lake
@@ -213,7 +215,7 @@ def test_other_sites_cannot_act_for_a_user(enter: Enter, parts: Parts) -> None:
         assert kim.http.post(path, headers={"sec-fetch-site": "cross-site"}).status_code == 403
         assert kim.http.post(path).status_code == 403
         kim.http.headers["origin"] = HOST
-    assert kim.http.post("/logout", data={"csrf": "guessed"}).status_code == 403
+    assert kim.http.post("/logout", data={"csrf": "guessed é"}).status_code == 403
     assert kim.get("/account").status_code == 200
     assert {e["action"] for e in parts.accounts.audit()} >= {"cross-site request refused"}
     evil = Browser(kim.http.app, parts)  # Nor log somebody in as somebody else.
@@ -279,6 +281,20 @@ def test_guesses_hold_the_guesser_back_and_not_the_user(app: Any, parts: Parts) 
     codes = [guesser.log_in(f"guess number {n}").status_code for n in range(8)]
     assert codes[0] == 401 and codes[-1] == 429
     assert kim.get("/account").status_code == 200 and kim.log_in().status_code == 303
+
+
+def test_ten_thousand_guesses(app: Any, parts: Parts, plant: Plant) -> None:
+    """They are refused without a look at the password, while others go on as before."""
+    kim = Browser(app, parts, "kim")
+    guesser = Browser(app, parts)
+    guesser.http._transport.client = ("10.6.6.6", 1)  # type: ignore[attr-defined]
+    guesser.name = "kim"
+    codes = Counter(guesser.log_in(f"guess number {n}").status_code for n in range(9_980))
+    assert codes == {401: PAIR_LIMIT, 429: 9_980 - PAIR_LIMIT}
+    guesser.name = "nobody"
+    assert {guesser.log_in("a guess").status_code for _ in range(20)} == {401, 429}
+    assert kim.judge(plant.good[0]).status_code == 200
+    assert kim.log_in().status_code == 303
 
 
 def test_sign_up(make_parts: Callable[..., Parts]) -> None:

@@ -1,10 +1,12 @@
 """The app in a real browser, and by Gradio's own client, with photos of the plant."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, expect, sync_playwright
@@ -173,6 +175,7 @@ def test_korean_on_a_phone(
     page = opened(locale="ko-KR", viewport=PHONE, is_mobile=True, has_touch=True)
     enter(page, "김작업")
     expect(page.locator("#judge")).to_have_text("판정")
+    assert page.locator("html").get_attribute("lang") == "ko"
     judge(page, plant.bad[0], plant.good[0])
     expect(page.locator("#results")).to_contain_text("불량 확률")
     page.locator("#results img").nth(1).scroll_into_view_if_needed()
@@ -251,8 +254,6 @@ def test_gradio_client(parts: Parts, address: str, plant: Plant) -> None:
 
 
 def test_an_upload_is_its_owners(parts: Parts, address: str, plant: Plant) -> None:
-    import httpx
-
     tokens = {}
     for name in ("kim", "lee"):
         parts.accounts.add(name, password=PASSWORD, by="test")
@@ -264,11 +265,30 @@ def test_an_upload_is_its_owners(parts: Parts, address: str, plant: Plant) -> No
     assert httpx.get(f"{api}/file={path}", headers=tokens["lee"]).status_code == 403
     for other in ("/etc/passwd", "../../../etc/passwd", f"{path}/../x", parts.settings.lake):
         assert httpx.get(f"{api}/file={other}", headers=tokens["kim"]).status_code in (403, 404)
-    stolen = {"data": [[{"path": path, "meta": {"_type": "gradio.FileData"}}], None, ""]}
-    event = httpx.post(f"{api}/call/verdicts", json=stolen, headers=tokens["lee"]).json()
-    said = httpx.get(
-        f"{api}/call/verdicts/{event['event_id']}", headers=tokens["lee"], timeout=60
-    ).text
+    said = called(api, [path], tokens["lee"])
     assert "belongs to somebody else" in said and "probability" not in said
     actions = {(e["user_name"], e["action"]) for e in parts.accounts.audit()}
     assert ("lee", "another user's upload refused") in actions and ("lee", "refused") in actions
+
+
+def called(api: str, paths: list[str], token: dict[str, str]) -> str:
+    """What the page answers to these uploads."""
+    files = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
+    call = f"{api}/call/verdicts"
+    event = httpx.post(call, json={"data": [files, None, ""]}, headers=token).json()
+    return httpx.get(f"{call}/{event['event_id']}", headers=token, timeout=60).text
+
+
+def test_fifty_files_where_twenty_are_allowed(parts: Parts, address: str, plant: Plant) -> None:
+    """However many uploads they come in."""
+    parts.accounts.add("kim", password=PASSWORD, by="test")
+    token = {"Authorization": f"Bearer {parts.accounts.token('kim', 'test')}"}
+    api = f"{address}/inspect/en/gradio_api"
+    files = [("files", (f"{n}.png", plant.good[0].read_bytes())) for n in range(25)]
+    paths = []
+    for _ in range(2):
+        paths += httpx.post(f"{api}/upload", files=files, headers=token, timeout=60).json()
+    assert len(set(paths)) == 50
+    last = called(api, paths, token).rpartition("data:")[2]
+    found = json.loads(last)[1]
+    assert [one["rule"] for one in found] == [None] * 20 + ["too_many"] * 30
