@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/operators.py LANDING LAKE [--operators 100] [--minutes 5]
 
-Each operator logs in, then judges a photo every ten seconds or so (exponential), by the same
-requests as Gradio's page: upload, call, result. At the app the verdict's page is opened as well,
-and everything is looked at: whose it is, and whether it is of the photo that was sent. The plain
-page is `gr.Interface` with a network of the default kind and size in eager torch, which keeps
+All operators log in at once. Then each judges a photo every ten seconds or so (exponential), by the
+same requests as Gradio's page: upload, call, result. At the app the verdict's page is opened as
+well, and everything is looked at: whose it is, and whether it is of the photo that was sent. The
+plain page is `gr.Interface` with a network of the default kind and size in eager torch, which keeps
 nothing and knows nobody. Both are processes of their own, one after the other; all is on loopback.
 """
 
@@ -118,51 +118,59 @@ async def _crowd(
 ) -> Found:
     """All operators at once; without passwords it is the plain page."""
     found = Found()
-    end = time.monotonic() + given.minutes * 60
     names = list(passwords) or [f"visitor {n}" for n in range(given.operators)]
+    clients = [httpx.AsyncClient(timeout=120, headers={"origin": address}) for _ in names]
+    if passwords:
+        pairs = zip(clients, passwords.items(), strict=True)
+        await asyncio.gather(*(_log_in(http, address, *who, found) for http, who in pairs))
+    end = time.monotonic() + given.minutes * 60
+    draws = [random.Random(n) for n in range(len(names))]  # noqa: S311 It decides when they come.
     people = [
-        _operator(n, name, passwords.get(name), address, photos, end, given.think, found)
-        for n, name in enumerate(names)
+        _operator(http, draw, name * bool(passwords), address, photos, end, given, found)
+        for http, draw, name in zip(clients, draws, names, strict=True)
     ]
     await asyncio.gather(*people)
+    for http in clients:
+        await http.aclose()
     return found
 
 
+async def _log_in(
+    http: httpx.AsyncClient, address: str, name: str, password: str, found: Found
+) -> None:
+    start = time.perf_counter()
+    answer = await http.post(f"{address}/login", data={"name": name, "password": password})
+    found.logins.append(time.perf_counter() - start)
+    if answer.status_code != 303:
+        found.errors.append(f"login: {answer.status_code}")
+        return
+    # It is Secure: a browser takes it from its own machine, httpx is told by hand.
+    http.headers["cookie"] = answer.headers["set-cookie"].partition(";")[0]
+
+
 async def _operator(
-    number: int,
+    http: httpx.AsyncClient,
+    draw: random.Random,
     name: str,
-    password: str | None,
     address: str,
     photos: list[bytes],
     end: float,
-    think: float,
+    given: argparse.Namespace,
     found: Found,
 ) -> None:
-    draw = random.Random(number)  # noqa: S311 It decides when somebody comes.
-    base = f"{address}/inspect/en" if password else address
-    headers = {"origin": address}
-    async with httpx.AsyncClient(timeout=120, headers=headers) as http:
-        if password:
-            start = time.perf_counter()
-            answer = await http.post(f"{address}/login", data={"name": name, "password": password})
-            found.logins.append(time.perf_counter() - start)
-            if answer.status_code != 303:
-                found.errors.append(f"login: {answer.status_code}")
-                return
-            # Set for https or a browser on this machine; httpx is told by hand.
-            cookie = answer.headers["set-cookie"].partition(";")[0]
-            http.headers["cookie"] = cookie
-        while time.monotonic() < end:
-            await asyncio.sleep(draw.expovariate(1 / think))
-            photo = _marked(draw.choice(photos))
-            start = time.perf_counter()
-            try:
-                result = await _verdict(http, base, photo, app=password is not None)
-                found.seconds.append(time.perf_counter() - start)
-                if password:
-                    await _look(http, address, name, photo, result, found)
-            except (httpx.HTTPError, AssertionError, KeyError, ValueError) as error:
-                found.errors.append(f"{type(error).__name__}: {error}")
+    """One of them, until the end; without a name at the plain page."""
+    base = f"{address}/inspect/en" if name else address
+    while time.monotonic() < end:
+        await asyncio.sleep(draw.expovariate(1 / given.think))
+        photo = _marked(draw.choice(photos))
+        start = time.perf_counter()
+        try:
+            result = await _verdict(http, base, photo, app=bool(name))
+            found.seconds.append(time.perf_counter() - start)
+            if name:
+                await _look(http, address, name, photo, result, found)
+        except (httpx.HTTPError, AssertionError, KeyError, ValueError) as error:
+            found.errors.append(f"{type(error).__name__}: {error}")
 
 
 async def _verdict(http: httpx.AsyncClient, base: str, photo: bytes, app: bool) -> Any:
