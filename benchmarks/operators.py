@@ -179,21 +179,34 @@ async def _verdict(http: httpx.AsyncClient, base: str, photo: bytes, app: bool) 
     answer.raise_for_status()
     (path,) = answer.json()
     file = {"path": path, "orig_name": "part.jpg", "meta": {"_type": "gradio.FileData"}}
-    data = [[file], None, ""] if app else [file]
-    name = "verdicts" if app else "predict"
-    call = f"{base}/gradio_api/call/{name}"
-    answer = await http.post(call, json={"data": data})
+    session = secrets.token_hex(6)
+    event = {
+        "data": [[file], None, ""] if app else [file],
+        "fn_index": await _number(http, base, "verdicts" if app else "predict"),
+        "session_hash": session,
+    }
+    answer = await http.post(f"{base}/gradio_api/queue/join", json=event)
     answer.raise_for_status()
-    async with http.stream("GET", f"{call}/{answer.json()['event_id']}") as events:
+    asked = {"session_hash": session}
+    async with http.stream("GET", f"{base}/gradio_api/queue/data", params=asked) as events:
         events.raise_for_status()
-        kind = ""
         async for line in events.aiter_lines():
-            if line.startswith("event:"):
-                kind = line.removeprefix("event:").strip()
-            elif line.startswith("data:") and kind == "complete":
-                return json.loads(line.removeprefix("data:"))
-            assert kind != "error", f"the call failed: {line}"
+            said = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
+            if said.get("msg") == "process_completed":
+                assert said["success"], f"the call failed: {line[:200]}"
+                return said["output"]["data"]
     raise AssertionError("the call ended without a result")
+
+
+async def _number(http: httpx.AsyncClient, base: str, name: str) -> int:
+    """The number of the page's function of that name."""
+    if base not in _NUMBERS:
+        config = (await http.get(f"{base}/config")).json()
+        (_NUMBERS[base],) = (d["id"] for d in config["dependencies"] if d["api_name"] == name)
+    return _NUMBERS[base]
+
+
+_NUMBERS: dict[str, int] = {}
 
 
 async def _look(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -42,20 +46,32 @@ def run_demo(
         open_the_app(options, console)
 
 
-def open_the_app(options: Options, console: Console) -> None:
-    """Serve the app on this lake, with a password that is shown here and nowhere else."""
-    from jobs.serve import ADMIN, one_time_password, open_app_parts
-    from jobs.serve import serve as serve_app
+def open_the_app(options: Options, console: Console) -> NoReturn:
+    """Serve the app on this lake, with a password that is shown here and nowhere else.
+
+    The app takes this process's place, and Spark ends with it.
+    """
+    from pyspark.sql import SparkSession
+
+    from jobs.serve import demo_admin, open_app_parts
 
     parts = open_app_parts(options)
-    console.print(f"Log in as {ADMIN} with the password {one_time_password(parts)}")
-    serve_app(parts, "127.0.0.1", free_port(7860))
+    name, password = demo_admin(parts)
+    console.print(f"Log in as {name} with the password {password}")
+    stage = ["--stage", options.stage] if options.stage else []
+    stage += ["--stage-file", str(options.stage_file)] if options.stage_file else []
+    where = ["--landing", str(options.landing), "--lake", str(options.lake)]
+    port = ["--port", str(free_port(7860))]
+    program = str(Path(sys.executable).with_name("platelake"))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if session := SparkSession.getActiveSession():
+        session.stop()
+    os.execv(program, [program, "serve", *where, *stage, *port])  # noqa: S606 No shell is wanted.
 
 
 def free_port(wanted: int) -> int:
     """That port, or where it is taken, a free one."""
-    import socket
-
     for port in (wanted, 0):
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

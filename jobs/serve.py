@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ from rich.console import Console
 
 from jobs.logs import set_up_logs
 from jobs.runner import Options
+from jobs.user_commands import COMMAND_LINE
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.io import Lake
 from lakehouse.settings import load_settings
@@ -18,9 +21,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from serving.parts import Parts
-
-ADMIN = "admin"
-COMMAND = "(command line)"
 
 
 def open_app_parts(options: Options) -> Parts:
@@ -61,7 +61,8 @@ def serve(parts: Parts, host: str, port: int, tls: tuple[Path, Path] | None = No
     say(f"The app is at http{'s' if tls else ''}://{host}:{port}/; Ctrl-C stops it")
     if not parts.accounts.everybody():
         say("Nobody can log in yet; `platelake users add NAME --role admin` makes an account")
-    uvicorn.Server(config).run()
+    with suppress(KeyboardInterrupt):  # It has stopped as it was told to.
+        uvicorn.Server(config).run()
 
 
 def run_serve(options: Options, host: str, port: int, tls: tuple[Path, Path] | None) -> None:
@@ -71,12 +72,16 @@ def run_serve(options: Options, host: str, port: int, tls: tuple[Path, Path] | N
     serve(parts, host, port, tls)
 
 
-def one_time_password(parts: Parts) -> str:
-    """A new password for the demo's admin, who is made where there is none."""
-    known = {one["name"] for one in parts.accounts.everybody()}
-    if ADMIN in known:
-        return parts.accounts.reset(ADMIN, COMMAND)
-    return parts.accounts.add(ADMIN, ADMIN, by=COMMAND)
+def demo_admin(parts: Parts) -> tuple[str, str]:
+    """Name and new password of the demo's own admin, who is made where there is none."""
+    known = {one["name"]: one for one in parts.accounts.everybody()}
+    for number in count(1):
+        name = f"demo-{number}"
+        if name not in known:
+            return name, parts.accounts.add(name, "admin", by=COMMAND_LINE)
+        if known[name]["role"] == "admin" and not known[name]["disabled"]:
+            break
+    return name, parts.accounts.reset(name, COMMAND_LINE)
 
 
 def _no_spark() -> SparkSession:

@@ -40,6 +40,11 @@ SESSION = timedelta(hours=12)
 IDLE = timedelta(hours=2)
 INVITATION = timedelta(days=7)
 WINDOW = timedelta(minutes=15)
+SIGNING_UP = "\n(signing up)"
+"""Under this name attempts to sign up are counted; nobody can be called so."""
+SIGN_UP_LIMIT = 20
+"""Attempts to sign up from one address within WINDOW."""
+UNKNOWN_INVITATION = "this invitation is unknown, used or expired; ask for another"
 KNOWN = timedelta(days=30)
 """So long an address from which a user has entered is known, and a foreign guesser no hindrance."""
 PAIR_LIMIT, ACCOUNT_LIMIT, ADDRESS_LIMIT = 5, 20, 50
@@ -53,6 +58,22 @@ _HASHING = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 class LoginError(PlatelakeError):
     """Name and password do not belong together, or the account is disabled: nobody learns which."""
+
+
+class SignUpOffError(UsageError):
+    """Nobody signs up here."""
+
+
+class InvitationError(UsageError):
+    """The invitation is of no use."""
+
+
+class AccountNameError(UsageError):
+    """The name is taken, or is none."""
+
+
+class PasswordError(UsageError):
+    """What is given is no password."""
 
 
 class TooManyAttemptsError(PlatelakeError):
@@ -104,14 +125,17 @@ class Accounts:
         self, connection: Connection, name: str, role: str, by: str, **kept: str | None
     ) -> None:
         _check_role(role)
-        if connection.scalar(sa.select(users.c.id).where(users.c.name == name)) is not None:
-            raise UsageError(f"there is a user {name!r} already; choose another name")
+        self._refuse_taken(connection, name)
         row = {"name": name, "role": role, "disabled": False, **kept}
         try:
             connection.execute(users.insert().values(**row, created_at=self._now()))
         except IntegrityError:  # Another process was first.
-            raise UsageError(f"there is a user {name!r} already; choose another name") from None
+            raise AccountNameError(_taken(name)) from None
         self._note(connection, by, "account made", f"{name}: {role}")
+
+    def _refuse_taken(self, connection: Connection, name: str) -> None:
+        if connection.scalar(sa.select(users.c.id).where(users.c.name == name)) is not None:
+            raise AccountNameError(_taken(name))
 
     def invite(self, by: str, role: str = "operator") -> str:
         """A token with which one person may sign up, once, within INVITATION."""
@@ -127,9 +151,26 @@ class Accounts:
             self._note(connection, by, "invited", role)
         return token
 
-    def sign_up(self, name: str, password: str, invitation: str = "") -> None:
-        """Make an account of one's own, where the setting allows it."""
+    def sign_up(self, name: str, password: str, invitation: str = "", address: str = "") -> None:
+        """Make an account of one's own, where the setting allows it.
+
+        Counts as an attempt of the address: no password is hashed before it is known to be of use.
+        """
+        if self.sign_up_by == "off":
+            raise SignUpOffError("nobody signs up here; ask an admin for an account")
         name = canonical(name)
+        _check_password(password, name)
+        with self._write() as connection:
+            self._refuse_guessing(connection, SIGNING_UP, address)
+            self._try(connection, SIGNING_UP, address)
+            by_invitation = self.sign_up_by == "invitation"
+            known = invitations.c.token_sha256 == _digest(invitation)
+            if (
+                by_invitation
+                and connection.scalar(sa.select(invitations.c.role).where(known)) is None
+            ):
+                raise InvitationError(UNKNOWN_INVITATION)
+            self._refuse_taken(connection, name)
         secret = _secret(password, name)
         with self._write() as connection:  # An invitation whose use fails is not used.
             role = self._role_at_sign_up(connection, invitation)
@@ -137,7 +178,7 @@ class Accounts:
 
     def _role_at_sign_up(self, connection: Connection, invitation: str) -> str:
         if self.sign_up_by == "off":
-            raise UsageError("nobody signs up here; ask an admin for an account")
+            raise SignUpOffError("nobody signs up here; ask an admin for an account")
         by_invitation = self.sign_up_by == "invitation"
         return self._use(connection, invitation) if by_invitation else "operator"
 
@@ -146,7 +187,7 @@ class Accounts:
         found = connection.execute(sa.select(invitations).where(mine)).one_or_none()
         used = connection.execute(invitations.delete().where(mine)).rowcount
         if found is None or not used or found.expires_at < self._now():
-            raise UsageError("this invitation is unknown, used or expired; ask for another")
+            raise InvitationError(UNKNOWN_INVITATION)
         role: str = found.role
         return role
 
@@ -306,9 +347,7 @@ class Accounts:
             self._refuse_guessing(connection, name, address)
             one = connection.execute(sa.select(users).where(users.c.name == name)).one_or_none()
             # Counted before it is looked at: guesses at the same moment count as well.
-            tried = {"name": name, "address": address, "succeeded": False, "at": self._now()}
-            made = connection.execute(attempts.insert().values(tried))
-            number = made.inserted_primary_key[0] if made.inserted_primary_key else None
+            number = self._try(connection, name, address)
         right = _matches(one.password_hash if one else None, password)
         if one is None or not right or one.disabled:
             self.record(name, "login refused", address=address)
@@ -317,6 +356,12 @@ class Accounts:
             mine = attempts.c.id == number
             connection.execute(attempts.update().where(mine).values(succeeded=True))
         return one
+
+    def _try(self, connection: Connection, name: str, address: str) -> Any:
+        """Note an attempt, as failed until it has succeeded; its number."""
+        tried = {"name": name, "address": address, "succeeded": False, "at": self._now()}
+        made = connection.execute(attempts.insert().values(tried))
+        return made.inserted_primary_key[0] if made.inserted_primary_key else None
 
     def _refuse_guessing(self, connection: Connection, name: str, address: str) -> None:
         now = self._now()
@@ -329,14 +374,15 @@ class Accounts:
 
         recent = (attempts.c.at > now - WINDOW, ~attempts.c.succeeded)
         known = count(of_name, of_address, attempts.c.succeeded) > 0
+        signing_up = name == SIGNING_UP
         if (
-            count(of_name, of_address, *recent) >= PAIR_LIMIT
+            count(of_name, of_address, *recent) >= (SIGN_UP_LIMIT if signing_up else PAIR_LIMIT)
             or count(of_address, *recent) >= ADDRESS_LIMIT
-            or (not known and count(of_name, *recent) >= ACCOUNT_LIMIT)
+            or (not known and not signing_up and count(of_name, *recent) >= ACCOUNT_LIMIT)
         ):
             minutes = WINDOW // timedelta(minutes=1)
             raise TooManyAttemptsError(
-                f"too many wrong passwords; wait {minutes} minutes, or ask an admin to reset yours"
+                f"too many attempts; wait {minutes} minutes, or ask an admin to reset your password"
             )
 
     # -- the audit -----------------------------------------------------------------------------
@@ -404,7 +450,7 @@ def canonical(name: str) -> str:
     """The name as it is kept, so that none looks like another's: NFKC, in lower case."""
     kept = unicodedata.normalize("NFKC", name).casefold()
     if not 1 <= len(kept) <= NAME_LENGTH or not kept.isprintable() or kept != kept.strip():
-        raise UsageError(
+        raise AccountNameError(
             f"a user's name has 1 to {NAME_LENGTH} visible characters, with no blank at its ends"
         )
     return kept
@@ -415,12 +461,20 @@ def _check_role(role: str) -> None:
         raise UsageError(f"there is no role {role!r}; there are {', '.join(ROLES)}")
 
 
-def _secret(password: str, name: str) -> str:
-    """What is kept of a password; raises UsageError where it is none."""
+def _taken(name: str) -> str:
+    return f"there is a user {name!r} already; choose another name"
+
+
+def _check_password(password: str, name: str) -> None:
     least, most = PASSWORD_LENGTH
     if not least <= len(password) <= most:
-        raise UsageError(f"a password has {least} to {most} characters")
+        raise PasswordError(f"a password has {least} to {most} characters")
     if password.casefold() == name:
-        raise UsageError("the name is no password")
+        raise PasswordError("the name is no password")
+
+
+def _secret(password: str, name: str) -> str:
+    """What is kept of a password; raises PasswordError where it is none."""
+    _check_password(password, name)
     with _HASHING:
         return _HASHER.hash(password)

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import structlog
 from anyio import CapacityLimiter
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -31,7 +32,7 @@ def create_app(parts: Parts, look_seconds: float = LOOK_SECONDS) -> FastAPI:
     """The app of these parts, as uvicorn serves it."""
     os.environ["GRADIO_TEMP_DIR"] = str(parts.uploads.folder)  # Where its pages may read files.
     from serving import api, gradio_pages
-    from serving.pages import RefusedError, accounts, inspections, lake
+    from serving.pages import accounts, inspections, lake
 
     app = FastAPI(
         title="platelake",
@@ -40,6 +41,7 @@ def create_app(parts: Parts, look_seconds: float = LOOK_SECONDS) -> FastAPI:
         lifespan=_watching(parts, look_seconds),
     )
     html = Html(parts)
+    app.state.hashing = CapacityLimiter(os.cpu_count() or 1)
     app.state.judging = CapacityLimiter(parts.inspector.at_once)
     app.state.html, app.state.provider = html, oidc.provider(parts.settings)
 
@@ -57,19 +59,7 @@ def create_app(parts: Parts, look_seconds: float = LOOK_SECONDS) -> FastAPI:
     def sensor(request: Request) -> Response:
         return RedirectResponse(f"/sensor/{texts_of(request).language}/", 303)
 
-    @app.exception_handler(RefusedError)
-    def refused(request: Request, error: RefusedError) -> Response:
-        return html.refuse(request, error.status, error.why)
-
-    @app.exception_handler(SqlError)
-    def sql_away(request: Request, error: SqlError) -> Response:
-        structlog.get_logger().error("SQL is away", error=str(error))
-        return html.refuse(request, 503, "sql")
-
-    @app.exception_handler(404)
-    def not_found(request: Request, error: HTTPException) -> Response:
-        return html.refuse(request, 404, "not_found")
-
+    _answer_errors(app, html)
     app.mount("/static", StaticFiles(directory=STATIC))
     for pages in (accounts, inspections, lake, oidc, api):
         app.include_router(pages.router)
@@ -83,6 +73,32 @@ def create_app(parts: Parts, look_seconds: float = LOOK_SECONDS) -> FastAPI:
     )  # fmt: skip
     app.add_middleware(Door, parts=parts, html=html)
     return app
+
+
+def _answer_errors(app: FastAPI, html: Html) -> None:
+    """A page for a person, JSON for a machine, whatever goes wrong; no stack trace."""
+    from serving.pages import RefusedError
+
+    @app.exception_handler(RefusedError)
+    def refused(request: Request, error: RefusedError) -> Response:
+        return html.refuse(request, error.status, error.why)
+
+    @app.exception_handler(SqlError)
+    def sql_away(request: Request, error: SqlError) -> Response:
+        structlog.get_logger().error("SQL is away", error=str(error))
+        return html.refuse(request, 503, "sql")
+
+    @app.exception_handler(HTTPException)
+    def not_there(request: Request, error: HTTPException) -> Response:
+        return html.refuse(request, error.status_code, "not_found", str(error.detail))
+
+    @app.exception_handler(RequestValidationError)
+    def not_meant(request: Request, error: RequestValidationError) -> Response:
+        return html.refuse(request, 422, "not_found")
+
+    @app.exception_handler(Exception)
+    def broken(request: Request, error: Exception) -> Response:
+        return html.refuse(request, 500, "broken")
 
 
 def _watching(

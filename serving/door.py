@@ -11,6 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lakehouse.database import SqlError
 from serving.accounts import IDLE, Accounts, User
+from serving.gradio_door import CODE, GradioDoor
 
 if TYPE_CHECKING:
     from serving.html import Html
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 PUBLIC = re.compile(
     r"/(login|sign-up|oidc/\w+|language|static/.+|healthz|readyz|metrics|favicon\.ico)"
-    r"|/(inspect|sensor)/\w\w/(assets|static|theme\.css|svelte)\b.*"  # Gradio's own code.
+    rf"|/(inspect|sensor)/\w\w({CODE})"  # Gradio's own code.
 )
 ROLES = (
     (re.compile(r"/review(/.*)?"), "reviewer"),
@@ -61,20 +63,38 @@ class Visitors:
     def __init__(self, accounts: Accounts) -> None:
         self.accounts = accounts
         self._last: OrderedDict[tuple[str, str], tuple[User, float]] = OrderedDict()
+        self._ended: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
 
     def by_session(self, token: str) -> User | None:
-        """Whose session it is."""
+        """Whose session it is; nobody's once it has ended here, whatever SQL could be told."""
+        with self._lock:
+            if token in self._ended:
+                return None
         return self._found("session", token, self.accounts.user)
 
     def by_token(self, token: str) -> User | None:
         """Whose machine it is."""
         return self._found("token", token, self.accounts.machine)
 
-    def forget(self, token: str) -> None:
-        """The session has ended."""
+    def log_out(self, token: str, address: str) -> None:
+        """End the session: here at once, in SQL now or at the next `end_sessions`."""
         with self._lock:
             self._last.pop(("session", token), None)
+            self._ended[token] = address
+            while len(self._ended) > KNOWN_USERS:
+                self._ended.popitem(last=False)
+        with suppress(SqlError):
+            self.end_sessions()
+
+    def end_sessions(self) -> None:
+        """Tell SQL which sessions have ended; raises SqlError while it is away."""
+        with self._lock:
+            ended = list(self._ended.items())
+        for token, address in ended:
+            self.accounts.log_out(token, address)
+            with self._lock:
+                self._ended.pop(token, None)
 
     def _found(self, kind: str, token: str, look: Callable[[str], User | None]) -> User | None:
         try:
@@ -104,6 +124,7 @@ class Door:
     def __init__(self, app: ASGIApp, parts: Parts, html: Html) -> None:
         self.app, self.visitors, self.cookie = app, parts.visitors, parts.cookie
         self.upload_bytes, self.refuse = parts.uploads.most_bytes, html.refuse
+        self._gradio = GradioDoor()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request pass, or answer it."""
@@ -115,6 +136,12 @@ class Door:
             return
         request = Request(scope)
         answer = await self._refusal(request)
+        if answer is None and request.state.user:
+            why, receive = await self._gradio.refusal(request, request.state.user, receive)
+            if why == "forbidden":
+                await self._note(request, "refused")
+            if why:
+                answer = self.refuse(request, 403 if why == "forbidden" else 404, why)
         if answer is None:
             await self._pass(request, receive, send)
         else:

@@ -32,6 +32,8 @@ HEAD = """
 <script>document.documentElement.lang = "{language}"</script>
 """
 """The colours are linked: what is given as css Gradio makes more particular, and loses :root."""
+ANNOUNCE = "() => document.getElementById('results')?.setAttribute('aria-live', 'polite')"
+"""Lets a screen reader speak of what comes into the results."""
 file_routes = APIRouter(include_in_schema=False)
 
 
@@ -82,9 +84,12 @@ def mount(app: FastAPI, html: Html) -> None:
     """Put the pages below /inspect and /sensor, once for each language."""
     for language in LANGUAGES:
         for path, build in (("/inspect", _inspect), ("/sensor", _sensor)):
+            page = build(html, texts(language))
+            # Gradio looks at what paths a request names only where it believes to be running.
+            page.has_launched = True
             gr.mount_gradio_app(
                 app,
-                build(html, texts(language)),
+                page,
                 f"{path}/{language}",
                 theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
                 css_paths=[STATIC / "parts.css"],
@@ -102,8 +107,7 @@ def _name(request: Request) -> str | None:
 
 def _user(request: gr.Request) -> User:
     found = user_of(request.request) if request.request else None
-    if found is None:
-        raise gr.Error("log in again")
+    assert found, "the door lets nobody else come here"
     return found
 
 
@@ -149,14 +153,20 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
                 last = len(found) == len(paths)
                 yield _shown(html, t, user, found, named if last else None)
 
-        page.load(show_top, outputs=top, api_visibility="private", queue=False)
+        def cleared(answers: list[dict[str, Any]] | None) -> tuple[Any, Any]:
+            """The boxes, empty once their photos are judged; a mistyped lot leaves them."""
+            done = any(one["rule"] not in ("lot", "nothing") for one in answers or [])
+            return (None, None) if done else (gr.skip(), gr.skip())
+
+        page.load(show_top, outputs=top, api_visibility="private")
+        page.load(None, js=ANNOUNCE)
         button.click(
             judged,
             [_raw(files), _raw(snapshot), lot],
             [results, answers],
             api_name="verdicts",
             concurrency_limit=parts.inspector.at_once,
-        ).then(lambda: (None, None), outputs=[files, snapshot], api_visibility="private")
+        ).then(cleared, answers, [files, snapshot], api_visibility="private")
     return page
 
 
@@ -215,7 +225,8 @@ def _sensor(html: Html, t: Texts) -> gr.Blocks:
             known = _read_sensor(html, t, user, files[0]) if files else {"fault": t("fault.gone")}
             return html.text("judged_file", t, user, "/sensor", known)
 
-        page.load(show_top, outputs=top, api_visibility="private", queue=False)
+        page.load(show_top, outputs=top, api_visibility="private")
+        page.load(None, js=ANNOUNCE)
         button.click(judged, files, results, api_name="lots", concurrency_limit=2)
     return page
 
@@ -226,8 +237,14 @@ def _read_sensor(html: Html, t: Texts, user: User, path: str) -> dict[str, Any]:
     if one is None or one.fault:
         rule = one.fault if one else "gone"
         return {"fault": refused(parts, t, "", rule).said}
-    with one.path.open("rb") as stream:
-        fault, lots, held = parts.lots.judge_file(stream, one.name)
+    try:
+        with one.path.open("rb") as stream:
+            fault, lots, held = parts.lots.judge_file(stream, one.name)
+    finally:
+        parts.uploads.drop(one)
     if fault:
-        return {"fault": t("sensor.file_bad", reason=fault)}
-    return {"lots": lots, "bad": held[:SHOWN_ROWS], "bad_count": len(held)}
+        rule, reason = fault
+        return {"fault": f"{t(f'rule.{rule}')} ({reason})"}
+    model = parts.lot_champion.model is not None
+    known = {"lots": lots, "bad": held[:SHOWN_ROWS], "bad_count": len(held), "fault": ""}
+    return known | {"model": model, "stage": parts.stage.name}

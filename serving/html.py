@@ -44,7 +44,7 @@ class Html:
     ) -> Response:
         """The template as an answer. `said` and `fault` are what it tells on top."""
         known = {**(values or {}), "said": said, "fault": fault}
-        t, user, path = texts_of(request), user_of(request), request.url.path
+        t, user, path = texts_of(request), user_of(request), _page(request)
         return HTMLResponse(self.text(name, t, user, path, known), status)
 
     def text(
@@ -73,15 +73,23 @@ class Html:
         zone = self.parts.stage.zone
         return f"{moment.replace(tzinfo=UTC).astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
-    def refuse(self, request: Request, status: int, why: str) -> Response:
+    def refuse(self, request: Request, status: int, why: str, detail: str = "") -> Response:
         """The answer to what cannot be done: a page for a person, JSON for a machine.
 
-        `why` is a key of the texts below `refused`.
+        `why` is a key of the texts below `refused`; a machine is told the detail, if there is one.
         """
         said = texts_of(request)(f"refused.{why}")
-        if "text/html" in request.headers.get("accept", ""):
+        for_person = "text/html" in request.headers.get("accept", "")
+        if for_person and not request.url.path.startswith("/api/"):
             return self.page(request, "refused", {"why": said}, status)
-        return JSONResponse({"detail": said}, status)
+        return JSONResponse({"detail": detail or said}, status)
+
+
+def _page(request: Request) -> str:
+    """Where to come back to after another language was chosen."""
+    if request.method != "GET":
+        return request.url.path.removesuffix("/corrections")
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
 def user_of(request: Request) -> User | None:

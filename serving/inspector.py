@@ -24,10 +24,11 @@ from serving.inspections import Inspection, Inspections
 from serving.landing_photos import LandingPhotos
 
 GOOD = "good"
+LOT_LENGTH = 100
 
 
 class NoChampionError(PlatelakeError):
-    """There is no model yet to judge by."""
+    """There is no model yet to judge by; it says what to run."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,7 @@ class Inspector:
         """
         model = self.champion.model
         if model is None:
-            raise NoChampionError(
-                f"there is no champion of {self.champion.name} yet: run `platelake train cnn` and "
-                f"`platelake promote {self.champion.name}`"
-            )
+            raise NoChampionError(f"platelake train cnn; platelake promote {self.champion.name}")
         if len(content) > self.settings.max_photo_bytes:
             raise PhotoError("too_large", f"more than {self.settings.max_photo_bytes} bytes")
         with self._turn:
@@ -112,7 +110,7 @@ class Inspector:
             when = date.fromisoformat(day) if slash else datetime.now(self.stage.zone).date()
         except ValueError:
             raise UsageError("lot") from None
-        if not re.fullmatch(self.stage.lot_pattern, name):
+        if len(name) > LOT_LENGTH or not re.fullmatch(self.stage.lot_pattern, name):
             raise UsageError("lot")
         return Lot(when, name)
 

@@ -167,14 +167,14 @@ class Lots:
 
     def judge_file(
         self, stream: IO[bytes], name: str
-    ) -> tuple[str | None, list[LotView], list[HeldBack]]:
-        """A sensor file that nobody has ingested: what is wrong with it, its lots, its bad rows.
+    ) -> tuple[tuple[str, str] | None, list[LotView], list[HeldBack]]:
+        """A sensor file that nobody has ingested: its fault (rule, reason), lots and bad rows.
 
         The lots of the highest risk come first; why one is good is not said.
         """
         facts, sound, held = read_file(stream, name, self.stage, self.settings)
         if facts.rule:
-            return facts.reason, [], []
+            return (facts.rule, facts.reason or ""), [], []
         lots: dict[tuple[date, str], list[Any]] = {}
         for row in sound:
             lots.setdefault((row.day, row.lot), []).append(row)

@@ -52,7 +52,7 @@ async def start(request: Request, invitation: str = "") -> Response:
     request.session[INVITATION] = invitation[:100]
     try:
         answer: Response = await known.authorize_redirect(request, request.url_for("oidc_back"))
-    except (OAuthError, httpx.HTTPError) as error:
+    except (OAuthError, httpx.HTTPError, ValueError, RuntimeError) as error:
         structlog.get_logger().error("the provider does not answer", error=str(error))
         return RedirectResponse("/login?fault=again", 303)
     return answer
@@ -70,6 +70,9 @@ async def back(request: Request, html: Shown) -> Response:
         structlog.get_logger().warning("login by the provider refused", error=str(error))
         return RedirectResponse("/login?fault=again", 303)
     claims = token.get("userinfo") or {}
+    if not claims.get("sub"):
+        structlog.get_logger().warning("the provider names nobody")
+        return RedirectResponse("/login?fault=again", 303)
     parts = html.parts
     subject = f"{parts.settings.oidc_issuer}\n{claims.get('sub')}"
     invitation = request.session.pop(INVITATION, "")

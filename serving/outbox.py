@@ -46,11 +46,11 @@ class Outbox:
                 "INSERT OR IGNORE INTO waiting VALUES (?, ?, ?)", (key, table, text)
             )
 
-    def waiting(self, at_most: int = 500) -> list[tuple[str, str, Row]]:
-        """Key, table and row of the oldest."""
-        query = "SELECT id, table_name, row FROM waiting ORDER BY rowid LIMIT ?"
+    def waiting(self) -> list[tuple[str, str, Row]]:
+        """Key, table and row of each."""
+        query = "SELECT id, table_name, row FROM waiting ORDER BY rowid"
         with self._lock:
-            found = self._connection.execute(query, (at_most,)).fetchall()
+            found = self._connection.execute(query).fetchall()
         return [(key, table, _restored(json.loads(text))) for key, table, text in found]
 
     def find(self, key: str) -> Row | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from lakehouse.database import Database, SqlError
 from lakehouse.io import Lake
 from lakehouse.settings import Settings
@@ -55,16 +57,17 @@ class Parts:
         return not (self.photo_champion.reachable and self.lot_champion.reachable)
 
     def look_around(self) -> None:
-        """Ask for new champions; bring to SQL what waits for it."""
-        for champion in (self.photo_champion, self.lot_champion):
-            champion.refresh()
+        """Bring to SQL what waits for it; ask for new champions."""
         try:
+            with self.accounts.database.transaction() as connection:
+                connection.execute(sa.select(1))
+            self.visitors.end_sessions()
             self.inspections.deliver()
-            with self.accounts.database.transaction():
-                pass
             self.sql_away = False
         except SqlError:
             self.sql_away = True
+        for champion in (self.photo_champion, self.lot_champion):
+            champion.refresh()
 
 
 def open_parts(

@@ -17,8 +17,17 @@ from serving.inspections import Inspection
 from serving.tables import agreed_labels, corrections, inspections
 
 SAYS = ("good", "bad")
+OPERATOR = "operator"
 REASON_LENGTH = 1_000
 PAGE = 20
+
+
+class CorrectionError(UsageError):
+    """What is said cannot be kept; `why` is agreed, spoken, reason, says or waits."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the correction cannot be kept: {why}")
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -32,11 +41,9 @@ class Said:
     label: str | None
     closed: bool
 
-    def by(self, user: User) -> bool:
-        """Whether this user has spoken as a reviewer."""
-        return any(
-            c["user_name"] == user.name and c["role"] != "operator" for c in self.corrections
-        )
+    def words(self) -> dict[str, dict[str, Any]]:
+        """The last word of each reviewer, by name."""
+        return {c["user_name"]: c for c in self.corrections if c["role"] != OPERATOR}
 
 
 class Review:
@@ -48,16 +55,16 @@ class Review:
     def correct(self, user: User, one: Inspection, says: str, reason: str) -> str | None:
         """Keep what the user says of the photo; the label, if two reviewers agree by this.
 
-        A reason is needed where it contradicts the verdict. Raises UsageError where the photo has
-        its label already, or this reviewer has spoken before.
+        A reason is needed where it contradicts the verdict. Reviewers who disagree may say another
+        word each; the last one counts. Raises CorrectionError.
         """
         reason = " ".join(reason.split())
         if says not in SAYS:
-            raise UsageError(f"a correction says good or bad, not {says!r}")
+            raise CorrectionError("says")
         if says != one.verdict and one.verdict in SAYS and not reason:
-            raise UsageError("a correction that contradicts the verdict needs a reason")
+            raise CorrectionError("reason")
         if len(reason) > REASON_LENGTH:
-            raise UsageError(f"a reason has {REASON_LENGTH} characters at most")
+            raise CorrectionError("reason")
         row = {
             "stage": self.stage,
             "correction_id": uuid.uuid4().hex,
@@ -76,9 +83,9 @@ class Review:
             self._one_at_a_time(connection, one)
             said = self._said(connection, one.sha256)
             if said.closed:
-                raise UsageError(f"two reviewers have agreed on {said.label} before")
-            if said.by(user):
-                raise UsageError("you have said what you think of this photo before")
+                raise CorrectionError("agreed")
+            if said.words().get(user.name, {}).get("says") == says:
+                raise CorrectionError("spoken")
             connection.execute(corrections.insert().values(row))
             return self._agree(connection, row, said)
 
@@ -87,14 +94,16 @@ class Review:
         photo = (inspections.c.stage == self.stage, inspections.c.sha256 == one.sha256)
         query = sa.select(inspections.c.inspection_id).where(*photo).with_for_update()
         if connection.execute(query).first() is None:
-            raise UsageError("the verdict waits for the database; correct it in a while")
+            raise CorrectionError("waits")
 
     def _agree(self, connection: Connection, row: dict[str, Any], said: Said) -> str | None:
         """A label, once a second reviewer says the same as one before."""
-        if row["role"] == "operator":
+        if row["role"] == OPERATOR:
             return None
-        same = [c for c in said.corrections if c["role"] != "operator" and c["says"] == row["says"]]
-        others = [c for c in same if c["user_name"] != row["user_name"]]
+        words = said.words().values()
+        others = [
+            c for c in words if c["says"] == row["says"] and c["user_name"] != row["user_name"]
+        ]
         if not others:
             return None
         label = {
@@ -127,7 +136,7 @@ class Review:
 
         A photo stands here once, by its latest inspection: it needs a human, somebody disagrees,
         or it is in the random sample of good verdicts; it has no label, and this reviewer has not
-        spoken yet.
+        spoken yet, or reviewers contradict each other.
         """
         later = inspections.alias("later")
         one, said = inspections.c, corrections.c
@@ -143,16 +152,16 @@ class Review:
             ),
         )
         disagreed = sa.exists().where(of_photo(corrections), said.says != said.verdict)
-        spoken = sa.exists().where(
-            of_photo(corrections), said.user_name == user.name, said.role != "operator"
-        )
+        of_reviewers = sa.and_(of_photo(corrections), said.role != OPERATOR)
+        spoken = sa.exists().where(of_reviewers, said.user_name == user.name)
+        torn = sa.and_(*(sa.exists().where(of_reviewers, said.says == word) for word in SAYS))
         sampled = sa.exists().where(of_photo(later), later.c.sampled)
         needs = one.verdict == "needs_human"
         where = (
             one.stage == self.stage,
             ~sa.exists().where(of_photo(later), newer),
             ~sa.exists().where(of_photo(agreed_labels)),
-            ~spoken,
+            ~spoken | torn,
             sa.or_(needs, disagreed, sampled),
         )
         why = sa.case((needs, "needs_human"), (disagreed, "disagreement"), else_="sample")

@@ -17,6 +17,8 @@ from starlette.requests import Request
 
 FIELD_BYTES = 10_000
 """Longest text beside the files, and longest name of a file."""
+PARTS = 10
+"""So many times more parts may come than files are judged: each of them gets its own answer."""
 KEPT_SECONDS = 3_600
 TOO_LARGE, TOO_MANY = "too_large", "too_many"
 
@@ -78,12 +80,16 @@ class Uploads:
                     raise TooMuchError
                 parser.write(chunk)
             parser.finalize()
-        except TooMuchError:
-            raise
-        except (ValueError, RuntimeError) as error:  # python_multipart's errors are ValueErrors.
-            raise MalformedError(str(error)) from None
-        finally:
+            if not form.ended:
+                raise MalformedError("the request was cut: its end is missing")
+        except BaseException as error:  # The connection may have been cut as well.
             form.close()
+            for one in form.files:
+                self.drop(one)
+            if isinstance(error, ValueError | RuntimeError):  # python_multipart's are ValueErrors.
+                raise MalformedError(str(error)) from None
+            raise
+        form.close()
         self._remember(form.files)
         return form.files, form.texts
 
@@ -129,12 +135,13 @@ class _Form:
     def __init__(self, uploads: Uploads, user_name: str) -> None:
         self.files: list[Received] = []
         self.texts: dict[str, str] = {}
+        self.ended = False
         self._uploads, self._user_name = uploads, user_name
         self._header = self._value = b""
         self._disposition = b""
         self._file: Received | None = None
         self._stream: IO[bytes] | None = None
-        self._field, self._text = "", b""
+        self._field, self._text, self._parts = "", b"", 0
 
     def callbacks(self) -> dict[str, Callable[..., Any]]:
         return {
@@ -145,7 +152,11 @@ class _Form:
             "on_headers_finished": self._headers_finished,
             "on_part_data": self._data,
             "on_part_end": self._end,
+            "on_end": self._all,
         }
+
+    def _all(self) -> None:
+        self.ended = True
 
     def close(self) -> None:
         if self._stream:
@@ -166,6 +177,9 @@ class _Form:
         self._header = self._value = b""
 
     def _headers_finished(self) -> None:
+        self._parts += 1
+        if self._parts > PARTS * self._uploads.max_files:
+            raise TooMuchError
         _, options = parse_options_header(self._disposition)
         self._field = options.get(b"name", b"").decode("utf-8", "replace")
         self._text, self._file = b"", None

@@ -29,7 +29,10 @@ class RefusedError(Exception):
 
 async def posted(request: Request) -> FormData:
     """The fields of a form; of one that this session was shown, where a session is needed."""
-    form, user = await request.form(max_files=0, max_fields=20), user_of(request)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise RefusedError(415, "form")
+    form, user = await request.form(max_fields=20), user_of(request)
     needed = request.url.path not in WITHOUT_SESSION
     shown_to, given = user.csrf if user else "", str(form.get("csrf", ""))
     if needed and not (shown_to and compare_digest(given.encode(), shown_to.encode())):

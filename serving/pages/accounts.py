@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from lakehouse.errors import UsageError
-from serving.accounts import LoginError, TooManyAttemptsError
+from serving.accounts import (
+    AccountNameError,
+    InvitationError,
+    LoginError,
+    PasswordError,
+    SignUpOffError,
+    TooManyAttemptsError,
+)
 from serving.door import client
 from serving.html import Html, texts_of
 from serving.pages import Form, Shown, Visitor, local_path, set_session
@@ -36,14 +44,14 @@ def show_login(request: Request, html: Shown, next: str = "/inspect", fault: str
 
 
 @router.post("/login")
-def log_in(request: Request, html: Shown, form: Form) -> Response:
+async def log_in(request: Request, html: Shown, form: Form) -> Response:
     """A new session, or the form again."""
     name, password = str(form.get("name", "")), str(form.get("password", ""))
     there = local_path(form.get("next"))
     before = request.cookies.get(html.parts.cookie, "")
-    t = texts_of(request)
+    t, accounts = texts_of(request), html.parts.accounts
     try:
-        token = html.parts.accounts.log_in(name, password, client(request), before)
+        token = await hashing(request, accounts.log_in, name, password, client(request), before)
     except LoginError:
         return login_page(request, html, 401, name, there, t("login.wrong"))
     except TooManyAttemptsError:
@@ -51,6 +59,12 @@ def log_in(request: Request, html: Shown, form: Form) -> Response:
     answer = RedirectResponse(there, 303)
     set_session(answer, html.parts, token)
     return answer
+
+
+async def hashing(request: Request, work: Callable[..., str], *args: object) -> str:
+    """Do what hashes a password, in threads of its own: a crowd at the login stops nobody else."""
+    found: str = await run_sync(lambda: work(*args), limiter=request.app.state.hashing)
+    return found
 
 
 def sign_up_page(
@@ -68,26 +82,35 @@ def show_sign_up(request: Request, html: Shown, invitation: str = "") -> Respons
 
 
 @router.post("/sign-up")
-def sign_up(request: Request, html: Shown, form: Form) -> Response:
+async def sign_up(request: Request, html: Shown, form: Form) -> Response:
     """An account and its first session, or the form again."""
     name, password = str(form.get("name", "")), str(form.get("password", ""))
-    invitation = str(form.get("invitation", ""))
-    accounts = html.parts.accounts
+    invitation, accounts = str(form.get("invitation", "")), html.parts.accounts
+    before = request.cookies.get(html.parts.cookie, "")
+
+    def sign_up_and_log_in() -> str:
+        accounts.sign_up(name, password, invitation, client(request))
+        return accounts.log_in(name, password, client(request), before)
+
     try:
-        accounts.sign_up(name, password, invitation)
-        token = accounts.log_in(name, password, client(request))
-    except UsageError as error:
-        fault = texts_of(request)(f"sign_up.{_sign_up_fault(str(error))}")
-        return sign_up_page(request, html, {"name": name, "invitation": invitation}, 400, fault)
+        token = await hashing(request, sign_up_and_log_in)
+    except tuple(SIGN_UP_FAULTS) as error:
+        status = 429 if isinstance(error, TooManyAttemptsError) else 400
+        fault = texts_of(request)(SIGN_UP_FAULTS[type(error)])
+        known = {"name": name, "invitation": invitation}
+        return sign_up_page(request, html, known, status, fault)
     answer = RedirectResponse("/inspect", 303)
     set_session(answer, html.parts, token)
     return answer
 
 
-def _sign_up_fault(said: str) -> str:
-    """The key of the text that says the same in the reader's language."""
-    keys = {"invitation": "invited", "password": "password", "nobody signs up": "off"}
-    return next((key for part, key in keys.items() if part in said), "taken")
+SIGN_UP_FAULTS: dict[type[Exception], str] = {
+    SignUpOffError: "sign_up.off",
+    InvitationError: "sign_up.invited",
+    AccountNameError: "sign_up.taken",
+    PasswordError: "sign_up.password",
+    TooManyAttemptsError: "sign_up.too_many",
+}
 
 
 @router.post("/logout")
@@ -95,8 +118,7 @@ def log_out(request: Request, html: Shown, form: Form) -> Response:
     """The session ends, here and in the database."""
     parts = html.parts
     token = request.cookies.get(parts.cookie, "")
-    parts.accounts.log_out(token, client(request))
-    parts.visitors.forget(token)
+    parts.visitors.log_out(token, client(request))
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(parts.cookie, secure=parts.settings.secure_cookies, httponly=True)
     return answer
@@ -109,19 +131,19 @@ def account(request: Request, html: Shown, user: Visitor) -> Response:
 
 
 @router.post("/account")
-def change_password(request: Request, html: Shown, user: Visitor, form: Form) -> Response:
+async def change_password(request: Request, html: Shown, user: Visitor, form: Form) -> Response:
     """Another password, and a new session in place of all that there were."""
     old, new = str(form.get("old", "")), str(form.get("new", ""))
     t, accounts = texts_of(request), html.parts.accounts
     try:
-        token = accounts.change_password(user, old, new, client(request))
+        token = await hashing(request, accounts.change_password, user, old, new, client(request))
     except LoginError:
         return html.page(request, "account", status=401, fault=t("login.wrong"))
     except TooManyAttemptsError:
         return html.page(request, "account", status=429, fault=t("login.too_many"))
-    except UsageError:
+    except PasswordError:
         return html.page(request, "account", status=400, fault=t("sign_up.password"))
-    request.state.user = accounts.user(token)
+    request.state.user = await run_sync(accounts.user, token)
     answer = html.page(request, "account", said=t("account.changed"))
     set_session(answer, html.parts, token)
     return answer

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import date
+from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,7 +16,6 @@ from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from PIL import Image
 
 from lakehouse.database import SqlError
-from lakehouse.errors import UsageError
 from lakehouse.sources.photos import PhotoError, read_upright
 from ml.explain import with_heat
 from serving.accounts import User
@@ -24,17 +24,19 @@ from serving.html import Html, texts_of
 from serving.inspections import PAGE, Inspection, Search
 from serving.pages import Form, RefusedError, Shown, Visitor, seen
 from serving.parts import Parts
-from serving.review import Said
+from serving.review import CorrectionError, Said
 
 SHOWN_PIXELS = 1_024
 """Longest side of a photo on a page."""
+LAST_PAGE = 1_000_000
+YEARS = range(1970, 2200)
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/inspections")
 def history(request: Request, html: Shown, user: Visitor, page: int = 1) -> Response:
     """What the user may see and looks for, a page at a time."""
-    what, page = searched(request), max(page, 1)
+    what, page = searched(request), min(max(page, 1), LAST_PAGE)
     found, total = html.parts.inspections.search(what, user, page)
     query = urlencode({name: value for name, value in asdict(what).items() if value})
     known = {"what": what, "found": found, "total": total, "page": page, "query": query}
@@ -45,8 +47,11 @@ def history(request: Request, html: Shown, user: Visitor, page: int = 1) -> Resp
 def history_csv(request: Request, html: Shown, user: Visitor) -> Response:
     """All of what the user looks for."""
     rows = _csv(html.parts.inspections.all_of(searched(request), user))
+    begin = next(rows, "")  # Where it cannot be read, that is said before anything is sent.
     head = {"Content-Disposition": 'attachment; filename="inspections.csv"'}
-    return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=head)
+    return StreamingResponse(
+        chain([begin], rows), media_type="text/csv; charset=utf-8", headers=head
+    )
 
 
 @router.get("/inspections/{inspection_id}")
@@ -74,7 +79,7 @@ def detail_page(
     except SqlError:  # The verdict can be shown all the same; nobody can speak of it now.
         told, earlier = Said([], None, closed=True), []
     reviewer = user.may("reviewer")
-    blind = reviewer and not told.by(user) and not told.closed
+    blind = reviewer and user.name not in told.words() and not told.closed
     mine = [c for c in told.corrections if c["user_name"] == user.name]
     shown = told.corrections if reviewer and not blind else mine
     others = [o for o in earlier if o.may_be_seen_by(user)]
@@ -84,7 +89,7 @@ def detail_page(
         "told": told,
         "shown": shown,
         "hidden": blind and len(shown) < len(told.corrections),
-        "may_speak": not told.closed and not told.by(user),
+        "may_speak": not told.closed,
         "others": [o for o in others if o.inspection_id != one.inspection_id],
         "lot": parts.lots.view(one.day, one.lot) if one.lot and one.day else None,
     }
@@ -100,24 +105,12 @@ def correct(
     says, reason = str(form.get("says", "")), str(form.get("reason", ""))
     try:
         html.parts.review.correct(user, one, says, reason)
-    except UsageError as error:
-        fault = texts_of(request)(f"review_error.{_fault(str(error))}")
+    except CorrectionError as error:
+        fault = texts_of(request)(f"review_error.{error.why}")
         return detail_page(request, html, user, one, 400, fault=fault)
     what = f"{says}: {inspection_id}"
     html.parts.accounts.record(user.name, "corrected", what, client(request))
     return RedirectResponse(f"/inspections/{inspection_id}?said=1", 303)
-
-
-def _fault(said: str) -> str:
-    """The key of the text that says the same in the reader's language."""
-    keys = {
-        "agreed": "agreed",
-        "before": "spoken",
-        "says good or bad": "says",
-        "reason": "reason",
-        "waits": "waits",
-    }
-    return next(key for part, key in keys.items() if part in said)
 
 
 @router.get("/inspections/{inspection_id}/photo.jpg")
@@ -164,9 +157,10 @@ def searched(request: Request) -> Search:
 
     def day(name: str) -> date | None:
         try:
-            return date.fromisoformat(given.get(name, ""))
+            found = date.fromisoformat(given.get(name, ""))
         except ValueError:
             return None
+        return found if found.year in YEARS else None
 
     version = given.get("model_version", "")
     return Search(

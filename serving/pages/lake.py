@@ -27,7 +27,8 @@ def of_day(
     when = _day(day) or (days[0] if days else None)
     rows = lots.of_day(when, sort) if when else []
     known = {"day": when or "", "days": days, "rows": rows, "sort": sort, "here": "lots"}
-    return html.page(request, "lots", known)
+    model = {"model": lots.champion.model is not None, "stage": html.parts.stage.name}
+    return html.page(request, "lots", known | model)
 
 
 @router.get("/lots/{day}/{name}")

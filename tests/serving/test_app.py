@@ -20,7 +20,7 @@ from jobs.runner import Options, run_jobs
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from serving import api, oidc
-from serving.accounts import PAIR_LIMIT
+from serving.accounts import PAIR_LIMIT, SIGN_UP_LIMIT
 from serving.app import create_app
 from serving.door import PUBLIC
 from serving.pages import accounts, lake
@@ -354,7 +354,8 @@ def test_review_by_two(enter: Enter, plant: Plant, parts: Parts) -> None:
     assert one.post(f"{link}/corrections", says="bad", reason="again").status_code == 400
     assert link not in one.get("/review").text and link in two.get("/review").text
     assert two.post(f"{link}/corrections", says="good").status_code == 303
-    assert rows(parts, agreed_labels) == []  # They disagree.
+    assert rows(parts, agreed_labels) == []
+    assert link in one.get("/review").text and link in two.get("/review").text  # They disagree.
     assert three.post(f"{link}/corrections", says="bad", reason="yes").status_code == 303
     (label,) = rows(parts, agreed_labels)
     assert label.label == "bad"
@@ -366,6 +367,18 @@ def test_review_by_two(enter: Enter, plant: Plant, parts: Parts) -> None:
     assert late.status_code == 400 and "agreed" in late.text
     assert len(rows(parts, corrections)) == 4
     assert [row.verdict for row in rows(parts, inspections)] == ["good"]
+
+
+def test_reviewers_who_disagree_may_say_another_word(
+    enter: Enter, plant: Plant, parts: Parts
+) -> None:
+    kim, one, two = enter(), *(enter(name, "reviewer") for name in ("ann", "ben"))
+    link = f"/inspections/{kim.inspected(plant.good[0])}/corrections"
+    one.post(link, says="bad", reason="a stain")
+    two.post(link, says="good")
+    assert one.post(link, says="good", reason="a shadow, now I see").status_code == 303
+    assert [row.label for row in rows(parts, agreed_labels)] == ["good"]
+    assert [row.says for row in rows(parts, corrections)] == ["bad", "good", "good"]
 
 
 def test_two_reviewers_at_once_make_one_label(
@@ -507,7 +520,7 @@ def test_a_sensor_file_is_judged_as_the_lake_would(parts: Parts, plant: Plant) -
     assert len(lots) == 8 and len(said) == 7
     assert said == pytest.approx({name: known[name] for name in said}, abs=1e-6)
     bad, none, _ = parts.lots.judge_file(io.BytesIO(b"a,b\n1,2\n"), plant.sensor.name)
-    assert bad and "no column" in bad and none == []
+    assert bad and bad[0] == "missing_column" and "no column" in bad[1] and none == []
 
 
 def test_models_and_flow(enter: Enter, parts: Parts) -> None:
@@ -560,6 +573,108 @@ def test_language_is_the_browsers_or_chosen(enter: Enter) -> None:
     assert answer.headers["location"] == "/lots"
     assert '<html lang="ko">' in kim.get("/lots").text
     assert kim.get("/inspect").headers["location"] == "/inspect/ko/"
+
+
+ODD = [
+    "/inspections?last_day=9999-12-31",
+    "/inspections?first_day=0001-01-01",
+    "/inspections?page=400000000000000000",
+    "/inspections.csv?last_day=9999-12-31&page=x",
+    "/inspections?lot=%00&user=%ff&verdict=%F0%9F%94%A5",
+    "/inspections?page=abc",
+    "/lots?day=9999-12-31&sort=%00",
+    "/lots/0001-01-01/1",
+    "/inspections/%00",
+    "/login?next=%00&fault=%00",
+    "/logout",
+    "/review?page=-1",
+]
+
+
+@pytest.mark.parametrize("path", ODD)
+def test_odd_addresses_break_nothing(enter: Enter, path: str) -> None:
+    answer = enter("kim", "admin").get(path)
+    assert answer.status_code in (200, 404, 405, 422), path
+    assert "<html" in answer.text or path.startswith("/inspections.csv")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data; charset=undefined; boundary=x", b"--x--"),
+        ("application/x-www-form-urlencoded; charset=unicode_escape", b"name=\\ud800&password=x"),
+        ("application/x-www-form-urlencoded", b"name=%ed%a0%80&password=%ff%00"),
+        ("application/x-www-form-urlencoded", b"&" * 5_000),
+        ("text/plain", b"name=kim"),
+        ("", b""),
+    ],
+)
+def test_odd_forms_break_nothing(app: Any, parts: Parts, kind: str, body: bytes) -> None:
+    browser = Browser(app, parts)
+    for path in ("/login", "/sign-up", "/language"):
+        answer = browser.http.post(path, content=body, headers={"content-type": kind})
+        assert answer.status_code in (303, 400, 401, 415), (path, answer.status_code)
+
+
+def test_what_breaks_is_said_without_a_stack_trace(
+    enter: Enter, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kim = enter()
+    kim.http._transport.raise_server_exceptions = False  # type: ignore[attr-defined]
+    monkeypatch.setattr(parts.lots, "days", lambda: 1 / 0)
+    answer = kim.get("/lots")
+    assert answer.status_code == 500 and "Something went wrong" in answer.text
+    assert "Traceback" not in answer.text and "ZeroDivision" not in answer.text
+
+
+def test_the_language_leads_back_to_the_same_page(enter: Enter, plant: Plant) -> None:
+    kim = enter()
+    link = f"/inspections/{kim.inspected(plant.good[0])}"
+    assert 'name="next" value="/inspections?lot=3"' in kim.get("/inspections?lot=3").text
+    refused = kim.post(f"{link}/corrections", says="bad")
+    assert refused.status_code == 400 and f'name="next" value="{link}"' in refused.text
+
+
+def test_a_cut_upload_leaves_nothing(enter: Enter, parts: Parts) -> None:
+    kim = enter()
+
+    def cut() -> Any:
+        yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+        yield bytes(100_000)
+        raise OSError("the cable")
+
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    with pytest.raises(OSError, match="cable"):
+        kim.http.post("/api/verdicts", content=cut(), headers=kind)
+    torn = b'--x\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nabc\r\n--y'
+    assert kim.http.post("/api/verdicts", content=torn, headers=kind).status_code in (400, 422)
+    part = b'--x\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\n\r\n'
+    many = kim.http.post("/api/verdicts", content=part * 20_000 + b"--x--", headers=kind)
+    assert many.status_code == 413
+    assert list(parts.uploads.folder.iterdir()) == []
+
+
+def test_sign_ups_are_counted_before_anything_is_hashed(
+    make_parts: Callable[..., Parts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = []
+    monkeypatch.setattr("serving.accounts._secret", lambda *_: hashed.append(1) or "x")
+    asked = {"name": "kim", "password": PASSWORD}
+    parts = make_parts(sign_up="invitation")
+    parts.accounts.add("kim", password=PASSWORD, by="test")
+    hashed.clear()
+    stranger = Browser(create_app(parts), parts)
+    codes = Counter(stranger.http.post("/sign-up", data=asked).status_code for _ in range(30))
+    assert codes == {400: SIGN_UP_LIMIT, 429: 10} and hashed == []
+    off = make_parts(sign_up="off")
+    assert Browser(create_app(off), off).http.post("/sign-up", data=asked).status_code == 400
+    assert hashed == []
+
+
+def test_a_lot_that_sql_could_not_hold_is_none(enter: Enter, plant: Plant) -> None:
+    for lot in ("1" * 300, "2021-13-01/3", "x", "2021-11-01/"):
+        answer = enter(f"kim {lot[:20]}").judge(plant.good[0], lot=lot)
+        assert answer.status_code == 422 and "Give the lot" in answer.json()["detail"]
 
 
 def test_a_page_that_is_not_there(enter: Enter) -> None:

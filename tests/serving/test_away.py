@@ -40,6 +40,7 @@ def test_sql_away(server: MariaDB, make_parts: Callable[..., Parts], plant: Plan
         bearer = {"authorization": f"Bearer {token}"}
         lee.http.get("/api/inspections/x", headers=bearer)
         assert lee.get("/account").status_code == 200
+        session = str(next(iter(lee.http.cookies.jar)).value)
         before = kim.inspected(plant.good[0])
         server.stop()
         try:
@@ -59,6 +60,9 @@ def test_sql_away(server: MariaDB, make_parts: Callable[..., Parts], plant: Plan
             assert stranger.log_in().status_code == 503
             stranger.http.cookies.set(parts.cookie, "guessed")
             assert stranger.get("/inspections").status_code == 503
+            assert kim.get("/inspections.csv").status_code == 503
+            assert lee.http.post("/logout", data={"csrf": token_of(parts, lee)}).status_code == 303
+            assert lee.get("/account").status_code == 303  # Out, though SQL does not know it yet.
             parts.look_around()
             assert parts.sql_away and 'sql":"away' in kim.get("/readyz").text
             waiting = Outbox(parts.settings.app_address() / "outbox.db")  # As a restart finds it.
@@ -67,13 +71,25 @@ def test_sql_away(server: MariaDB, make_parts: Callable[..., Parts], plant: Plan
         finally:
             server.start()
         parts.outbox.put("again", inspections.name, asdict(found(parts, before)))
+        poison = asdict(found(parts, before)) | {"inspection_id": "poison", "lot": "1" * 300}
+        with parts.outbox._connection:  # In front of the others.
+            parts.outbox._connection.execute("UPDATE waiting SET rowid = rowid + 1000")
+        parts.outbox.put("poison", inspections.name, poison)
         parts.look_around()
+        assert parts.outbox.count() == 1  # It holds no other back.
+        parts.outbox.drop("poison")
+        assert parts.accounts.user(session) is None
         assert not parts.sql_away and parts.outbox.count() == 0
         assert sorted(kept(parts)) == sorted([before, *ids, machine["inspection_id"]])
         parts.look_around()
         assert len(kept(parts)) == 4
         assert "The database is away" not in kim.get("/inspections").text
         assert "3 found" in kim.get("/inspections").text
+
+
+def token_of(parts: Parts, browser: Browser) -> str:
+    (user,) = (u for (_, _), (u, _) in parts.visitors._last.items() if u.csrf and u.name == "lee")
+    return user.csrf
 
 
 def found(parts: Parts, inspection_id: str) -> Any:

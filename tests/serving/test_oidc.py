@@ -64,6 +64,15 @@ def test_what_the_provider_says_is_checked(
     assert browser.parts.accounts.everybody() == []
 
 
+def test_a_provider_that_names_nobody(
+    make_browser: Callable[..., Browser], provider: Provider
+) -> None:
+    browser = make_browser()
+    provider.claims = {"email": "kim@plant.example", "email_verified": True}
+    assert enter(browser) == "/login?fault=again"
+    assert browser.parts.accounts.everybody() == []
+
+
 def test_an_account_is_not_taken_over_by_its_name(
     make_browser: Callable[..., Browser], provider: Provider
 ) -> None:

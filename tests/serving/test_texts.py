@@ -6,7 +6,7 @@ from string import Formatter
 
 import pytest
 
-from lakehouse.sources import photos
+from lakehouse.sources import delimited, photos, reading_rows, readings
 from serving.html import HERE
 from serving.texts import LANGUAGES, chosen, texts
 
@@ -34,6 +34,16 @@ def test_every_text_of_a_template_is_there() -> None:
 def test_every_rule_of_a_photo_has_a_text() -> None:
     rules = set(re.findall(r'PhotoError\(\s*"(\w+)"', Path(photos.__file__).read_text()))
     assert {f"fault.{rule}" for rule in rules} <= set(texts("en").sentences)
+
+
+def test_every_rule_of_a_sensor_file_has_a_text() -> None:
+    code = "".join(
+        Path(module.__file__).read_text() for module in (delimited, readings, reading_rows)
+    )
+    rules = set(re.findall(r'(?:fault|HeldBack|Rule)\(\s*(?:line, |one\.line, )?"(\w+)"', code))
+    rules |= set(re.findall(r'yield "(\w+)"', code))
+    assert {"no_date", "torn_row", "header_only", "physical_range", "duplicate_key"} <= rules
+    assert {f"rule.{rule}" for rule in rules} <= set(texts("en").sentences)
 
 
 @pytest.mark.parametrize(

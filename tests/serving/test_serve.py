@@ -1,0 +1,103 @@
+"""The commands that serve: a process of its own, without Spark, that stops when it is told to."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.serving.conftest import Plant
+
+PLATELAKE = Path(sys.executable).with_name("platelake")
+DEMO = """
+from rich.console import Console
+from jobs.demo import open_the_app
+from jobs.runner import Options
+from lakehouse.session import open_session
+open_session("demo")
+open_the_app(Options("chromate", landing={landing!r}, lake={lake!r}), Console(soft_wrap=True))
+"""
+
+
+def said(process: "subprocess.Popen[str]", pattern: str) -> str:
+    """What the pattern finds in the process's output, once it is there."""
+    assert process.stdout
+    text = ""
+    for line in process.stdout:
+        text += line
+        if found := re.search(pattern, text):
+            return found[1]
+    raise AssertionError(f"{pattern} was not said: {text}")
+
+
+def descendants(pid: int) -> set[str]:
+    """The programs that this process has started and that still run."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = set()
+    for child in children:
+        found |= {Path(f"/proc/{child}/comm").read_text().strip()} | descendants(int(child))
+    return found
+
+
+def ready(address: str) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{address}/readyz").status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError("the app is not ready")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    own = {"PLATELAKE_SQL_URL": f"sqlite:///{tmp_path / 'app.db'}"}
+    return os.environ | own | {"PLATELAKE_APP_FOLDER": str(tmp_path / "app")}
+
+
+def test_the_demo_ends_with_the_app_and_a_password_of_its_own(
+    plant: Plant, environment: dict[str, str], landing: Path
+) -> None:
+    landing.mkdir()
+    (landing / "a.txt").touch()
+    code = DEMO.format(landing=str(landing), lake=str(plant.lake))
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            password = said(process, r"Log in as demo-1 with the password (\S+)")
+            address = said(process, r"The app is at (http://[\d.:]+)/")
+            ready(address)
+            login = {"name": "demo-1", "password": password}
+            answer = httpx.post(f"{address}/login", data=login)
+            assert answer.status_code == 303
+            cookie = answer.headers["set-cookie"].partition(";")[0]
+            photo = {"files": ("a.png", plant.bad[0].read_bytes())}
+            from_page = {"cookie": cookie, "origin": address}
+            judged = httpx.post(f"{address}/api/verdicts", files=photo, headers=from_page)
+            assert judged.json()["results"][0]["verdict"]["verdict"] == "bad"
+            deadline = time.monotonic() + 30  # Spark ends with the process that used it.
+            while "java" in descendants(process.pid) and time.monotonic() < deadline:
+                time.sleep(0.2)
+            assert "java" not in descendants(process.pid)
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+
+
+def test_serve_says_what_is_missing(plant: Plant, environment: dict[str, str]) -> None:
+    def run(*options: str) -> "subprocess.CompletedProcess[str]":
+        command = [str(PLATELAKE), "serve", "--stage", "chromate", *options]
+        return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+    nowhere = run("--landing", "x", "--lake", "nowhere")
+    assert nowhere.returncode == 1 and "there is no lake" in nowhere.stderr
+    half = run("--landing", "x", "--lake", str(plant.lake), "--tls-cert", "cert.pem")
+    assert half.returncode == 2 and "--tls-key" in half.stderr
