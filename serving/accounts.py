@@ -163,12 +163,10 @@ class Accounts:
         with self._write() as connection:
             self._refuse_guessing(connection, SIGNING_UP, address)
             self._try(connection, SIGNING_UP, address)
-            by_invitation = self.sign_up_by == "invitation"
+        with self.database.transaction() as connection:
             known = invitations.c.token_sha256 == _digest(invitation)
-            if (
-                by_invitation
-                and connection.scalar(sa.select(invitations.c.role).where(known)) is None
-            ):
+            role = connection.scalar(sa.select(invitations.c.role).where(known))
+            if self.sign_up_by == "invitation" and role is None:
                 raise InvitationError(UNKNOWN_INVITATION)
             self._refuse_taken(connection, name)
         secret = _secret(password, name)

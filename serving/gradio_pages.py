@@ -141,7 +141,7 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
             except UsageError:
                 yield _shown(html, t, user, [Result(lot, rule="lot", said=t("fault.lot"))], None)
                 return
-            paths = [*files, *snapshot]
+            paths = [*(files or []), *(snapshot or [])]
             if not paths:
                 nothing = Result("", rule="nothing", said=t("inspect.nothing"))
                 yield _shown(html, t, user, [nothing], None)
@@ -150,8 +150,9 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
                 # They may have come in several uploads.
                 too_many = number >= parts.settings.upload_files
                 found.append(_judged(html, t, user, path, named, request, too_many))
-                last = len(found) == len(paths)
-                yield _shown(html, t, user, found, named if last else None)
+                yield _shown(html, t, user, found, None)
+            if named and found:  # What drove a lot's verdict takes longer than a photo's.
+                yield _shown(html, t, user, found, named)
 
         def cleared(answers: list[dict[str, Any]] | None) -> tuple[Any, Any]:
             """The boxes, empty once their photos are judged; a mistyped lot leaves them."""

@@ -36,11 +36,11 @@ def said(process: "subprocess.Popen[str]", pattern: str) -> str:
 
 
 def descendants(pid: int) -> set[str]:
-    """The programs that this process has started and that still run."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """The programs that this process has started and that still run; not what has ended."""
     found = set()
-    for child in children:
-        found |= {Path(f"/proc/{child}/comm").read_text().strip()} | descendants(int(child))
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        _, name, state = re.split(r"[()]", Path(f"/proc/{child}/stat").read_text(), maxsplit=2)
+        found |= descendants(int(child)) | ({name} if state.split()[0] != "Z" else set())
     return found
 
 
