@@ -64,10 +64,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--think", type=float, default=THINK, help="mean pause, seconds")
     given = parser.parse_args(argv)
-    photos = [_jpeg(file) for file in sorted(given.landing.rglob("*.png"))[:40]]
+    photos = [jpeg(file) for file in sorted(given.landing.rglob("*.png"))[:40]]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        found = _at_the_app(given, folder, photos)
+        found = at_the_app(given, folder, photos)
         print(found.line("platelake"), flush=True)
         if found.logins:
             cuts = statistics.quantiles(found.logins, n=100, method="inclusive")
@@ -81,7 +81,8 @@ def main(argv: list[str]) -> int:
     return 1 if found.errors or found.crossed else 0
 
 
-def _at_the_app(given: argparse.Namespace, folder: Path, photos: list[bytes]) -> Found:
+def at_the_app(given: argparse.Namespace, folder: Path, photos: list[bytes]) -> Found:
+    """A crowd at an app of its own on `given.lake`, which is only read."""
     url = f"sqlite:///{folder / 'app.db'}"
     accounts = Accounts(Database(url))
     names = [f"operator {n}" for n in range(given.operators)]
@@ -224,7 +225,8 @@ async def _look(
         found.crossed += 1
 
 
-def _jpeg(file: Path) -> bytes:
+def jpeg(file: Path) -> bytes:
+    """The photo as a phone would send it."""
     target = io.BytesIO()
     Image.open(file).convert("RGB").save(target, "JPEG", quality=88)
     return target.getvalue()

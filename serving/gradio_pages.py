@@ -28,6 +28,7 @@ from serving.uploads import TOO_MANY, MalformedError, TooMuchError
 
 SHOWN_ROWS = 200
 HEAD = """
+<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/static/colors.css">
 <script>document.documentElement.lang = "{language}"</script>
 """

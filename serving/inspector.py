@@ -101,7 +101,10 @@ class Inspector:
         return one
 
     def lot(self, text: str) -> Lot | None:
-        """The lot that somebody typed: `17`, of today, or `2021-09-06/17`; None for nothing."""
+        """The lot that somebody typed: `17`, of today, or `2021-09-06/17`; None for nothing.
+
+        Raises UsageError.
+        """
         text = text.strip()
         if not text:
             return None
@@ -109,9 +112,9 @@ class Inspector:
         try:
             when = date.fromisoformat(day) if slash else datetime.now(self.stage.zone).date()
         except ValueError:
-            raise UsageError("lot") from None
+            raise UsageError(f"{day!r} is no day such as 2021-09-06") from None
         if len(name) > LOT_LENGTH or not re.fullmatch(self.stage.lot_pattern, name):
-            raise UsageError("lot")
+            raise UsageError(f"{name[:LOT_LENGTH]!r} is no lot of {self.stage.name}")
         return Lot(when, name)
 
 

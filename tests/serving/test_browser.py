@@ -1,5 +1,6 @@
 """The app in a real browser, and by Gradio's own client, with photos of the plant."""
 
+import base64
 import json
 import re
 import secrets
@@ -27,6 +28,8 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 ]
 SECONDS = 60_000
 PHONE = {"width": 390, "height": 844}
@@ -237,6 +240,30 @@ def test_a_sensor_file_is_dropped_in(
     expect(page.locator("#results")).to_contain_text("Lots in this file: 8")
     expect(page.locator("#results svg.trace")).to_have_count(24)
     shot(page, "sensor")
+
+
+COPY = """async (photo) => {
+    const answer = await fetch('data:image/png;base64,' + photo);
+    await navigator.clipboard.write([new ClipboardItem({'image/png': await answer.blob()})]);
+}"""
+
+
+def test_camera_and_clipboard(opened: Callable[..., Page], parts: Parts, plant: Plant) -> None:
+    parts.accounts.add("kim", "operator", PASSWORD, by="test")
+    page = opened(permissions=["camera", "clipboard-read", "clipboard-write"])
+    enter(page, "kim")
+    page.get_by_text("Click to Access Webcam").click()
+    page.locator("#snapshot").get_by_role("button", name="capture photo").click()
+    expect(page.locator("#snapshot img")).to_be_visible()
+    page.click("#judge")
+    expect(page.locator("#results .card img")).to_have_count(1)
+    page.goto("/inspect/en/")
+    expect(page.locator("#judge")).to_be_visible()
+    page.evaluate(COPY, base64.b64encode(plant.bad[0].read_bytes()).decode())
+    page.locator("#snapshot").get_by_role("button", name="Paste from clipboard").click()
+    expect(page.locator("#snapshot img")).to_be_visible()
+    page.click("#judge")
+    expect(page.locator("#results .card.bad")).to_have_count(1)
 
 
 def test_a_mistyped_lot_leaves_the_photos(

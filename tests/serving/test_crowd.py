@@ -1,0 +1,50 @@
+"""Many at once: nobody is shown another's verdict, and a crowd at the login stops nobody else."""
+
+import time
+from argparse import Namespace
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+
+from benchmarks.operators import at_the_app, jpeg
+from serving.app import create_app
+from serving.parts import Parts
+from tests.serving.conftest import PASSWORD, Plant
+from tests.serving.live import served
+
+CROWD = 40
+
+
+def test_a_small_crowd(plant: Plant, tmp_path: Path) -> None:
+    """The benchmark itself, for a few seconds."""
+    given = Namespace(lake=plant.lake, operators=12, minutes=0.15, think=0.5)
+    found = at_the_app(given, tmp_path, [jpeg(photo) for photo in plant.bad[:5]])
+    assert found.errors == [] and found.crossed == 0
+    assert len(found.logins) == 12 and len(found.seconds) > 24
+
+
+def test_a_crowd_at_the_login_stops_nobody_else(parts: Parts, plant: Plant) -> None:
+    parts.accounts.add("kim", password=PASSWORD, by="test")
+    token = {"Authorization": f"Bearer {parts.accounts.token('kim', 'test')}"}
+    photo = {"files": ("a.png", plant.bad[0].read_bytes())}
+    with served(create_app(parts)) as address:
+
+        def guess(number: int) -> int:
+            known = {"name": f"nobody {number}", "password": "a guess of mine"}
+            return httpx.post(f"{address}/login", data=known, timeout=120).status_code
+
+        httpx.post(f"{address}/api/verdicts", files=photo, headers=token, timeout=60)
+        with ThreadPoolExecutor(CROWD) as pool:
+            guesses = [pool.submit(guess, number) for number in range(CROWD)]
+            time.sleep(0.2)
+            done = 0
+            while not all(one.done() for one in guesses):
+                page = httpx.get(f"{address}/api/inspections/x", headers=token, timeout=60)
+                judged = httpx.post(
+                    f"{address}/api/verdicts", files=photo, headers=token, timeout=60
+                )
+                assert (page.status_code, judged.status_code) == (404, 200)
+                done += 1
+        assert {one.result() for one in guesses} == {401}
+        assert done >= 3  # They did not wait for the crowd.
