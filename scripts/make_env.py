@@ -99,7 +99,7 @@ def install_packages() -> None:
     sync = [*uv, "--python", pip[0], *locked]
     if subprocess.run(sync, env=env, stdin=subprocess.DEVNULL, capture_output=True).returncode:
         say("uv could not; installing with pip")
-        run(*pip, *locked[:-1], "-r", locked[-1], env=env)
+        run(*pip, "--no-deps", *locked[:-1], "-r", locked[-1], env=env)  # The lock is complete.
     run(*pip, "--no-build-isolation", "--no-deps", "--no-index", "-e", str(ROOT), env=env)
 
 

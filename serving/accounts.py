@@ -1,17 +1,12 @@
 """Accounts of the app: who may enter, and who did what.
 
-Passwords are kept as Argon2id (RFC 9106). A session is a random token that the browser holds; the
-database has its SHA-256 alone. Wrong passwords are counted by account and address: whoever guesses
-is held back, and the user who has entered from elsewhere before is not.
+A session is a random token that the browser holds; the database has its SHA-256 alone.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import os
 import secrets
-import threading
 import unicodedata
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -20,40 +15,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from lakehouse.database import Database
 from lakehouse.errors import PlatelakeError, UsageError
-from serving.tables import api_tokens, attempts, audit, invitations, sessions, users
+from serving import attempts, passwords
+from serving.tables import api_tokens, audit, invitations, sessions, users
 
 ROLES = ("operator", "reviewer", "admin")
 """What each may, the next may as well."""
 SIGN_UP = ("open", "invitation", "off")
-PASSWORD_LENGTH = (10, 200)
-"""Characters, at least and at most (NIST SP 800-63B asks for 8 and allows a limit of 64)."""
 NAME_LENGTH = 100
 
 SESSION = timedelta(hours=12)
 IDLE = timedelta(hours=2)
 INVITATION = timedelta(days=7)
-WINDOW = timedelta(minutes=15)
-SIGNING_UP = "\n(signing up)"
-"""Under this name attempts to sign up are counted; nobody can be called so."""
-SIGN_UP_LIMIT = 20
-"""Attempts to sign up from one address within WINDOW."""
 UNKNOWN_INVITATION = "this invitation is unknown, used or expired; ask for another"
-KNOWN = timedelta(days=30)
-"""So long an address from which a user has entered is known, and a foreign guesser no hindrance."""
-PAIR_LIMIT, ACCOUNT_LIMIT, ADDRESS_LIMIT = 5, 20, 50
-"""Wrong passwords within WINDOW: of one account from one address, of one account from addresses
-that are not known, and from one address for any accounts."""
-
-_HASHER = PasswordHasher()
-_HASHING = threading.BoundedSemaphore(os.cpu_count() or 1)
-"""A hash takes 64 MiB: a crowd that logs in at once waits in line."""
 
 
 class LoginError(PlatelakeError):
@@ -70,14 +48,6 @@ class InvitationError(UsageError):
 
 class AccountNameError(UsageError):
     """The name is taken, or is none."""
-
-
-class PasswordError(UsageError):
-    """What is given is no password."""
-
-
-class TooManyAttemptsError(PlatelakeError):
-    """Nothing was looked at: there have been too many wrong passwords just now."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +84,9 @@ class Accounts:
         self, name: str, role: str = "operator", password: str | None = None, *, by: str
     ) -> str:
         """Make an account; its password, a random one unless it is given. `by` goes to audit."""
-        password = secrets.token_urlsafe(12) if password is None else password
+        password = passwords.new() if password is None else password
         name = canonical(name)
-        secret = _secret(password, name)
+        secret = passwords.hashed(password, name)
         with self._write() as connection:
             self._insert(connection, name, role, by, password_hash=secret)
         return password
@@ -159,17 +129,16 @@ class Accounts:
         if self.sign_up_by == "off":
             raise SignUpOffError("nobody signs up here; ask an admin for an account")
         name = canonical(name)
-        _check_password(password, name)
+        passwords.check(password, name)
         with self._write() as connection:
-            self._refuse_guessing(connection, SIGNING_UP, address)
-            self._try(connection, SIGNING_UP, address)
+            attempts.begin(connection, attempts.SIGNING_UP, address, self._now())
         with self.database.transaction() as connection:
             known = invitations.c.token_sha256 == _digest(invitation)
             role = connection.scalar(sa.select(invitations.c.role).where(known))
             if self.sign_up_by == "invitation" and role is None:
                 raise InvitationError(UNKNOWN_INVITATION)
             self._refuse_taken(connection, name)
-        secret = _secret(password, name)
+        secret = passwords.hashed(password, name)
         with self._write() as connection:  # An invitation whose use fails is not used.
             role = self._role_at_sign_up(connection, invitation)
             self._insert(connection, name, role, name, password_hash=secret)
@@ -197,14 +166,14 @@ class Accounts:
 
     def reset(self, name: str, by: str) -> str:
         """A new random password; all sessions and tokens of the user end."""
-        password = secrets.token_urlsafe(12)
+        password = passwords.new()
         self._set_password(name, password, by, "password reset")
         return password
 
     def _set_password(
         self, name: str, password: str, by: str, action: str, address: str = ""
     ) -> None:
-        secret = _secret(password, canonical(name))
+        secret = passwords.hashed(password, canonical(name))
         with self._write() as connection:
             one = self._needed(connection, name)
             mine = users.c.id == one.id
@@ -342,46 +311,15 @@ class Accounts:
             name = ""
         address = address[:NAME_LENGTH]
         with self._write() as connection:
-            self._refuse_guessing(connection, name, address)
+            number = attempts.begin(connection, name, address, self._now())
             one = connection.execute(sa.select(users).where(users.c.name == name)).one_or_none()
-            # Counted before it is looked at: guesses at the same moment count as well.
-            number = self._try(connection, name, address)
-        right = _matches(one.password_hash if one else None, password)
+        right = passwords.matches(one.password_hash if one else None, password)
         if one is None or not right or one.disabled:
             self.record(name, "login refused", address=address)
             raise LoginError("name and password do not belong together, or the account is disabled")
         with self._write() as connection:
-            mine = attempts.c.id == number
-            connection.execute(attempts.update().where(mine).values(succeeded=True))
+            attempts.succeed(connection, number)
         return one
-
-    def _try(self, connection: Connection, name: str, address: str) -> Any:
-        """Note an attempt, as failed until it has succeeded; its number."""
-        tried = {"name": name, "address": address, "succeeded": False, "at": self._now()}
-        made = connection.execute(attempts.insert().values(tried))
-        return made.inserted_primary_key[0] if made.inserted_primary_key else None
-
-    def _refuse_guessing(self, connection: Connection, name: str, address: str) -> None:
-        now = self._now()
-        connection.execute(attempts.delete().where(attempts.c.at < now - KNOWN))
-        of_name, of_address = attempts.c.name == name, attempts.c.address == address
-
-        def count(*where: sa.ColumnElement[bool]) -> int:
-            query = sa.select(sa.func.count()).select_from(attempts).where(*where)
-            return connection.scalar(query) or 0
-
-        recent = (attempts.c.at > now - WINDOW, ~attempts.c.succeeded)
-        known = count(of_name, of_address, attempts.c.succeeded) > 0
-        signing_up = name == SIGNING_UP
-        if (
-            count(of_name, of_address, *recent) >= (SIGN_UP_LIMIT if signing_up else PAIR_LIMIT)
-            or count(of_address, *recent) >= ADDRESS_LIMIT
-            or (not known and not signing_up and count(of_name, *recent) >= ACCOUNT_LIMIT)
-        ):
-            minutes = WINDOW // timedelta(minutes=1)
-            raise TooManyAttemptsError(
-                f"too many attempts; wait {minutes} minutes, or ask an admin to reset your password"
-            )
 
     # -- the audit -----------------------------------------------------------------------------
 
@@ -428,22 +366,6 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-@functools.cache
-def _nobody() -> str:
-    """What the password of an unknown user is compared with, so that it takes as long."""
-    return _HASHER.hash(secrets.token_urlsafe())
-
-
-def _matches(secret: str | None, password: str) -> bool:
-    """Whether it is the password; takes as long where there is none."""
-    try:
-        with _HASHING:
-            _HASHER.verify(secret or _nobody(), password[: PASSWORD_LENGTH[1]])
-    except (VerificationError, InvalidHashError):
-        return False
-    return secret is not None
-
-
 def canonical(name: str) -> str:
     """The name as it is kept, so that none looks like another's: NFKC, in lower case."""
     kept = unicodedata.normalize("NFKC", name).casefold()
@@ -461,18 +383,3 @@ def _check_role(role: str) -> None:
 
 def _taken(name: str) -> str:
     return f"there is a user {name!r} already; choose another name"
-
-
-def _check_password(password: str, name: str) -> None:
-    least, most = PASSWORD_LENGTH
-    if not least <= len(password) <= most:
-        raise PasswordError(f"a password has {least} to {most} characters")
-    if password.casefold() == name:
-        raise PasswordError("the name is no password")
-
-
-def _secret(password: str, name: str) -> str:
-    """What is kept of a password; raises PasswordError where it is none."""
-    _check_password(password, name)
-    with _HASHING:
-        return _HASHER.hash(password)

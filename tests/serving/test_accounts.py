@@ -11,18 +11,8 @@ import sqlalchemy as sa
 
 from lakehouse.database import Database
 from lakehouse.errors import UsageError
-from serving.accounts import (
-    ACCOUNT_LIMIT,
-    ADDRESS_LIMIT,
-    IDLE,
-    INVITATION,
-    PAIR_LIMIT,
-    SESSION,
-    WINDOW,
-    Accounts,
-    LoginError,
-    TooManyAttemptsError,
-)
+from serving.accounts import IDLE, INVITATION, SESSION, Accounts, LoginError
+from serving.attempts import ACCOUNT_LIMIT, ADDRESS_LIMIT, PAIR_LIMIT, WINDOW, TooManyAttemptsError
 from serving.tables import sessions, users
 
 PASSWORD, HOME = "correct horse battery", "10.0.0.7"

@@ -20,8 +20,8 @@ from jobs.runner import Options, run_jobs
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from serving import api, oidc
-from serving.accounts import PAIR_LIMIT, SIGN_UP_LIMIT
 from serving.app import create_app
+from serving.attempts import PAIR_LIMIT, SIGN_UP_LIMIT
 from serving.door import PUBLIC
 from serving.pages import accounts, lake
 from serving.pages import inspections as history
@@ -658,7 +658,7 @@ def test_sign_ups_are_counted_before_anything_is_hashed(
     make_parts: Callable[..., Parts], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed = []
-    monkeypatch.setattr("serving.accounts._secret", lambda *_: hashed.append(1) or "x")
+    monkeypatch.setattr("serving.passwords.hashed", lambda *_: hashed.append(1) or "x")
     asked = {"name": "kim", "password": PASSWORD}
     parts = make_parts(sign_up="invitation")
     parts.accounts.add("kim", password=PASSWORD, by="test")
