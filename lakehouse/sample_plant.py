@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from lakehouse.errors import UsageError
+from lakehouse.sources.landing import APP_FOLDER
 
 Array = npt.NDArray[Any]
 Rng = np.random.Generator
@@ -142,6 +143,7 @@ def _holds(target: Path, plant: SamplePlant) -> bool:
     expected = {MARKER, "Error Lot list.csv", *map(SENSOR_FILE.format, _weekdays(plant.days))}
     expected.update(_photo_files(plant.seed, plant.pictures))
     held = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+    held = {name for name in held if not name.startswith(f"{APP_FOLDER}/")}  # People's photos.
     return held == expected and (target / MARKER).read_text("utf-8") == _marker(plant)
 
 

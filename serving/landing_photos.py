@@ -11,10 +11,9 @@ from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
 from lakehouse.errors import PlatelakeError, UsageError
-from lakehouse.sources.landing import label_of, landing_root
+from lakehouse.sources.landing import APP_FOLDER, label_of, landing_root
 from lakehouse.stage import UNLABELLED, Stage
 
-FOLDER = "app"
 SUFFIXES = {
     "PNG": "png",
     "JPEG": "jpg",
@@ -34,9 +33,9 @@ class LandingPhotos:
         if stage.photos is None or not stage.photos.unlabelled:
             raise UsageError(f"stage {stage.name} has no unlabelled photos, so none can be put in")
         folder, _, self._name = stage.photos.unlabelled[0].rpartition("/")
-        inside = "/".join(FOLDER if "**" in step else step for step in folder.split("/"))
+        inside = "/".join(APP_FOLDER if "**" in step else step for step in folder.split("/"))
         self._folder = posixpath.join(root, inside)
-        self._part = posixpath.join(root, FOLDER, "incoming")
+        self._part = posixpath.join(root, APP_FOLDER, "incoming")
         example = posixpath.join(inside, self._file_name("0" * 64, "png"))
         if label_of(stage, example) != UNLABELLED:
             raise UsageError(

@@ -20,6 +20,8 @@ from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.stage import UNLABELLED, Stage
 
 KINDS = ("readings", "error_lists", "photos")
+APP_FOLDER = "app"
+"""Below the landing directory, where the app puts the photos that people give it."""
 REMEDY = "give the folder where the plant drops its files by --landing"
 TIMES = {"mtime": 1, "LastModified": 1, "last_modified": 1, "modificationTime": 1000}
 """What file systems call the time of modification, and how much of its unit a second is."""

@@ -185,6 +185,15 @@ def test_the_stains_of_a_bad_photo_can_be_seen(seed: int, monkeypatch: pytest.Mo
     assert 50 < changed.sum() < changed.size / 4
 
 
+def test_photos_that_people_put_in_are_no_other_plant(tmp_path: Path) -> None:
+    make_sample_plant(tmp_path, photos=3, **SMALL)
+    photo = tmp_path / "app" / "unlabelled" / "a.png"
+    photo.parent.mkdir(parents=True)
+    photo.touch()
+    make_sample_plant(tmp_path, photos=3, **SMALL)
+    assert photo.exists()
+
+
 def test_the_same_plant_again_is_left_untouched(plant: SamplePlant) -> None:
     def stamps() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in plant.directory.rglob("*")}
