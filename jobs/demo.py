@@ -53,10 +53,10 @@ def open_the_app(options: Options, console: Console) -> NoReturn:
     """
     from pyspark.sql import SparkSession
 
-    from jobs.serve import demo_admin, open_app_parts
+    from jobs.serve import demo_admin
+    from jobs.user_commands import open_accounts
 
-    parts = open_app_parts(options)
-    name, password = demo_admin(parts)
+    name, password = demo_admin(open_accounts(options.lake, options.sql_url))
     console.print(f"Log in as {name} with the password {password}")
     stage = ["--stage", options.stage] if options.stage else []
     stage += ["--stage-file", str(options.stage_file)] if options.stage_file else []

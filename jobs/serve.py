@@ -20,31 +20,19 @@ from lakehouse.stage import load_stage
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from serving.accounts import Accounts
     from serving.parts import Parts
 
 
-def open_app_parts(options: Options) -> Parts:
-    """The app's parts by the options of a command, with its champions asked for once."""
-    from ml.registry import registry_of
-    from serving.parts import open_parts
-
-    if not options.landing:
-        raise UsageError("the app puts photos into the landing zone: give its folder by --landing")
-    settings = load_settings(lake=options.lake, sql_url=options.sql_url)
-    stage = load_stage(options.stage, options.stage_file)
-    lake = Lake(settings.lake, stage.name, _no_spark, must_exist=True)
-    parts = open_parts(stage, settings, lake, options.landing, registry_of(settings))
-    parts.look_around()
-    return parts
-
-
-def serve(parts: Parts, host: str, port: int, tls: tuple[Path, Path] | None = None) -> None:
+def run_serve(options: Options, host: str, port: int, tls: tuple[Path, Path] | None) -> None:
     """Serve the app until it is stopped. `tls`: certificate and key, PEM."""
     import uvicorn
 
     from serving.app import create_app
 
+    parts = _open_parts(options)
     settings = parts.settings
+    set_up_logs(settings.log_level)
     config = uvicorn.Config(
         create_app(parts),
         host=host,
@@ -65,23 +53,31 @@ def serve(parts: Parts, host: str, port: int, tls: tuple[Path, Path] | None = No
         uvicorn.Server(config).run()
 
 
-def run_serve(options: Options, host: str, port: int, tls: tuple[Path, Path] | None) -> None:
-    """What `platelake serve` does."""
-    parts = open_app_parts(options)
-    set_up_logs(parts.settings.log_level)
-    serve(parts, host, port, tls)
+def _open_parts(options: Options) -> Parts:
+    """The app's parts by the options of a command, with its champions asked for once."""
+    from ml.registry import registry_of
+    from serving.parts import open_parts
+
+    if not options.landing:
+        raise UsageError("the app puts photos into the landing zone: give its folder by --landing")
+    settings = load_settings(lake=options.lake, sql_url=options.sql_url)
+    stage = load_stage(options.stage, options.stage_file)
+    lake = Lake(settings.lake, stage.name, _no_spark, must_exist=True)
+    parts = open_parts(stage, settings, lake, options.landing, registry_of(settings))
+    parts.look_around()
+    return parts
 
 
-def demo_admin(parts: Parts) -> tuple[str, str]:
+def demo_admin(accounts: Accounts) -> tuple[str, str]:
     """Name and new password of the demo's own admin, who is made where there is none."""
-    known = {one["name"]: one for one in parts.accounts.everybody()}
+    known = {one["name"]: one for one in accounts.everybody()}
     for number in count(1):
         name = f"demo-{number}"
         if name not in known:
-            return name, parts.accounts.add(name, "admin", by=COMMAND_LINE)
+            return name, accounts.add(name, "admin", by=COMMAND_LINE)
         if known[name]["role"] == "admin" and not known[name]["disabled"]:
             break
-    return name, parts.accounts.reset(name, COMMAND_LINE)
+    return name, accounts.reset(name, COMMAND_LINE)
 
 
 def _no_spark() -> SparkSession:

@@ -20,7 +20,8 @@ COMMAND_LINE = "(command line)"
 """Who did it, in the audit, where no user of the app did."""
 
 
-def _accounts(lake: str | None, sql_url: str | None) -> "Accounts":
+def open_accounts(lake: str | None, sql_url: str | None) -> "Accounts":
+    """The accounts in the summaries' database."""
     from lakehouse.database import Database
     from lakehouse.settings import load_settings
     from serving.accounts import Accounts
@@ -37,7 +38,7 @@ def add(
     name: Name, role: Role = "operator", lake: LakeOption = None, sql_url: SqlUrl = None
 ) -> None:
     """Make an account; its random password is shown once."""
-    password = _accounts(lake, sql_url).add(name, role, by=COMMAND_LINE)
+    password = open_accounts(lake, sql_url).add(name, role, by=COMMAND_LINE)
     _say(f"{name} may log in as {role} with the password {password}, which is shown only now")
 
 
@@ -46,7 +47,7 @@ def invite(role: Role = "operator", lake: LakeOption = None, sql_url: SqlUrl = N
     """A code with which one person may sign up, within a week."""
     from serving.accounts import INVITATION
 
-    code = _accounts(lake, sql_url).invite(COMMAND_LINE, role)
+    code = open_accounts(lake, sql_url).invite(COMMAND_LINE, role)
     _say(f"{code} lets one person sign up as {role}, within {INVITATION.days} days")
 
 
@@ -54,7 +55,7 @@ def invite(role: Role = "operator", lake: LakeOption = None, sql_url: SqlUrl = N
 def everybody(lake: LakeOption = None, sql_url: SqlUrl = None) -> None:
     """All accounts."""
     grid = Grid("name", "role", "state", "since (UTC)")
-    for one in _accounts(lake, sql_url).everybody():
+    for one in open_accounts(lake, sql_url).everybody():
         state = "disabled" if one["disabled"] else "enabled"
         since = f"{one['created_at']:%Y-%m-%d %H:%M}"
         grid.add_row(Text(one["name"]), one["role"], state, since)
@@ -64,28 +65,28 @@ def everybody(lake: LakeOption = None, sql_url: SqlUrl = None) -> None:
 @users_app.command("disable")
 def disable(name: Name, lake: LakeOption = None, sql_url: SqlUrl = None) -> None:
     """Keep a user out, at once; nothing that the user did is lost."""
-    _accounts(lake, sql_url).disable(name, COMMAND_LINE)
+    open_accounts(lake, sql_url).disable(name, COMMAND_LINE)
     _say(f"{name} is disabled, and logged out everywhere")
 
 
 @users_app.command("enable")
 def enable(name: Name, lake: LakeOption = None, sql_url: SqlUrl = None) -> None:
     """Let a disabled user in again."""
-    _accounts(lake, sql_url).disable(name, COMMAND_LINE, False)
+    open_accounts(lake, sql_url).disable(name, COMMAND_LINE, False)
     _say(f"{name} may log in again")
 
 
 @users_app.command("reset")
 def reset(name: Name, lake: LakeOption = None, sql_url: SqlUrl = None) -> None:
     """A new random password, shown once; the user is logged out everywhere."""
-    password = _accounts(lake, sql_url).reset(name, COMMAND_LINE)
+    password = open_accounts(lake, sql_url).reset(name, COMMAND_LINE)
     _say(f"{name}'s password is {password}, which is shown only now")
 
 
 @users_app.command("token")
 def token(name: Name, lake: LakeOption = None, sql_url: SqlUrl = None) -> None:
     """A token with which a machine uses the HTTP interface as that user; shown once."""
-    made = _accounts(lake, sql_url).token(name, COMMAND_LINE)
+    made = open_accounts(lake, sql_url).token(name, COMMAND_LINE)
     _say(f"{made} is {name}'s token, which is shown only now; send it as Authorization: Bearer")
 
 

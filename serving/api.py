@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -89,12 +88,15 @@ async def post_verdicts(request: Request, response: Response, html: Shown, user:
     parts, t = html.parts, texts_of(request)
     try:
         files, texts = await parts.uploads.receive(request, user.name)
-        lot = parts.inspector.lot(texts.get("lot", ""))
     except TooMuchError:
         raise RefusedError(413, "too_large") from None
     except MalformedError as error:
         raise HTTPException(400, str(error)) from None
+    try:
+        lot = parts.inspector.lot(texts.get("lot", ""))
     except UsageError:
+        for one in files:  # They are sent again with the right lot.
+            parts.uploads.drop(one)
         raise HTTPException(422, t("fault.lot")) from None
     if not files:
         raise HTTPException(422, t("inspect.nothing"))
@@ -137,7 +139,7 @@ def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz", include_in_schema=False)
-def readyz(response: Response, html: Shown) -> dict[str, Annotated[str, "state"]]:
+def readyz(response: Response, html: Shown) -> dict[str, str]:
     """Whether photos can be judged: 503 without a champion. SQL and MLflow may be away."""
     parts = html.parts
     ready = parts.photo_champion.model is not None

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lakehouse.database import SqlError
 from serving.accounts import IDLE, Accounts, User
-from serving.gradio_door import CODE, GradioDoor
+from serving.gradio_door import BODY_BYTES, CODE, GradioDoor
 
 if TYPE_CHECKING:
     from serving.html import Html
@@ -41,7 +41,6 @@ ROLES = (
 """What needs more than an account. Whose inspection it is, the page itself asks."""
 UPLOADS = re.compile(r"/api/verdicts|/(inspect|sensor)/\w\w/gradio_api/upload")
 SAFE = ("GET", "HEAD", "OPTIONS")
-BODY_BYTES = 1 << 20
 KNOWN_USERS = 10_000
 
 GRADIO = re.compile(r"/(inspect|sensor)/")

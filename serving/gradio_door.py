@@ -28,6 +28,7 @@ OPEN = {
 WITH_SESSION = re.compile(r"/gradio_api/(queue/(join|data)|cancel|heartbeat/(?P<hash>[\w-]+))")
 KNOWN_SESSIONS = 100_000
 BODY_BYTES = 1 << 20
+"""The largest body of a request that brings no files."""
 
 
 class GradioDoor:

@@ -671,10 +671,11 @@ def test_sign_ups_are_counted_before_anything_is_hashed(
     assert hashed == []
 
 
-def test_a_lot_that_sql_could_not_hold_is_none(enter: Enter, plant: Plant) -> None:
+def test_a_lot_that_sql_could_not_hold_is_none(enter: Enter, plant: Plant, parts: Parts) -> None:
     for lot in ("1" * 300, "2021-13-01/3", "x", "2021-11-01/"):
         answer = enter(f"kim {lot[:20]}").judge(plant.good[0], lot=lot)
         assert answer.status_code == 422 and "Give the lot" in answer.json()["detail"]
+    assert list(parts.uploads.folder.iterdir()) == []
 
 
 def test_a_page_that_is_not_there(enter: Enter) -> None:

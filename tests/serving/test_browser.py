@@ -285,13 +285,16 @@ def test_a_mistyped_lot_leaves_the_photos(
     expect(page.locator("#files")).not_to_contain_text(plant.good[0].stem[:10])
 
 
+def bearer(parts: Parts, name: str) -> dict[str, str]:
+    """What a machine of a new user sends."""
+    parts.accounts.add(name, password=PASSWORD, by="test")
+    return {"Authorization": f"Bearer {parts.accounts.token(name, 'test')}"}
+
+
 def test_gradio_client(parts: Parts, address: str, plant: Plant) -> None:
     from gradio_client import Client, handle_file
 
-    parts.accounts.add("line", password=PASSWORD, by="test")
-    token = parts.accounts.token("line", "test")
-    bearer = {"Authorization": f"Bearer {token}"}
-    client = Client(f"{address}/inspect/en/", headers=bearer, verbose=False)
+    client = Client(f"{address}/inspect/en/", headers=bearer(parts, "line"), verbose=False)
     files = [handle_file(str(photo)) for photo in (plant.good[0], plant.bad[0])]
     html, answers = client.predict(files, None, "", api_name="/verdicts")
     assert [one["verdict"]["verdict"] for one in answers] == ["good", "bad"]
@@ -301,10 +304,7 @@ def test_gradio_client(parts: Parts, address: str, plant: Plant) -> None:
 
 
 def test_an_upload_is_its_owners(parts: Parts, address: str, plant: Plant) -> None:
-    tokens = {}
-    for name in ("kim", "lee"):
-        parts.accounts.add(name, password=PASSWORD, by="test")
-        tokens[name] = {"Authorization": f"Bearer {parts.accounts.token(name, 'test')}"}
+    tokens = {name: bearer(parts, name) for name in ("kim", "lee")}
     api = f"{address}/inspect/en/gradio_api"
     files = {"files": (plant.bad[0].name, plant.bad[0].read_bytes())}
     (path,) = httpx.post(f"{api}/upload", files=files, headers=tokens["kim"]).json()
@@ -350,10 +350,7 @@ def called(api: str, paths: list[str], token: dict[str, str], session: str = "")
 
 
 def test_a_gradio_session_is_its_users(parts: Parts, address: str, plant: Plant) -> None:
-    tokens = {}
-    for name in ("kim", "lee"):
-        parts.accounts.add(name, password=PASSWORD, by="test")
-        tokens[name] = {"Authorization": f"Bearer {parts.accounts.token(name, 'test')}"}
+    tokens = {name: bearer(parts, name) for name in ("kim", "lee")}
     page = f"{address}/inspect/en"
     api = f"{page}/gradio_api"
     files = {"files": ("secret.png", plant.bad[0].read_bytes())}
@@ -382,8 +379,7 @@ def test_a_gradio_session_is_its_users(parts: Parts, address: str, plant: Plant)
 
 def test_fifty_files_where_twenty_are_allowed(parts: Parts, address: str, plant: Plant) -> None:
     """However many uploads they come in."""
-    parts.accounts.add("kim", password=PASSWORD, by="test")
-    token = {"Authorization": f"Bearer {parts.accounts.token('kim', 'test')}"}
+    token = bearer(parts, "kim")
     api = f"{address}/inspect/en/gradio_api"
     files = [("files", (f"{n}.png", plant.good[0].read_bytes())) for n in range(25)]
     paths = []
