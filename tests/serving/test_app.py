@@ -17,8 +17,10 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from jobs.runner import Options, run_jobs
+from lakehouse.settings import load_settings
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES
+from ml.registry import registry_of
 from serving import api, oidc
 from serving.app import create_app
 from serving.attempts import PAIR_LIMIT, SIGN_UP_LIMIT
@@ -529,6 +531,17 @@ def test_models_and_flow(enter: Enter, parts: Parts) -> None:
     assert "chromate-photos, version 1" in models and "auroc" in models and "kfold" in models
     flow = kim.get("/flow").text
     assert "ingest_photos" in flow and "yes" in flow
+
+
+def test_the_run_is_linked_in_mlflow_but_no_password_is_shown(
+    make_parts: Callable[..., Parts], plant: Plant
+) -> None:
+    registry = registry_of(load_settings(lake=str(plant.lake)))
+    for uri, links in {"http://mlflow.test:5000": 2, "http://a:secret@mlflow.test": 0}.items():
+        parts = make_parts(registry=registry, mlflow_uri=uri)
+        page = Browser(create_app(parts), parts, f"kim {links}").get("/models").text
+        found = re.findall(r'href="http://mlflow\.test:5000/#/experiments/\d+/runs/\w+"', page)
+        assert len(found) == links and "secret" not in page
 
 
 def test_no_champion_yet(make_parts: Callable[..., Parts], plant: Plant, tmp_path: Any) -> None:
