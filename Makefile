@@ -1,15 +1,16 @@
 # Needs Python 3.11 or 3.12, Java 17 and make; nothing here needs root.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint crash lock clean
+.PHONY: help env demo test lint crash stack stack-test lock clean
 SHELL := /bin/sh
 BIN := .venv/bin
+STACK := stack
 DEMO := $(if $(LANDING),--landing '$(LANDING)') $(if $(STAGE),--stage '$(STAGE)') \
 	$(if $(LAKE),--lake '$(LAKE)') $(if $(filter 0 no false,$(SERVE)),--no-serve)
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS)
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1: /p' Makefile | sed 's/^\([a-z]*\): /make \1\t/'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1: /p' Makefile | sed 's/^\([a-z-]*\): /make \1\t/'
 
 env: ## Bring .venv up to date (PYTHON=3.12 chooses); nothing to do: nothing done
 	@scripts/env.sh '$(PYTHON)'
@@ -29,10 +30,17 @@ lint: env ## Format, style, types, and which package imports which
 crash: env ## Kill the pipeline at twenty points, and look at what it left
 	@$(BIN)/pytest -q -s tests/test_crash.py --kill-points 20 $(ARGS)
 
+stack: env ## HDFS, Spark, MariaDB, MLflow, Airflow and the app, each a process of its own [STACK=DIR]
+	@exec $(BIN)/python scripts/stack.py '$(STACK)'
+
+stack-test: env ## The real stack, end to end, with a fault of each kind [ARGS]
+	@$(BIN)/pytest -q -s tests/stack $(ARGS)
+
 lock: env ## Make the lock files anew from pyproject.toml [ARGS=--upgrade]
 	@$(LOCK) --extra dev --group build pyproject.toml -o requirements.lock
 	@$(LOCK) --constraints requirements.lock --group build -o requirements-build.lock
+	@$(LOCK) --group airflow -o requirements-airflow.lock
 
 clean: ## Remove .venv and what tools left
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+	@rm -rf .venv .venv-airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
 		*.egg-info spark-warehouse

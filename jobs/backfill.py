@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from jobs.cli import invoke
+from jobs.outcome import failure_reported, write_report
 from jobs.runner import CHAIN, Options, Work, begin, do_jobs
 from lakehouse.errors import UsageError
 from lakehouse.sources.readings import file_date
@@ -32,9 +33,11 @@ def run_backfill(options: Options) -> Work:
     """
     if options.first_day and options.last_day and options.first_day > options.last_day:
         raise UsageError(f"--from {options.first_day} is after --to {options.last_day}")
-    work = begin(options)
-    work.again = files_of_days(work)
-    do_jobs(CHAIN, work)
+    with failure_reported(options.json_file, CHAIN):
+        work = begin(options)
+        work.again = files_of_days(work)
+        do_jobs(CHAIN, work)
+        write_report(work)
     return work
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from jobs import model_commands, user_commands
-from jobs.options import LakeOption, SqlUrl, Stage, StageFile
+from jobs.options import JsonFile, LakeOption, SqlUrl, Stage, StageFile
 
 app = typer.Typer(
     help="A Spark data lake for manufacturing quality.",
@@ -27,7 +27,6 @@ user_commands.add_to(app)
 Landing = Annotated[
     str, typer.Option("--landing", help="Folder or URL where the plant drops files")
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the report there as JSON")]
 FirstDay = Annotated[
     datetime | None,
     typer.Option("--from", formats=["%Y-%m-%d"], help="Only files of this day or later"),
@@ -52,9 +51,10 @@ def run(
     json_file: JsonFile = None,
 ) -> None:
     """Landing zone to labelled lots, features and SQL summaries: all jobs in one session."""
-    from jobs.runner import CHAIN, Options, finish, run_jobs
+    from jobs.outcome import show
+    from jobs.runner import CHAIN, Options, run_jobs
 
-    finish(run_jobs(CHAIN, Options(stage, stage_file, landing, lake, sql_url, json_file=json_file)))
+    show(run_jobs(CHAIN, Options(stage, stage_file, landing, lake, sql_url, json_file=json_file)))
 
 
 @app.command("backfill")
@@ -70,11 +70,12 @@ def backfill(
 ) -> None:
     """Read the files of these days again, with today's rules, and all that follows from them."""
     from jobs.backfill import run_backfill
-    from jobs.runner import Options, finish
+    from jobs.outcome import show
+    from jobs.runner import Options
 
     days = (first_day.date(), last_day.date())
     options = Options(stage, stage_file, landing, lake, sql_url, *days, json_file=json_file)
-    finish(run_backfill(options))
+    show(run_backfill(options))
 
 
 @app.command("demo")
@@ -171,11 +172,14 @@ def _reading_job(name: str) -> Callable[..., None]:
         lake: LakeOption = None,
         first_day: FirstDay = None,
         last_day: LastDay = None,
+        json_file: JsonFile = None,
     ) -> None:
         from jobs.runner import Options, run_jobs
 
         days = (_day(first_day), _day(last_day))
-        run_jobs([name], Options(stage, stage_file, landing, lake, None, *days))
+        run_jobs(
+            [name], Options(stage, stage_file, landing, lake, None, *days, json_file=json_file)
+        )
 
     return command
 
@@ -189,10 +193,12 @@ def _lake_job(name: str) -> Callable[..., None]:
         lake: LakeOption = None,
         sql_url: SqlUrl = None,
         whole: Annotated[bool, typer.Option(help=WHOLE[name])] = False,
+        json_file: JsonFile = None,
     ) -> None:
         from jobs.runner import Options, run_jobs
 
-        run_jobs([name], Options(stage, stage_file, None, lake, sql_url, whole=whole))
+        options = Options(stage, stage_file, None, lake, sql_url, whole=whole, json_file=json_file)
+        run_jobs([name], options)
 
     return command
 
@@ -200,10 +206,15 @@ def _lake_job(name: str) -> Callable[..., None]:
 def _plain_job(name: str) -> Callable[..., None]:
     """The command of a job that works on the lake and takes nothing else."""
 
-    def command(stage: Stage = None, stage_file: StageFile = None, lake: LakeOption = None) -> None:
+    def command(
+        stage: Stage = None,
+        stage_file: StageFile = None,
+        lake: LakeOption = None,
+        json_file: JsonFile = None,
+    ) -> None:
         from jobs.runner import Options, run_jobs
 
-        run_jobs([name], Options(stage, stage_file, None, lake))
+        run_jobs([name], Options(stage, stage_file, None, lake, json_file=json_file))
 
     return command
 
@@ -239,9 +250,6 @@ def invoke(argv: Sequence[str]) -> int:
     try:
         code = app(list(argv), standalone_mode=False, prog_name="platelake")
         return code if isinstance(code, int) else 0
-    except PlatelakeError as error:
-        print(f"platelake: {error}", file=sys.stderr)
-        return error.exit_code
     except (typer.Abort, KeyboardInterrupt):
         print("platelake: stopped; run again to go on", file=sys.stderr)
         return 1
@@ -249,9 +257,9 @@ def invoke(argv: Sequence[str]) -> int:
         # Typer brings its own copy of click, so its exceptions are known by what they can do.
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             error.show()
-        if hasattr(error, "exit_code"):
+        if hasattr(error, "exit_code") and not isinstance(error, PlatelakeError):
             return int(error.exit_code)
-        from jobs.runner import exit_code
+        from jobs.outcome import exit_code
 
         return exit_code(error)
 

@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from jobs.runner import CHAIN, Options, begin, finish, run_jobs
+from jobs.outcome import show
+from jobs.runner import CHAIN, Options, begin, run_jobs
 from lakehouse.errors import UsageError
 
 SAMPLE_STAGE = "chromate"
@@ -39,7 +40,7 @@ def run_demo(
         landing, stage = str(sample), SAMPLE_STAGE
         lake = f"{lake}-sample"
     options = Options(stage, stage_file, landing, lake)
-    finish(run_jobs(CHAIN, options))
+    show(run_jobs(CHAIN, options))
     make_champions(options, console)
     console.print(f"The tables are in {lake}; `platelake --help` says what else there is.")
     if serve:

@@ -28,3 +28,7 @@ SqlUrl = Annotated[
         help="Summaries' database (a password: only in PLATELAKE_SQL_URL)",
     ),
 ]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", help="Write the report there as JSON, of a run that fails too"),
+]

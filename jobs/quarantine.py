@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from jobs.runner import CHAIN, Options, Work, begin, do_jobs, report
+from jobs.outcome import report
+from jobs.runner import CHAIN, Options, Work, begin, do_jobs
 from lakehouse.errors import UsageError
 from lakehouse.sources.landing import KINDS, list_landing
 from lakehouse.tables.quarantine import QUARANTINE

@@ -1,26 +1,20 @@
-"""What every job shares: one session, one lock, one reconciliation row, one exit code.
-
-Exit codes: 0 done, 1 error, 2 usage, 3 quality gate.
-"""
+"""What every job shares: one session, one lock, one reconciliation row."""
 
 from __future__ import annotations
 
 import importlib
-import json
-import os
-import sys
 import time
 import uuid
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
 from jobs.logs import set_up_logs
+from jobs.outcome import check_report, failure_reported, write_report
 from lakehouse.errors import QualityGateError, UsageError
 from lakehouse.ingest import Ingest
 from lakehouse.io import Lake
@@ -96,9 +90,11 @@ class Work:
 
 
 def run_jobs(names: Sequence[str], options: Options) -> Work:
-    """Begin a run and do these jobs."""
-    work = begin(options)
-    do_jobs(names, work)
+    """Begin a run and do these jobs; its report is written where asked for."""
+    with failure_reported(options.json_file, names):
+        work = begin(options)
+        do_jobs(names, work)
+        write_report(work)
     return work
 
 
@@ -141,14 +137,6 @@ def begin(options: Options, *, lake_must_exist: bool = False) -> Work:
     return Work(lake, stage, settings, options, run_id, started_at)
 
 
-def check_report(file: Path) -> None:
-    """Fail on a report that cannot be written before there is anything to report."""
-    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise UsageError(
-            f"the report {file} cannot be written: name by --json a file in a folder that is there"
-        )
-
-
 def check_landing(landing: str, stage: Stage) -> None:
     """Fail on a bad landing directory before Spark is started and anything is written."""
     from lakehouse.sources.landing import list_landing
@@ -182,87 +170,3 @@ def write_run_row(work: Work, names: Sequence[str]) -> None:
             f"{c.rows_stored} stored, {c.rows_quarantined} quarantined. The ledger does not know "
             "these files, so the next run reads them again; if it persists, report it with the logs"
         )
-
-
-def report(work: Work) -> dict[str, Any]:
-    """What the lake of the run's stage holds now, and what the run did."""
-    from lakehouse.tables.lots import LOTS
-    from lakehouse.tables.picture_names import PICTURE_NAMES
-    from lakehouse.tables.quarantine import QUARANTINE
-    from lakehouse.tables.readings import readings
-
-    lake = work.lake
-    labels = Counter(row["label"] for row in lake.rows(LOTS, "label"))
-    names = lake.rows(PICTURE_NAMES, "pixel_sha256")
-    c = work.counts
-    return {
-        "run": work.run_id,
-        "stage": work.stage.name,
-        "readings": lake.count(readings(work.stage)),
-        "lots": labels.total(),
-        **{f"lots_{label}": labels[label] for label in ("failed", "good", "unknown")},
-        "pictures": len({row["pixel_sha256"] for row in names}),
-        "picture_names": len(names),
-        "quarantined": lake.count(QUARANTINE),
-        "files": {
-            "seen": c.seen,
-            "loaded": c.loaded,
-            "duplicate": c.duplicate,
-            "quarantined": c.quarantined,
-            "known": c.known,
-        },
-        "sql": work.sql_rows,
-        "seconds": work.seconds,
-    }
-
-
-def finish(work: Work) -> None:
-    """Show the report as a table, and write it as JSON where asked for."""
-    found = report(work)
-    if work.options.json_file:
-        work.options.json_file.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
-    show(found)
-
-
-def show(found: dict[str, Any]) -> None:
-    """The report as a table for a person, on standard output."""
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    grid = Grid(title=f"Stage {found['stage']}, run {found['run']}", title_justify="left")
-    grid.add_column("what")
-    grid.add_column("count", justify="right")
-    for name in ("readings", "lots", "lots_failed", "lots_good", "lots_unknown"):
-        grid.add_row(name.replace("_", " "), f"{found[name]:,}")
-    for name in ("pictures", "picture_names", "quarantined"):
-        grid.add_row(name.replace("_", " "), f"{found[name]:,}")
-    grid.add_section()
-    for name, count in found["files"].items():
-        grid.add_row(f"files {name}", f"{count:,}")
-    grid.add_section()
-    for name, count in found["sql"].items():
-        grid.add_row(f"SQL rows of {name}", f"{count:,}")
-    grid.add_section()
-    for name, seconds in found["seconds"].items():
-        grid.add_row(f"seconds {name}", f"{seconds:.1f}")
-    Console().print(grid)
-
-
-def exit_code(error: BaseException) -> int:
-    """Say an error that nobody foresaw in one sentence on standard error; its exit code."""
-    text = str(error)
-    if "No space left on device" in text or "Disk quota exceeded" in text:
-        print(
-            "platelake: the disk is full; the tables are as they were at their last commit. "
-            "Make room and run again",
-            file=sys.stderr,
-        )
-        return 1
-    structlog.get_logger().error("failed", exc_info=error)
-    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
-    print(
-        f"platelake: {type(error).__name__}: {first}. The tables are as their last commit left "
-        "them; run again once the cause is mended",
-        file=sys.stderr,
-    )
-    return 1

@@ -23,6 +23,7 @@ from lakehouse.errors import UsageError
 
 ENV_PREFIX = "PLATELAKE_"
 CONF_VARIABLE = f"{ENV_PREFIX}CONF"
+SETTINGS_VARIABLE = f"{ENV_PREFIX}SETTINGS"
 EXAMPLE_URL = "mysql+pymysql://USER:PASSWORD@HOST/DATABASE"
 
 
@@ -30,6 +31,19 @@ def conf_directory() -> Path:
     """The folder of `lakehouse.toml` and `stages/`: `PLATELAKE_CONF`, else the project's own."""
     named = os.environ.get(CONF_VARIABLE)
     return Path(named) if named else Path(__file__).resolve().parent.parent / "conf"
+
+
+def settings_files() -> list[Path]:
+    """`lakehouse.toml`, then the file that `PLATELAKE_SETTINGS` names; the later counts.
+
+    Raises UsageError where the named file is not there.
+    """
+    files = [conf_directory() / "lakehouse.toml"]
+    if named := os.environ.get(SETTINGS_VARIABLE):
+        if not Path(named).is_file():
+            raise UsageError(f"settings: {SETTINGS_VARIABLE}={named} is not a file")
+        files.append(Path(named))
+    return files
 
 
 class Settings(BaseSettings):
@@ -114,8 +128,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Options before environment before file; nothing else is looked at."""
-        toml = TomlConfigSettingsSource(settings_cls, conf_directory() / "lakehouse.toml")
+        """Options before environment before files; nothing else is looked at."""
+        toml = TomlConfigSettingsSource(settings_cls, settings_files())
         return init_settings, env_settings, toml
 
     def mlflow_address(self) -> str:
@@ -156,7 +170,8 @@ class Settings(BaseSettings):
 def load_settings(**options: Any) -> Settings:
     """Settings with the given options on top; options that are None are not given."""
     _refuse_unknown_environment()
-    _refuse_secret_in_file(conf_directory() / "lakehouse.toml")
+    for file in settings_files():
+        _refuse_secret_in_file(file)
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
@@ -181,12 +196,12 @@ def _refuse_unknown_environment() -> None:
         for name in os.environ
         if name.upper().startswith(ENV_PREFIX)
         and name.upper() not in known
-        and name != CONF_VARIABLE
+        and name not in (CONF_VARIABLE, SETTINGS_VARIABLE)
     )
     if unknown:
         raise UsageError(
             f"environment: {', '.join(unknown)} is not a setting; "
-            f"known: {', '.join(sorted({*known, CONF_VARIABLE}))}"
+            f"known: {', '.join(sorted({*known, CONF_VARIABLE, SETTINGS_VARIABLE}))}"
         )
 
 

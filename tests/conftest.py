@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.runner import CHAIN, Options, Work, begin, do_jobs, report
+from jobs.outcome import report
+from jobs.runner import CHAIN, Options, Work, begin, do_jobs
 from lakehouse.io import Lake
 from lakehouse.session import open_session
 from lakehouse.stage import Stage, load_stage

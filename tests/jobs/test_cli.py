@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobs.cli import JOBS, invoke
+from jobs.outcome import failure
 from jobs.runner import write_run_row
 from lakehouse.errors import QualityGateError
 from lakehouse.tables.runs import RUNS
@@ -59,6 +60,35 @@ def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(
     assert invoke(["run", *options, *lake, *stage]) == code
     assert sentence in said(capsys)
     assert not (tmp_path / "lake").exists() or not list((tmp_path / "lake").glob("*/readings"))
+
+
+def test_every_job_reports_how_it_ended(chain: Chain, tmp_path: Path) -> None:
+    write_sensor(chain.landing, DAY)
+    report = tmp_path / "report.json"
+    where = ["--stage", "chromate", "--lake", str(chain.lake_folder), "--json", str(report)]
+    assert invoke(["ingest-readings", "--landing", str(chain.landing), *where]) == 0
+    found = json.loads(report.read_text())
+    assert found["files"] == {"seen": 1, "loaded": 1, "duplicate": 0, "quarantined": 0, "known": 0}
+    assert found["rows"] == {"read": 6, "stored": 6, "quarantined": 0}
+    assert invoke(["ingest-readings", "--landing", str(tmp_path / "typo"), *where]) == 1
+    found = json.loads(report.read_text())
+    assert found["jobs"] == ["ingest_readings"] and found["exit_code"] == 1
+    assert f"the landing directory {tmp_path / 'typo'} does not exist" in found["error"]
+
+
+@pytest.mark.parametrize(
+    ("java", "sentence"),
+    [
+        ("o.a.h.hdfs.protocol.DSQuotaExceededException: The DiskSpace quota", "HDFS is full, or"),
+        ("File /a could only be written to 0 of the 1 minReplication", "HDFS is full, or"),
+        ("SafeModeException: Cannot create file. Name node is in safe mode.", "is in safe mode"),
+        ("[DELTA_CONCURRENT_APPEND] ConcurrentAppendException: Files were", "another run wrote"),
+    ],
+)
+def test_what_hdfs_and_delta_say_comes_to_a_sentence(java: str, sentence: str) -> None:
+    found = failure(RuntimeError(f"An error occurred while calling o1.save.\n: {java}"))
+    assert sentence in found["error"] and "as they were at their last commit" in found["error"]
+    assert found["exit_code"] == 1
 
 
 def test_a_run_without_a_stage_names_the_stages(

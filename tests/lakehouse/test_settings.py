@@ -51,6 +51,27 @@ def test_the_projects_file_says_the_defaults() -> None:
     assert load_settings() == Settings.model_construct()
 
 
+def test_a_named_file_goes_before_the_folders(
+    conf: Conf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf('lake = "of the folder"\nmax_line_bytes = 10\n')
+    named = tmp_path / "cluster.toml"
+    monkeypatch.setenv("PLATELAKE_SETTINGS", str(named))
+    assert refusal() == f"settings: PLATELAKE_SETTINGS={named} is not a file"
+    named.write_text('lake = "hdfs://platelake/lake"\n')
+    found = load_settings()
+    assert (found.lake, found.max_line_bytes) == ("hdfs://platelake/lake", 10)
+    named.write_text(f'sql_url = "mysql+pymysql://u:{SECRET}@h/d"\n')
+    assert refusal().startswith(f"{named} holds a password in sql_url")
+    named.write_text('laek = "typo"\n')
+    assert "laek: is not a known key" in refusal()
+
+
+def test_the_clusters_file_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLATELAKE_SETTINGS", str(conf_directory() / "cluster.toml"))
+    assert load_settings().lake == "hdfs://platelake/lake"
+
+
 def test_options_go_before_environment_before_file(
     conf: Conf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,9 +159,8 @@ def test_a_missing_or_unreadable_file_is_said(conf: Conf, tmp_path: Path) -> Non
     assert refusal() == f"{file} is missing; it holds the default settings"
 
 
-KNOWN = ", ".join(
-    sorted([*(f"PLATELAKE_{name}".upper() for name in Settings.model_fields), "PLATELAKE_CONF"])
-)
+NAMES = ["CONF", "SETTINGS", *(name.upper() for name in Settings.model_fields)]
+KNOWN = ", ".join(sorted(f"PLATELAKE_{name}" for name in NAMES))
 
 
 @pytest.mark.parametrize(

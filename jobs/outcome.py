@@ -1,0 +1,168 @@
+"""How a run ended: its report, what went wrong, and the exit code.
+
+Exit codes: 0 done, 1 error, 2 usage, 3 quality gate.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from lakehouse.errors import PlatelakeError, UsageError
+
+if TYPE_CHECKING:
+    from jobs.runner import Work
+
+CAUSES = (
+    (("No space left on device", "Disk quota exceeded"), "the disk is full", "Make room"),
+    (
+        ("QuotaExceededException", "could only be written to 0 of"),
+        "HDFS is full, or the lake's quota there",
+        "Make room",
+    ),
+    (
+        ("SafeModeException", "in safe mode"),
+        "HDFS is in safe mode and takes no writes",
+        "Look at the NameNode, which leaves it by itself after a start",
+    ),
+    (
+        ("DELTA_CONCURRENT", "ConcurrentModificationException"),
+        "another run wrote the same table, so this one's commit was refused",
+        "Have the scheduler run one at a time",
+    ),
+)
+"""Signs in the words of Spark, Delta, Hadoop and the system; what they mean; what to do."""
+
+
+def check_report(file: Path) -> None:
+    """Fail on a report that cannot be written before there is anything to report."""
+    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UsageError(
+            f"the report {file} cannot be written: name by --json a file in a folder that is there"
+        )
+
+
+def report(work: Work) -> dict[str, Any]:
+    """What the lake of the run's stage holds now, and what the run did."""
+    from lakehouse.tables.lots import LOTS
+    from lakehouse.tables.picture_names import PICTURE_NAMES
+    from lakehouse.tables.quarantine import QUARANTINE
+    from lakehouse.tables.readings import readings
+
+    lake = work.lake
+    labels = Counter(row["label"] for row in lake.rows(LOTS, "label"))
+    names = lake.rows(PICTURE_NAMES, "pixel_sha256")
+    c = work.counts
+    return {
+        "run": work.run_id,
+        "stage": work.stage.name,
+        "readings": lake.count(readings(work.stage)),
+        "lots": labels.total(),
+        **{f"lots_{label}": labels[label] for label in ("failed", "good", "unknown")},
+        "pictures": len({row["pixel_sha256"] for row in names}),
+        "picture_names": len(names),
+        "quarantined": lake.count(QUARANTINE),
+        "files": {
+            "seen": c.seen,
+            "loaded": c.loaded,
+            "duplicate": c.duplicate,
+            "quarantined": c.quarantined,
+            "known": c.known,
+        },
+        "rows": {
+            "read": c.rows_read,
+            "stored": c.rows_stored,
+            "quarantined": c.rows_quarantined,
+        },
+        "sql": work.sql_rows,
+        "seconds": work.seconds,
+    }
+
+
+def write_report(work: Work) -> None:
+    """Write the report as JSON where it is asked for."""
+    if work.options.json_file:
+        _write(work.options.json_file, report(work))
+
+
+@contextmanager
+def failure_reported(file: Path | None, jobs: Sequence[str]) -> Iterator[None]:
+    """Write of a run that fails which jobs it was to do, what went wrong, and the exit code."""
+    try:
+        yield
+    except Exception as error:
+        if file:
+            with suppress(OSError):  # What went wrong is told on standard error, too.
+                _write(file, {"jobs": [*jobs], **failure(error)})
+        raise
+
+
+def _write(file: Path, found: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def show(work: Work) -> None:
+    """The report as a table for a person, on standard output."""
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    found = report(work)
+    grid = Grid(title=f"Stage {found['stage']}, run {found['run']}", title_justify="left")
+    grid.add_column("what")
+    grid.add_column("count", justify="right")
+    for name in ("readings", "lots", "lots_failed", "lots_good", "lots_unknown"):
+        grid.add_row(name.replace("_", " "), f"{found[name]:,}")
+    for name in ("pictures", "picture_names", "quarantined"):
+        grid.add_row(name.replace("_", " "), f"{found[name]:,}")
+    grid.add_section()
+    for name, count in found["files"].items():
+        grid.add_row(f"files {name}", f"{count:,}")
+    grid.add_section()
+    for name, count in found["sql"].items():
+        grid.add_row(f"SQL rows of {name}", f"{count:,}")
+    grid.add_section()
+    for name, seconds in found["seconds"].items():
+        grid.add_row(f"seconds {name}", f"{seconds:.1f}")
+    Console().print(grid)
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """What went wrong as one sentence, `error`, and the process's `exit_code`."""
+    if isinstance(error, PlatelakeError):
+        return {"error": str(error), "exit_code": error.exit_code}
+    text = str(error)
+    if known := _known(text):
+        meaning, remedy = known
+        said = (
+            f"{meaning}; the tables are as they were at their last commit. {remedy} and run again"
+        )
+        return {"error": said, "exit_code": 1}
+    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    said = (
+        f"{type(error).__name__}: {first}. The tables are as their last commit left them; run "
+        "again once the cause is mended"
+    )
+    return {"error": said, "exit_code": 1}
+
+
+def _known(text: str) -> tuple[str, str] | None:
+    found = (words for signs, *words in CAUSES if any(sign in text for sign in signs))
+    meaning, remedy = next(found, ("", ""))
+    return (meaning, remedy) if meaning else None
+
+
+def exit_code(error: BaseException) -> int:
+    """Say on standard error what went wrong; the exit code."""
+    if not isinstance(error, PlatelakeError) and not _known(str(error)):
+        structlog.get_logger().error("failed", exc_info=error)
+    found = failure(error)
+    print(f"platelake: {found['error']}", file=sys.stderr)
+    return int(found["exit_code"])

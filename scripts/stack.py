@@ -1,0 +1,217 @@
+"""The real stack on this machine: `make stack`.
+
+    .venv/bin/python scripts/stack.py [FOLDER]
+
+HDFS, Spark standalone, MariaDB, MLflow, Airflow and the app, each as its own process on a loopback
+port that is free. Shows how each is; Ctrl-C stops them all. The data stay in the folder.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import fsspec
+from stack_files import processes, write_files
+from stack_install import AIRFLOW_VENV, install
+
+START_SECONDS = 180
+SECOND_WAVE = ("mlflow", "app")
+"""They need what the others bring."""
+
+
+def main(argv: list[str]) -> int:
+    """Start the stack in the folder, show its health, and stop it on Ctrl-C."""
+    folder = Path(argv[0] if argv else "stack").resolve()
+    install()
+    env = write_files(folder)
+    prepare(folder, env)
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    supervisor = subprocess.Popen(
+        [AIRFLOW_VENV / "bin" / "supervisord", "-c", folder / "conf" / "supervisord.conf"],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is ours: we stop them in order.
+    )
+    try:
+        start(env)
+        show_addresses(env)
+        watch(env, supervisor)
+    except KeyboardInterrupt:
+        say("stopping")
+    finally:
+        supervisor.terminate()
+        supervisor.wait()
+    return 0
+
+
+def prepare(folder: Path, env: dict[str, str]) -> None:
+    """What is done once, before the first start: databases, and HDFS's own file system."""
+    if not (folder / "mariadb").is_dir():
+        say("making MariaDB's data folder")
+        options = f"--defaults-file={folder}/conf/mariadb.cnf"
+        once(["mariadb-install-db", options, "--skip-test-db"], env)
+    if not (folder / "hdfs" / "name").is_dir():
+        say("formatting HDFS")
+        name_node = "org.apache.hadoop.hdfs.server.namenode.NameNode"
+        java = [env["JAVA"], "-cp", env["HDFS_CLASSPATH"], name_node]
+        once([*java, "-format", "-nonInteractive"], env)
+    say("bringing Airflow's database up to date")
+    once([AIRFLOW_VENV / "bin" / "airflow", "db", "migrate"], env)
+    pools = {"lake": {"slots": 1, "description": "Jobs that write the lake's tables"}}
+    file = folder / "airflow" / "pools.json"
+    file.write_text(json.dumps(pools | {"training": {"slots": 1, "description": "Trainings"}}))
+    once([AIRFLOW_VENV / "bin" / "airflow", "pools", "import", file], env)
+
+
+def start(env: dict[str, str]) -> None:
+    """Start all, and wait until all are well."""
+    names = list(processes(env))
+    first = [name for name in names if name not in SECOND_WAVE]
+    until(lambda: control(env, "pid").returncode == 0, "supervisord")
+    for wave in (first, SECOND_WAVE):
+        control(env, "start", *wave)
+        for name in wave:
+            until(partial(is_well, name, env), name)
+            say(f"{name} is well")
+        if wave is first:
+            make_folders(env)
+
+
+def make_folders(env: dict[str, str]) -> None:
+    """The folders that the lake and Spark's event logs want to be there."""
+    os.environ["HADOOP_CONF_DIR"] = env["HADOOP_CONF_DIR"]
+    hdfs = fsspec.filesystem("hdfs", host="platelake")
+    for folder in ("/lake", "/spark-logs", "/landing"):
+        hdfs.makedirs(folder, exist_ok=True)
+
+
+def watch(env: dict[str, str], supervisor: "subprocess.Popen[bytes]") -> None:
+    """Say whenever one is no longer well, or is well again."""
+    before = dict.fromkeys(processes(env), True)
+    while supervisor.poll() is None:
+        time.sleep(5)
+        now = health(env)
+        for name, well in now.items():
+            if well != before[name]:
+                say(f"{name} is {'well again' if well else 'not well'}; logs/{name}.log")
+        before = now
+
+
+def health(env: dict[str, str]) -> dict[str, bool]:
+    """Whether each process does its work."""
+    return {name: is_well(name, env) for name in processes(env)}
+
+
+def is_well(name: str, env: dict[str, str]) -> bool:
+    """Ask the process itself, or who knows of it."""
+    with contextlib.suppress(OSError, URLError, ValueError, KeyError):
+        return CHECKS[name](env)
+    return False
+
+
+def _name_node(env: dict[str, str]) -> dict[str, Any]:
+    beans = "/jmx?qry=Hadoop:service=NameNode,name="
+    info = get(env, "NAMENODE_PAGES", f"{beans}NameNodeInfo")["beans"][0]
+    live = json.loads(info["LiveNodes"])
+    return {"safe_mode": info["Safemode"], "live": len(live)}
+
+
+def _airflow(part: str) -> Callable[[dict[str, str]], bool]:
+    def check(env: dict[str, str]) -> bool:
+        found = get(env, "AIRFLOW", "/api/v2/monitor/health")[part]["status"]
+        return bool(found == "healthy")
+
+    return check
+
+
+def _mariadb(env: dict[str, str]) -> bool:
+    with socket.create_connection(("127.0.0.1", int(env["PORT_MARIADB"])), timeout=2) as server:
+        return bool(server.recv(64))
+
+
+def _workers(env: dict[str, str]) -> int:
+    return int(get(env, "SPARK_PAGES", "/json/")["aliveworkers"])
+
+
+CHECKS: dict[str, Callable[[dict[str, str]], bool]] = {
+    "namenode": lambda env: not _name_node(env)["safe_mode"],
+    "datanode-1": lambda env: _name_node(env)["live"] >= 1,
+    "datanode-2": lambda env: _name_node(env)["live"] >= 2,
+    "spark-master": lambda env: get(env, "SPARK_PAGES", "/json/")["status"] == "ALIVE",
+    "spark-worker-1": lambda env: _workers(env) >= 1,
+    "spark-worker-2": lambda env: _workers(env) >= 2,
+    "mariadb": _mariadb,
+    "airflow-api": _airflow("metadatabase"),
+    "airflow-scheduler": _airflow("scheduler"),
+    "airflow-dag-processor": _airflow("dag_processor"),
+    "mlflow": lambda env: get(env, "MLFLOW", "/version", as_json=False) is not None,
+    "app": lambda env: get(env, "APP", "/healthz", as_json=False) is not None,
+}
+
+
+def get(env: dict[str, str], port: str, path: str, as_json: bool = True) -> Any:
+    """What the server on that port answers."""
+    with urlopen(f"http://127.0.0.1:{env[f'PORT_{port}']}{path}", timeout=5) as answer:
+        body = answer.read()
+    return json.loads(body) if as_json else body
+
+
+def show_addresses(env: dict[str, str]) -> None:
+    """Where a person finds what."""
+    pages = {"Airflow": "AIRFLOW", "MLflow": "MLFLOW", "the app": "APP"}
+    pages |= {"Spark": "SPARK_PAGES", "HDFS": "NAMENODE_PAGES"}
+    for name, port in pages.items():
+        say(f"{name} is at http://127.0.0.1:{env[f'PORT_{port}']}/")
+    say(f"Airflow's user is admin, the password is in {env['STACK']}/airflow/passwords.json")
+    say(f"by hand: . {env['STACK']}/env; files of the plant go to {env['STACK']}/landing")
+    say("Ctrl-C stops all of it; the data stay")
+
+
+def control(env: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
+    """A word to supervisor, such as `stop datanode-1`."""
+    ctl = str(AIRFLOW_VENV / "bin" / "supervisorctl")
+    conf = f"{env['STACK']}/conf/supervisord.conf"
+    return subprocess.run([ctl, "-c", conf, *words], env=env, capture_output=True, text=True)
+
+
+def once(command: Sequence[str | Path], env: dict[str, str]) -> None:
+    """Run a step; raises SystemExit with its last lines where it fails."""
+    done = subprocess.run(
+        command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if done.returncode:
+        last = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        raise SystemExit(f"{last}\n`{Path(command[0]).name}` failed; its last lines are above")
+
+
+def until(done: Callable[[], bool], what: str) -> None:
+    """Wait for it; raises SystemExit where it does not come."""
+    end = time.monotonic() + START_SECONDS
+    while not done():
+        if time.monotonic() > end:
+            raise SystemExit(f"{what} is not well after {START_SECONDS} s; see logs/{what}.log")
+        time.sleep(0.5)
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
