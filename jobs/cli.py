@@ -219,6 +219,28 @@ def _plain_job(name: str) -> Callable[..., None]:
     return command
 
 
+def _score_job(name: str) -> Callable[..., None]:
+    """The command of a job that lets the champion judge."""
+
+    def command(
+        stage: Stage = None,
+        stage_file: StageFile = None,
+        lake: LakeOption = None,
+        if_champion: Annotated[
+            bool, typer.Option("--if-champion", help="Without a champion: nothing, and no error")
+        ] = False,
+        json_file: JsonFile = None,
+    ) -> None:
+        from jobs.runner import Options, run_jobs
+
+        options = Options(
+            stage, stage_file, lake=lake, if_champion=if_champion, json_file=json_file
+        )
+        run_jobs([name], options)
+
+    return command
+
+
 JOBS = {
     "ingest_readings": "Sensor files of the landing zone into readings.",
     "ingest_error_lists": "Error lists of the landing zone into error_lists.",
@@ -240,6 +262,7 @@ WHOLE = {
 for _name, _help in JOBS.items():
     _make = _lake_job if _name in WHOLE else _plain_job
     _make = _reading_job if _name.startswith("ingest") else _make
+    _make = _score_job if _name.startswith("score") else _make
     app.command(_name.replace("_", "-"), help=_help)(_make(_name))
 
 

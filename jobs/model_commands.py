@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.options import LakeOption, Stage, StageFile
+from jobs.options import JsonFile, LakeOption, Stage, StageFile
 
 train_app = typer.Typer(help="Train models on the lake; the best becomes challenger.")
 
@@ -35,13 +35,14 @@ def train_trees(
     stage: Stage = None,
     stage_file: StageFile = None,
     lake: LakeOption = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Trees of several kinds and a logistic baseline, on the labelled lots."""
     from jobs import train
     from jobs.runner import Options
     from ml.train import Protocol
 
-    options = Options(stage, stage_file, lake=lake)
+    options = Options(stage, stage_file, lake=lake, json_file=json_file)
     train.train_trees(options, kind or [], Protocol(protocol, folds, seeds), group, trials)
 
 
@@ -78,6 +79,7 @@ def train_cnn(
     stage: Stage = None,
     stage_file: StageFile = None,
     lake: LakeOption = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Convolutional networks, on the labelled pictures."""
     from jobs import train
@@ -89,7 +91,7 @@ def train_cnn(
         recipe_for(name, epochs, members, processes, weights, fine_tune)
         for name in dict.fromkeys(network or ["small"])
     ]
-    options = Options(stage, stage_file, lake=lake)
+    options = Options(stage, stage_file, lake=lake, json_file=json_file)
     train.train_cnn(options, recipes, Protocol(protocol, folds, seeds), groups, near)
 
 
@@ -126,15 +128,20 @@ def promote(
     force: Annotated[
         str | None, typer.Option("--force", help="Promote all the same, for this reason")
     ] = None,
+    if_better: Annotated[
+        bool, typer.Option("--if-better", help="A champion that stays is no error")
+    ] = False,
     stage: Stage = None,
     stage_file: StageFile = None,
     lake: LakeOption = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Make the challenger champion, if it is better on the same items."""
     from jobs import models
     from jobs.runner import Options
 
-    models.promote_challenger(Options(stage, stage_file, lake=lake), name, force)
+    options = Options(stage, stage_file, lake=lake, json_file=json_file)
+    models.promote_challenger(options, name, force, if_better=if_better)
 
 
 def rollback(

@@ -14,13 +14,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Grid
 
+from jobs.outcome import failure_reported, write_json
 from jobs.runner import Options, Work, begin
 from jobs.train import open_registry, workshop
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.sources.photos import PhotoError
 from ml.explain import explain_lot, heat_picture
 from ml.predictor import LotModel, PhotoModel, Verdict
-from ml.promotion import Comparison, promote, rollback
+from ml.promotion import Comparison, NotBetterError, promote, rollback
 from ml.promotion import compare as compare_versions
 from ml.registry import CHALLENGER, CHAMPION, Version
 from ml.reproduce import rejudge, reproduce
@@ -81,9 +82,21 @@ def _model(work: Work, kind: str) -> str:
     return f"{work.stage.name}-{kind}"
 
 
-def promote_challenger(options: Options, reference: str, force: str | None) -> dict[str, Any]:
-    """Put the challenger beside the champion, and make it champion if it is better."""
-    work = begin(options)
+def promote_challenger(
+    options: Options, reference: str, force: str | None, *, if_better: bool = False
+) -> dict[str, Any]:
+    """Put the challenger beside the champion, and make it champion if it is better.
+
+    With `if_better` a champion that stays is no error. Returns the record of what was done.
+    """
+    with failure_reported(options.json_file, ["promote"]):
+        record = _promoted(begin(options), reference, force, if_better)
+        if options.json_file:
+            write_json(options.json_file, {"model": reference.partition("@")[0], **record})
+    return record
+
+
+def _promoted(work: Work, reference: str, force: str | None, if_better: bool) -> dict[str, Any]:
     shop = workshop(work)
     name, _, alias = reference.partition("@")
     challenger = shop.registry.need(f"{name}@{alias or CHALLENGER}")
@@ -93,7 +106,13 @@ def promote_challenger(options: Options, reference: str, force: str | None) -> d
 
     found = compare_versions(shop.registry, challenger, judged)
     _show_differences(found)
-    record = promote(shop.registry, found, force, getpass.getuser())
+    try:
+        record = promote(shop.registry, found, force, getpass.getuser())
+    except NotBetterError as error:
+        if not if_better:
+            raise
+        Console(soft_wrap=True).print(str(error))
+        return {"action": "keep", "reason": str(error)}
     Console(soft_wrap=True).print(f"{challenger} is the champion: {record['reason']}")
     return record
 

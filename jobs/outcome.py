@@ -90,7 +90,7 @@ def report(work: Work) -> dict[str, Any]:
 def write_report(work: Work) -> None:
     """Write the report as JSON where it is asked for."""
     if work.options.json_file:
-        _write(work.options.json_file, report(work))
+        write_json(work.options.json_file, report(work))
 
 
 @contextmanager
@@ -101,11 +101,12 @@ def failure_reported(file: Path | None, jobs: Sequence[str]) -> Iterator[None]:
     except Exception as error:
         if file:
             with suppress(OSError):  # What went wrong is told on standard error, too.
-                _write(file, {"jobs": [*jobs], **failure(error)})
+                write_json(file, {"jobs": [*jobs], **failure(error)})
         raise
 
 
-def _write(file: Path, found: Mapping[str, Any]) -> None:
+def write_json(file: Path, found: Mapping[str, Any]) -> None:
+    """Write it as a JSON file, for a person or a program."""
     file.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 

@@ -52,6 +52,7 @@ class Options:
     first_day: date | None = None
     last_day: date | None = None
     whole: bool = False
+    if_champion: bool = False
     json_file: Path | None = None
 
 

@@ -1,6 +1,6 @@
 """The champion's verdicts on the lots whose readings changed.
 
-    spark-submit jobs/score_lots.py --stage chromate
+    spark-submit jobs/score_lots.py --stage chromate [--if-champion]
 
 Reads readings and the champion in MLflow; writes lot_verdicts, in one commit.
 A second run finds nothing changed and writes nothing; a new champion judges all lots once.
@@ -16,10 +16,12 @@ from jobs.runner import Work
 
 def run(work: Work) -> None:
     """Score, and say how many verdicts changed."""
-    from jobs.train import open_registry
+    from jobs.train import champion_for
     from ml.score import score_lots
 
-    model = open_registry(work).load(f"{work.stage.name}-lots")
+    model = champion_for(work, "lots")
+    if model is None:
+        return
     changed = score_lots(work.lake, work.stage, model)
     structlog.get_logger().info(
         "scored", model=model.name, version=model.version, verdicts_changed=changed

@@ -1,6 +1,6 @@
 """The champion's verdicts on the pictures that it has not judged yet.
 
-    spark-submit jobs/score_photos.py --stage chromate
+    spark-submit jobs/score_photos.py --stage chromate [--if-champion]
 
 Reads pictures and the champion in MLflow; writes photo_verdicts, in one commit.
 A second run finds nothing new and writes nothing; a new champion judges all pictures once.
@@ -16,10 +16,12 @@ from jobs.runner import Work
 
 def run(work: Work) -> None:
     """Score, and say how many verdicts were added."""
-    from jobs.train import open_registry
+    from jobs.train import champion_for
     from ml.score import score_photos
 
-    model = open_registry(work).load(f"{work.stage.name}-photos")
+    model = champion_for(work, "photos")
+    if model is None:
+        return
     changed = score_photos(work.lake, model)
     structlog.get_logger().info(
         "scored", model=model.name, version=model.version, verdicts_changed=changed

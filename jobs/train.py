@@ -14,10 +14,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import structlog
 from rich.console import Console
 
 from jobs.cli import invoke
+from jobs.outcome import failure_reported, write_json
 from jobs.runner import Options, Work, begin
 from lakehouse.errors import UsageError
 from ml.cnn_recipe import CnnRecipe
@@ -31,6 +34,18 @@ from ml.trees import KINDS, TreeRecipe, check_kind
 def open_registry(work: Work) -> Registry:
     """The tracking server of the settings."""
     return registry_of(work.settings)
+
+
+def champion_for(work: Work, kind: str) -> Any:
+    """The champion of `lots` or `photos`, opened; with `--if-champion` None where there is none.
+
+    Raises UsageError where there is none and it was not asked so.
+    """
+    registry, name = open_registry(work), f"{work.stage.name}-{kind}"
+    if work.options.if_champion and registry.version(name) is None:
+        structlog.get_logger().info("no champion yet, so nothing is judged", model=name)
+        return None
+    return registry.load(name)
 
 
 def workshop(work: Work) -> Workshop:
@@ -49,12 +64,12 @@ def train_trees(
         raise UsageError(f"groups of lots are lot or day, not {group!r}")
     for kind in kinds:
         check_kind(kind)
-    work = begin(options)
-    width = work.settings.excursion_width
-    chosen = dict.fromkeys(kinds or KINDS)
-    recipes = [TreeRecipe(kind, width=width, trials=trials) for kind in chosen]
-    version = train_lots(workshop(work), recipes, protocol, group)
-    return said(work, version)
+    with failure_reported(options.json_file, ["train trees"]):
+        work = begin(options)
+        width = work.settings.excursion_width
+        chosen = dict.fromkeys(kinds or KINDS)
+        recipes = [TreeRecipe(kind, width=width, trials=trials) for kind in chosen]
+        return said(work, train_lots(workshop(work), recipes, protocol, group))
 
 
 def train_cnn(
@@ -67,10 +82,11 @@ def train_cnn(
     """A study of networks on the pictures."""
     from ml.train_photos import train_photos
 
-    work = begin(options)
-    by_name = read_groups(groups)
-    bits = PERCEPTUAL_NEIGHBOURS if near is None else near
-    return said(work, train_photos(workshop(work), recipes, protocol, by_name, bits))
+    with failure_reported(options.json_file, ["train cnn"]):
+        work = begin(options)
+        by_name = read_groups(groups)
+        bits = PERCEPTUAL_NEIGHBOURS if near is None else near
+        return said(work, train_photos(workshop(work), recipes, protocol, by_name, bits))
 
 
 def read_groups(given: str | None) -> dict[str, str] | None:
@@ -103,6 +119,8 @@ def log_kept(options: Options, folder: Path) -> Version:
 
 def said(work: Work, version: Version) -> Version:
     """Say what was registered, and what may be done with it."""
+    if work.options.json_file:
+        write_json(work.options.json_file, {"model": version.name, "version": version.number})
     Console(soft_wrap=True).print(
         f"{version} is the challenger; `platelake compare --stage {work.stage.name}` shows the "
         f"figures, `platelake promote {version.name}` asks whether it is better"

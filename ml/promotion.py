@@ -23,6 +23,11 @@ from ml.study import JUDGED_FILE
 DECIDES = "ap"
 """The figure whose interval must be better: average precision."""
 
+
+class NotBetterError(PlatelakeError):
+    """The champion stays: nothing shows that the challenger is better."""
+
+
 Rejudge = Callable[[Version, list[str]], Mapping[str, Any]]
 """Judges a version's recipe on these splits; the content of its judged file."""
 
@@ -68,14 +73,14 @@ def compare(registry: Registry, challenger: Version, rejudge: Rejudge) -> Compar
 def promote(registry: Registry, found: Comparison, force: str | None, by: str) -> dict[str, Any]:
     """Move the champion's alias if the challenger is better, or for a stated reason; the record.
 
-    Raises PlatelakeError with the interval where it is not better.
+    Raises NotBetterError with the interval where it is not better.
     """
     champion = registry.version(found.challenger.name)
     if champion and champion.number == found.challenger.number:
-        raise UsageError(f"{champion} is the champion already")
+        raise NotBetterError(f"{champion} is the champion already")
     if not found.is_better and not force:
         one = found.differences[DECIDES]
-        raise PlatelakeError(
+        raise NotBetterError(
             f"{found.challenger} is not shown to be better than {found.champion}: the difference "
             f"in {DECIDES} is {one.value:+.3f}, 95 % interval {one.low:+.3f} to {one.high:+.3f} on "
             "the same items; collect more data, or give a reason by --force"

@@ -146,7 +146,6 @@ def _airflow(places: dict[str, str], passwords: dict[str, str]) -> dict[str, str
             "executor": "LocalExecutor",
             "parallelism": "4",
             "load_examples": "False",
-            "dags_are_paused_at_creation": "False",
             "execution_api_server_url": f"{address}/execution/",
             "fernet_key": passwords["airflow_fernet"],
             "simple_auth_manager_users": "admin:admin",

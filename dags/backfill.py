@@ -1,0 +1,18 @@
+"""### Backfill, by hand.
+
+Reads the files of some days again, with today's rules, whether they changed or not, and computes
+all that follows. A second backfill of the same days changes no row. To read only what the lake does
+not know, backfill the DAGs `readings` and `photos` instead.
+"""
+
+from airflow_lake import LANDING, LakeJob, lake_dag
+from airflow_lake.dag import day
+
+PARAMS = {
+    "first_day": day("First day", "2021-09-06"),
+    "last_day": day("Last day", "2021-09-06"),
+}
+DAYS = ["--from", "{{ params.first_day }}", "--to", "{{ params.last_day }}"]
+
+with lake_dag("backfill", __doc__, None, PARAMS):
+    LakeJob(job="backfill", args=[*LANDING, *DAYS])

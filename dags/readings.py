@@ -1,0 +1,12 @@
+"""### Sensor readings, every day at 19:00.
+
+Reads the sensor files that are new or changed up to the day of the run into `readings`, then brings
+SQL up to date. A file that comes late is read by the next run. A backfill of a day reads the files
+of that day and no others; what is known is not read again.
+"""
+
+from airflow_lake import DAYS, LANDING, LakeJob, lake_dag
+from airflow_lake.dag import DAY_PARAMS
+
+with lake_dag("readings", __doc__, "0 19 * * *", DAY_PARAMS):
+    LakeJob(job="ingest_readings", args=[*LANDING, *DAYS]) >> LakeJob(job="sync")

@@ -1,0 +1,27 @@
+"""### Training and promotion, Fridays at 22:00.
+
+Trains trees on the labelled lots and networks on the labelled photos, and makes the best of each
+champion if it is better than the champion on the same items. A champion that stays is no failure.
+"""
+
+from airflow.sdk import Param
+from airflow_lake import LakeJob, lake_dag
+
+PARAMS = {
+    "folds": Param(5, type="integer", minimum=2, title="Folds of the cross-validation"),
+    "epochs": Param(200, type="integer", minimum=1, title="Passes of a network, at most"),
+}
+FOLDS = ["--folds", "{{ params.folds }}"]
+EPOCHS = ["--epochs", "{{ params.epochs }}"]
+
+
+def promote(kind: str) -> LakeJob:
+    """The task that asks whether the challenger of `lots` or `photos` is better."""
+    model = ["{{ params.stage }}-" + kind, "--if-better"]
+    return LakeJob(job="promote", args=model, task_id=f"promote_{kind}", pool="training")
+
+
+with lake_dag("training", __doc__, "0 22 * * 5", PARAMS, hours=24):
+    trees, cnn = ["trees", *FOLDS], ["cnn", *FOLDS, *EPOCHS]
+    LakeJob(job="train", args=trees, task_id="train_trees", pool="training") >> promote("lots")
+    LakeJob(job="train", args=cnn, task_id="train_cnn", pool="training") >> promote("photos")

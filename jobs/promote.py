@@ -1,0 +1,20 @@
+"""The challenger becomes champion, if it is better on the same items.
+
+    spark-submit jobs/promote.py chromate-lots --stage chromate [--if-better]
+
+Reads the judged files of both in MLflow, and the lake where the champion must be judged anew;
+writes the champion's alias and the record of why. A second run finds it champion already.
+"""
+
+import sys
+
+from jobs.cli import invoke
+
+
+def main(argv: list[str]) -> int:
+    """Entry point for spark-submit; returns the exit code."""
+    return invoke(["promote", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
