@@ -34,7 +34,7 @@ stack: env ## HDFS, Spark, MariaDB, MLflow, Airflow and the app, each a process 
 	@exec $(BIN)/python scripts/stack.py '$(STACK)'
 
 stack-test: env ## The real stack, end to end, with a fault of each kind [ARGS]
-	@$(BIN)/pytest -q -s tests/stack $(ARGS)
+	@$(BIN)/pytest -q -s --stack tests/stack $(ARGS)
 
 lock: env ## Make the lock files anew from pyproject.toml [ARGS=--upgrade]
 	@$(LOCK) --extra dev --group build pyproject.toml -o requirements.lock

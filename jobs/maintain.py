@@ -24,14 +24,14 @@ def run(work: Work) -> None:
         work.lake.compact(table)
         work.lake.vacuum(table, work.settings.retention_hours)
         after = work.lake.file_sizes(table)
-        structlog.get_logger().info(
-            "maintained",
-            table=table.name,
-            files_before=len(before),
-            files_after=len(after),
-            mean_bytes_before=sum(before) // len(before),
-            mean_bytes_after=sum(after) // len(after),
-        )
+        figures = {
+            "files_before": len(before),
+            "files_after": len(after),
+            "mean_bytes_before": sum(before) // len(before),
+            "mean_bytes_after": sum(after) // len(after),
+        }
+        structlog.get_logger().info("maintained", table=table.name, **figures)
+        work.maintained[table.name] = figures
 
 
 def main(argv: list[str]) -> int:

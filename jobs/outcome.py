@@ -83,6 +83,7 @@ def report(work: Work) -> dict[str, Any]:
             "quarantined": c.rows_quarantined,
         },
         "sql": work.sql_rows,
+        "maintained": work.maintained,
         "seconds": work.seconds,
     }
 

@@ -69,6 +69,7 @@ class Work:
     counts: Counts = field(default_factory=Counts)
     sql_rows: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    maintained: dict[str, dict[str, int]] = field(default_factory=dict)
 
     again: dict[str, frozenset[str]] = field(default_factory=dict)
     only_again: bool = False

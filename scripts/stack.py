@@ -115,7 +115,7 @@ def health(env: dict[str, str]) -> dict[str, bool]:
 
 def is_well(name: str, env: dict[str, str]) -> bool:
     """Ask the process itself, or who knows of it."""
-    with contextlib.suppress(OSError, URLError, ValueError, KeyError):
+    with contextlib.suppress(OSError, URLError, ValueError, LookupError):
         return CHECKS[name](env)
     return False
 

@@ -23,6 +23,7 @@ REAL = Path(__file__).parent.parent.parent / "shared" / "data"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-points", type=int, default=3, help="moments at which a run is killed")
+    parser.addoption("--stack", action="store_true", help="run the tests of the real stack")
     parser.addoption("--screenshots", default="", help="folder for what the app's pages look like")
 
 

@@ -79,6 +79,11 @@ def sentence(report: Mapping[str, Any]) -> str:
             "{read} rows read = {stored} stored + {quarantined} quarantined".format(**rows)
         )
     parts += [f"{count} rows of {name} in SQL" for name, count in report.get("sql", {}).items()]
+    parts += [
+        f"{name}: {of['files_before']} files of {of['mean_bytes_before']:,} bytes before, "
+        f"{of['files_after']} of {of['mean_bytes_after']:,} after"
+        for name, of in report.get("maintained", {}).items()
+    ]
     return "; ".join(parts)
 
 

@@ -1,0 +1,234 @@
+"""The real stack as a test sees it: its processes, its Airflow, and who is told of its runs."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BIN = Path(sys.executable).parent
+ENDED = ("success", "failed")
+
+
+class Sink:
+    """An HTTP server that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        sink = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = dict(self.headers)
+                sink.messages.append({"path": self.path, "headers": headers, **json.loads(body)})
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"ok")
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def told(self, dag: str, state: str, *, by: str = "/webhook") -> list[dict[str, Any]]:
+        """The messages of that DAG and state which came that way."""
+        return [
+            one
+            for one in self.messages
+            if one["path"].startswith(by) and one["text"].startswith(f"{dag}: {state}")
+        ]
+
+
+class Stack:
+    """A running `make stack`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.landing = folder / "landing"
+        words = shlex.split((folder / "env").read_text(), comments=True)
+        pairs = (word.partition("=") for word in words if "=" in word)
+        self.env = {**os.environ, **{name: value for name, _, value in pairs}}
+        self.env["PYTHONPATH"] = str(ROOT)
+        self.ports = json.loads((folder / "ports.json").read_text())
+        self.airflow = Airflow(f"http://127.0.0.1:{self.ports['AIRFLOW']}", self._password())
+
+    def _password(self) -> str:
+        found: str = json.loads((self.folder / "airflow" / "passwords.json").read_text())["admin"]
+        return found
+
+    def submit(self, job: str, *args: str, code: int | None = 0) -> str:
+        """A job by spark-submit, as a data engineer does; what it said on standard error."""
+        return self.finish(self.start(job, *args), code)
+
+    def start(self, job: str, *args: str) -> "subprocess.Popen[str]":
+        """A job by spark-submit that is under way."""
+        command = [str(BIN / "spark-submit"), str(ROOT / job), *args]
+        return subprocess.Popen(
+            command, env=self.env, cwd=self.folder, text=True, stderr=subprocess.PIPE
+        )
+
+    def finish(self, job: "subprocess.Popen[str]", code: int | None = 0) -> str:
+        """Wait for the job; what it said. Fails unless it ended with that code (None: any)."""
+        said = job.communicate(timeout=600)[1]
+        assert code is None or job.returncode == code, said[-4000:]
+        return said
+
+    def ctl(self, *words: str) -> str:
+        """A word to the process manager."""
+        program = ROOT / ".venv-airflow" / "bin" / "supervisorctl"
+        command = [program, "-c", self.folder / "conf" / "supervisord.conf", *words]
+        return subprocess.run(command, env=self.env, capture_output=True, text=True).stdout
+
+    def pid(self, name: str) -> int:
+        """The process of that name."""
+        return int(self.ctl("pid", name))
+
+    def kill(self, name: str) -> None:
+        """kill -9; the process manager starts it anew."""
+        os.kill(self.pid(name), 9)
+
+    def hdfs(self, *words: str) -> str:
+        """An administrator's command, such as `-safemode enter`."""
+        words = ("org.apache.hadoop.hdfs.tools.DFSAdmin", *words)
+        command = ["java", "-cp", self.classpath(), *words]
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def classpath(self) -> str:
+        """Hadoop's, as the NameNode has it."""
+        text = (self.folder / "conf" / "supervisord.conf").read_text()
+        line = next(line for line in text.splitlines() if line.endswith("NameNode"))
+        return line.split(" -cp ")[1].split()[0]
+
+
+class Airflow:
+    """Airflow's own interface."""
+
+    def __init__(self, address: str, password: str) -> None:
+        who = {"username": "admin", "password": password}
+        token = httpx.post(f"{address}/auth/token", json=who).raise_for_status().json()
+        self.http = httpx.Client(
+            base_url=f"{address}/api/v2",
+            headers={"Authorization": f"Bearer {token['access_token']}"},
+            timeout=60,
+        )
+
+    def get(self, path: str, **params: Any) -> Any:
+        return self.http.get(path, params=params).raise_for_status().json()
+
+    def pause(self, dag: str, is_paused: bool) -> None:
+        self.http.patch(f"/dags/{dag}", json={"is_paused": is_paused}).raise_for_status()
+
+    def trigger(self, dag: str, **conf: Any) -> str:
+        """A run of now; its id."""
+        when = {"logical_date": datetime.now(UTC).isoformat()}
+        made = self.http.post(f"/dags/{dag}/dagRuns", json={**when, "conf": conf})
+        return str(made.raise_for_status().json()["dag_run_id"])
+
+    def runs(self, dag: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get(f"/dags/{dag}/dagRuns", limit=100)["dag_runs"]
+        return found
+
+    def tasks(self, dag: str, run: str) -> dict[str, dict[str, Any]]:
+        """The run's tasks by name."""
+        found = self.get(f"{self._path(dag, run)}/taskInstances")["task_instances"]
+        return {task["task_id"]: task for task in found}
+
+    def report(self, dag: str, run: str, task: str) -> dict[str, Any]:
+        """What the task's job reported."""
+        path = f"{self._path(dag, run)}/taskInstances/{task}/xcomEntries/report"
+        found: dict[str, Any] = self.get(path, deserialize=True)["value"]
+        return found
+
+    def wait(self, dag: str, run: str, seconds: float = 600) -> str:
+        """How the run ends."""
+
+        def ended() -> str:
+            state = str(self.get(self._path(dag, run))["state"])
+            return state if state in ENDED else ""
+
+        return until(ended, seconds, f"{dag} {run}")
+
+    def run(self, dag: str, **conf: Any) -> str:
+        """Trigger a run that must succeed; its id."""
+        run = self.trigger(dag, **conf)
+        assert self.wait(dag, run) == "success", self.tasks(dag, run)
+        return run
+
+    def clear(self, dag: str, run: str) -> None:
+        """Have all of the run's tasks done again."""
+        self.http.post(f"{self._path(dag, run)}/clear", json={"dry_run": False}).raise_for_status()
+
+    def backfill(self, dag: str, day: str) -> None:
+        """Airflow's own backfill of one day, of a run that was, too; waits for its end."""
+        asked = {
+            "dag_id": dag,
+            "from_date": f"{day}T00:00:00Z",
+            "to_date": f"{day}T23:59:59Z",
+            "reprocess_behavior": "completed",
+            "max_active_runs": 1,
+        }
+        made = self.http.post("/backfills", json=asked).raise_for_status().json()
+        path = f"/backfills/{made['id']}"
+        until(lambda: self.get(path)["completed_at"], 300, f"the backfill of {dag}")
+
+    @staticmethod
+    def _path(dag: str, run: str) -> str:
+        return f"/dags/{dag}/dagRuns/{quote(run, safe='')}"
+
+
+def until(found: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Wait for something that is true; fails after so many seconds."""
+    end = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(1)
+    return value
+
+
+@contextmanager
+def running(folder: Path, sink: Sink) -> Iterator[Stack]:
+    """`make stack` in that folder, with both channels of alerts to the sink, until the end."""
+    slack = {"conn_type": "slackwebhook", "host": f"{sink.address}/slack", "password": "T0/B0/x"}
+    hook = {"conn_type": "http", "host": f"{sink.address}/webhook", "password": "a token"}
+    env = dict(
+        os.environ,
+        AIRFLOW_CONN_PLATELAKE_SLACK=json.dumps(slack),
+        AIRFLOW_CONN_PLATELAKE_WEBHOOK=json.dumps(hook),
+    )
+    command = [sys.executable, str(ROOT / "scripts" / "stack.py"), str(folder)]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if "Ctrl-C stops" in line:
+                break
+        else:
+            raise AssertionError(f"the stack does not start; logs are in {folder / 'logs'}")
+        threading.Thread(target=_pass_on, args=[process.stdout], daemon=True).start()
+        try:
+            yield Stack(folder)
+        finally:
+            process.terminate()
+            process.wait(120)
+
+
+def _pass_on(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, end="", flush=True)

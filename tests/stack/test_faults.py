@@ -1,0 +1,226 @@
+"""What breaks on a real stack, broken; after each the tables are as they would be without."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from lakehouse.io import Lake
+from lakehouse.stage import load_stage
+from lakehouse.tables.readings import readings
+from lakehouse.tables.runs import RUNS
+from tests.digest import digests
+from tests.stack.conftest import STAGE
+from tests.stack.real import Sink, Stack, until
+from tests.stack.test_chain import HISTORY, assert_mirrored, laptop
+
+__all__ = ["laptop"]
+
+NOT_ALIKE = HISTORY | {"files"}
+"""Tables that hold how often something was tried."""
+
+
+@pytest.fixture
+def land(landed: Path, later: Iterator[Path]) -> Iterator[Path]:
+    """Lands the next day's sensor file; what it is called."""
+    file = next(later)
+    shutil.copy2(file, landed / "sensor" / file.name)
+    os.utime(landed / "sensor" / file.name)
+    return landed / "sensor" / file.name
+
+
+def held(lake: Lake, file: Path) -> int:
+    """Readings that this file brought."""
+    name = f"sensor/{file.name}"
+    return sum(row["file"] == name for row in lake.rows(readings(load_stage(STAGE)), "file"))
+
+
+def rows_of(file: Path) -> int:
+    return len(file.read_text("utf-8-sig").splitlines()) - 1
+
+
+def ingest(stack: Stack) -> "subprocess.Popen[str]":
+    where = ["--stage", STAGE, "--landing", str(stack.landing)]
+    return stack.start("jobs/ingest_readings.py", *where)
+
+
+def started(stack: Stack, job: "subprocess.Popen[str]") -> None:
+    """Wait until the job has executors, so that it is in the middle of things."""
+    import httpx
+
+    def running() -> bool:
+        page = httpx.get(f"http://127.0.0.1:{stack.ports['SPARK_PAGES']}/json/").json()
+        assert job.poll() is None, job.communicate()[1][-3000:]
+        return any(app["state"] == "RUNNING" for app in page["activeapps"])
+
+    until(running, 90, "the job's executors")
+
+
+def test_a_datanode_dies_during_an_ingest(stack: Stack, lake: Lake, land: Path) -> None:
+    job = ingest(stack)
+    started(stack, job)
+    stack.kill("datanode-1")
+    if "failed" in stack.finish(job, code=None) or job.returncode:
+        stack.submit("jobs/ingest_readings.py", "--stage", STAGE, "--landing", str(stack.landing))
+    assert held(lake, land) == rows_of(land)
+
+
+def test_the_namenode_restarts_during_an_ingest(stack: Stack, lake: Lake, land: Path) -> None:
+    job = ingest(stack)
+    started(stack, job)
+    stack.ctl("restart", "namenode")
+    stack.finish(job, code=None)
+    if job.returncode:
+        stack.submit("jobs/ingest_readings.py", "--stage", STAGE, "--landing", str(stack.landing))
+    print("the first try ended with", job.returncode)
+    assert held(lake, land) == rows_of(land)
+
+
+def test_a_spark_worker_dies_in_the_middle(stack: Stack, lake: Lake, land: Path) -> None:
+    job = ingest(stack)
+    started(stack, job)
+    worker = stack.pid("spark-worker-1")
+    executors = subprocess.run(["pgrep", "-P", str(worker)], capture_output=True, text=True)
+    stack.ctl("signal", "KILL", "spark-worker-1")
+    stack.ctl("stop", "spark-worker-1")
+    for executor in executors.stdout.split():
+        os.kill(int(executor), signal.SIGKILL)
+    stack.finish(job)
+    stack.ctl("start", "spark-worker-1")
+    assert held(lake, land) == rows_of(land)
+
+
+def test_two_writers_at_once(stack: Stack, lake: Lake, land: Path) -> None:
+    """One may be refused its commit; it says so, and nothing is stored twice."""
+    jobs = [ingest(stack) for _ in range(2)]
+    said = [stack.finish(job, code=None) for job in jobs]
+    codes = sorted(job.returncode for job in jobs)
+    print("two writers ended with", codes)
+    assert codes in ([0, 0], [0, 1]), said
+    if codes[1]:
+        assert any("another run wrote the same table" in text for text in said), said
+        stack.finish(ingest(stack))
+    assert held(lake, land) == rows_of(land)
+
+
+@pytest.mark.parametrize(
+    ("broken", "mended", "sentence"),
+    [
+        ("-safemode enter", "-safemode leave", "HDFS is in safe mode and takes no writes"),
+        ("-setSpaceQuota 1m /lake", "-clrSpaceQuota /lake", "HDFS is full, or the lake's quota"),
+    ],
+)
+def test_hdfs_takes_no_more(
+    stack: Stack, lake: Lake, land: Path, broken: str, mended: str, sentence: str
+) -> None:
+    before = digests(lake, load_stage(STAGE))
+    stack.hdfs(*broken.split())
+    try:
+        said = stack.finish(ingest(stack), code=1)
+    finally:
+        stack.hdfs(*mended.split())
+    assert sentence in said and "as they were at their last commit" in said
+    assert digests(lake, load_stage(STAGE)) == before
+    stack.finish(ingest(stack))
+    assert held(lake, land) == rows_of(land)
+
+
+def test_mariadb_restarts_during_a_sync(stack: Stack, lake: Lake) -> None:
+    """`labels` has a sync at its end; the database is away when it comes."""
+    run = stack.airflow.trigger("labels")
+    until(lambda: _state(stack, "labels", run, "summarise") == "running", 300, "summarise")
+    stack.ctl("stop", "mariadb")
+    until(lambda: _state(stack, "labels", run, "sync") in RUNNING, 300, "sync")
+    time.sleep(15)
+    stack.ctl("start", "mariadb")
+    assert stack.airflow.wait("labels", run) == "success"
+    print("tries of sync:", stack.airflow.tasks("labels", run)["sync"]["try_number"])
+    assert_mirrored(stack, lake)
+
+
+RUNNING = ("running", "up_for_retry")
+
+
+def _state(stack: Stack, dag: str, run: str, task: str) -> str | None:
+    state: str | None = stack.airflow.tasks(dag, run)[task]["state"]
+    return state
+
+
+def test_the_scheduler_dies_in_the_middle(stack: Stack, lake: Lake) -> None:
+    before = lake.count(RUNS)
+    run = stack.airflow.trigger("readings")
+    until(lambda: _state(stack, "readings", run, "ingest_readings") == "running", 120, "ingest")
+    stack.kill("airflow-scheduler")
+    assert stack.airflow.wait("readings", run) == "success"
+    tasks = stack.airflow.tasks("readings", run)
+    assert {task["try_number"] for task in tasks.values()} == {1}
+    assert lake.count(RUNS) == before + 1  # Each ingest adds its row: this one ran once.
+
+
+def test_runs_again_in_every_way_change_nothing(stack: Stack, lake: Lake) -> None:
+    """Twice at once, cleared, and backfilled three times."""
+    stage = load_stage(STAGE)
+    before = digests(lake, stage)
+    runs = [stack.airflow.trigger("readings") for _ in range(2)]
+    assert [stack.airflow.wait("readings", run) for run in runs] == ["success"] * 2
+    stack.airflow.clear("readings", runs[0])
+    assert stack.airflow.wait("readings", runs[0]) == "success"
+    day = max(row["day"] for row in lake.rows(readings(stage), "day")).isoformat()
+    for _ in range(3):
+        stack.airflow.backfill("readings", day)
+    reports = [
+        stack.airflow.report("readings", run["dag_run_id"], "ingest_readings")
+        for run in stack.airflow.runs("readings")
+        if run["run_type"] == "backfill"
+    ]
+    assert reports and all(one["files"]["known"] == 1 for one in reports)  # That day's alone.
+    assert digests(lake, stage) == before
+
+
+def test_files_of_some_days_are_read_again(stack: Stack, lake: Lake) -> None:
+    stage = load_stage(STAGE)
+    before = digests(lake, stage)
+    days = sorted({row["day"].isoformat() for row in lake.rows(readings(stage), "day")})
+    stack.airflow.pause("backfill", False)
+    run = stack.airflow.run("backfill", first_day=days[0], last_day=days[1])
+    rows = stack.airflow.report("backfill", run, "backfill")["rows"]
+    assert rows["read"] == rows["stored"] > 0
+    after = digests(lake, stage)
+    assert {n for n in before if before[n] != after[n]} <= {"files"}
+
+
+def test_a_quality_gate_is_not_tried_again(stack: Stack, lake: Lake, sink: Sink) -> None:
+    """Somebody deletes a row of SQL by hand: the next sync sees that counts do not add up."""
+    engine = sa.create_engine(stack.env["PLATELAKE_SQL_URL"])
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM runs ORDER BY run_id LIMIT 1"))
+    run = stack.airflow.trigger("readings")
+    assert stack.airflow.wait("readings", run) == "failed"
+    sync = stack.airflow.tasks("readings", run)["sync"]
+    assert sync["try_number"] == 1
+    count = lake.count(RUNS)
+    told = until(lambda: sink.told("readings", "failure"), 60, "the alert")[-1]
+    assert told["reports"]["sync"]["exit_code"] == 3
+    assert f"exit code 3: the lake has {count} rows" in told["text"]
+    assert f"SQL would have {count - 1}" in told["text"] and "failed: sync" in told["text"]
+    stack.submit("jobs/sync.py", "--stage", STAGE, "--whole")
+    assert_mirrored(stack, lake)
+
+
+def test_after_all_that_the_cluster_has_what_a_laptop_has(
+    stack: Stack, lake: Lake, laptop: "object"
+) -> None:
+    for job in ("label", "features", "summarise", "sync"):
+        stack.submit(f"jobs/{job}.py", "--stage", STAGE)
+    stage = load_stage(STAGE)
+    here, there = digests(laptop(), stage), digests(lake, stage)  # type: ignore[operator]
+    assert {n: d for n, d in here.items() if n not in NOT_ALIKE} == {
+        n: d for n, d in there.items() if n not in NOT_ALIKE
+    }
+    assert_mirrored(stack, lake)
