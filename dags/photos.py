@@ -9,6 +9,5 @@ from airflow_lake import DAYS, LANDING, NEW_PICTURES, LakeJob, lake_dag
 from airflow_lake.dag import DAY_PARAMS
 
 with lake_dag("photos", __doc__, "30 20 * * *", DAY_PARAMS):
-    LakeJob(job="ingest_photos", args=[*LANDING, *DAYS], announce=NEW_PICTURES) >> LakeJob(
-        job="sync"
-    )
+    photos = LakeJob(job="ingest_photos", args=[*LANDING, *DAYS], announce=NEW_PICTURES)
+    photos >> LakeJob(job="sync")

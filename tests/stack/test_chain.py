@@ -47,7 +47,7 @@ def test_every_dag_is_there_as_it_should_be(stack: Stack, landed: Path) -> None:
         about = airflow.get(f"/dags/{dag}/details")
         assert about["max_active_runs"] == 1 and about["catchup"] is False
         assert about["timezone"] == "Asia/Seoul" and "stage" in about["params"]
-        assert about["doc_md"] and about["dag_run_timeout"]
+        assert about["doc_md"] and about["dag_run_timeout"] and about["last_parse_duration"] < 1
         if cron:
             assert cron in json.dumps(about["timetable_summary"]) or dag == "labels"
         for task in airflow.get(f"/dags/{dag}/tasks")["tasks"]:
