@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from jobs import model_commands, user_commands
-from jobs.options import LakeOption, SqlUrl, Stage, StageFile
+from jobs.options import LakeOption, Landing, SampleLanding, SqlUrl, Stage, StageFile
 
 app = typer.Typer(
     help="A Spark data lake for manufacturing quality.",
@@ -24,9 +24,6 @@ model_commands.add_to(app)
 user_commands.add_to(app)
 
 
-Landing = Annotated[
-    str, typer.Option("--landing", help="Folder or URL where the plant drops files")
-]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the report there as JSON")]
 FirstDay = Annotated[
     datetime | None,
@@ -79,9 +76,7 @@ def backfill(
 
 @app.command("demo")
 def demo(
-    landing: Annotated[
-        str | None, typer.Option("--landing", help="Real input; else a sample")
-    ] = None,
+    landing: SampleLanding = None,
     stage: Stage = None,
     stage_file: StageFile = None,
     lake: Annotated[str, typer.Option("--lake", help="Folder of the tables")] = "demo/lake",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 import time
 import uuid
@@ -251,6 +252,9 @@ def show(found: dict[str, Any]) -> None:
 def exit_code(error: BaseException) -> int:
     """Say an error that nobody foresaw in one sentence on standard error; its exit code."""
     text = str(error)
+    if foreseen := re.search(r"^lakehouse\.errors\.\w+: (.+)$", text, re.MULTILINE):
+        print(f"platelake: {foreseen[1]}", file=sys.stderr)  # By a worker.
+        return 1
     if "No space left on device" in text or "Disk quota exceeded" in text:
         print(
             "platelake: the disk is full; the tables are as they were at their last commit. "

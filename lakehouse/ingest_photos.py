@@ -57,11 +57,12 @@ def ingest_photos(to: Ingest) -> Counts:
     if to.stage.photos is None:
         return Counts()
     known = ledger.current(to.lake, KIND)
-    landed = to.landed(KIND, known)
+    there = to.landed(KIND, known)
+    landed = to.settled(there, known)
     facts = hash_files(to.lake, to.landing, to.candidates(landed, known))
     facts |= hash_files(to.lake, to.landing, ledger.heirs(landed, known, facts))
     plan = ledger.plan(landed, known, facts, to.again)
-    gone = _withdrawn(known, landed, to.again)
+    gone = _withdrawn(known, there, to.again)
     size = to.settings.photos_per_commit
     for start in range(0, max(len(plan.deliveries), len(gone) and 1), size):
         chunk = plan.deliveries[start : start + size]

@@ -44,7 +44,7 @@ def ingest_error_lists(to: Ingest) -> Counts:
 
 def _ingest(to: Ingest, kind: str, table: Table, layout: Layout) -> Counts:
     known = ledger.current(to.lake, kind)
-    landed = to.landed(kind, known)
+    landed = to.settled(to.landed(kind, known), known)
     facts = inspect_files(to.lake, to.landing, to.candidates(landed, known), layout)
     facts |= inspect_files(to.lake, to.landing, ledger.heirs(landed, known, facts), layout)
     again = copies(landed, known, facts)
