@@ -148,12 +148,19 @@ def quarantine_replay(
     file: Annotated[
         list[str] | None, typer.Option("--file", help="Only this file (may be repeated)")
     ] = None,
+    withdraw: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--withdraw", help="Photo that was archived or removed, and has the wrong label"
+        ),
+    ] = None,
 ) -> None:
     """Read the files that have entries again, with today's rules; each row is stored once."""
     from jobs.quarantine import replay
     from jobs.runner import Options
 
-    replay(Options(stage, stage_file, landing, lake, sql_url), file or [])
+    options = Options(stage, stage_file, landing, lake, sql_url)
+    replay(options, file or [], withdraw or [])
 
 
 def _reading_job(name: str) -> Callable[..., None]:

@@ -29,7 +29,8 @@ class Ingest:
 
     Files named in `again` are read although they are known. With `first_day` or `last_day`
     other files count only if they are of these days; with `only_again` no other file is read,
-    save those whose rows depend on these.
+    save those whose rows depend on these. Photos to `withdraw` are gone for good, although it was
+    this lake that took them out of the landing zone.
     """
 
     lake: Lake
@@ -41,6 +42,7 @@ class Ingest:
     first_day: date | None = None
     last_day: date | None = None
     only_again: bool = False
+    withdraw: frozenset[str] = frozenset()
 
     def landed(self, kind: str, known: Collection[str]) -> list[LandedFile]:
         """The files of that kind which this run may look at."""

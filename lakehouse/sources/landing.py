@@ -80,9 +80,9 @@ def list_landing(landing: str, stage: Stage, kind: str) -> list[LandedFile]:
                     file=file,
                     url=quote_from_bytes(os.fsencode(path)),
                     size=info["size"],
-                    modified_at=_modified(info) or datetime.now(UTC),
+                    modified_at=modified(info) or datetime.now(UTC),
                     label=labels.pop(),
-                    timed=_modified(info) is not None,
+                    timed=modified(info) is not None,
                 )
             )
     return sorted(landed, key=lambda file: file.file)
@@ -97,7 +97,12 @@ def label_of(stage: Stage, file: str) -> str | None:
 
 def open_url(landing: str, url: str) -> Any:
     """The file of that `LandedFile.url`, opened for reading bytes."""
-    return landing_root(landing)[0].open(os.fsdecode(unquote_to_bytes(url)), "rb")
+    return landing_root(landing)[0].open(true_path(url), "rb")
+
+
+def true_path(url: str) -> str:
+    """The path on its file system, as that names it, of a `LandedFile.url`."""
+    return os.fsdecode(unquote_to_bytes(url))
 
 
 def display(path: str) -> str:
@@ -156,8 +161,10 @@ def real_path(file_system: Any, path: str) -> str:
     """The path without links; itself where the file system has none."""
     if isinstance(file_system, LocalFileSystem):
         return os.path.realpath(path)
-    resolve = getattr(file_system, "real_path", None)
-    return str(resolve(path)) if resolve else path
+    try:
+        return str(file_system.real_path(path))
+    except (AttributeError, FileNotFoundError):  # The latter: taken away meanwhile.
+        return path
 
 
 def _walk(landing: str) -> dict[str, dict[str, Any]]:
@@ -169,7 +176,7 @@ def _walk(landing: str) -> dict[str, dict[str, Any]]:
     try:
         if file_system.info(root)["type"] != "directory":
             raise PlatelakeError(f"the landing directory {landing} is a file; {REMEDY}")
-        found, emptied = _files(file_system, root)
+        found, emptied = files_below(file_system, root)
         if not found and not emptied:
             raise PlatelakeError(f"the landing directory {landing} is empty; {REMEDY}")
     except FileNotFoundError:
@@ -184,7 +191,7 @@ def _walk(landing: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _files(file_system: Any, root: str) -> tuple[dict[str, dict[str, Any]], bool]:
+def files_below(file_system: Any, root: str) -> tuple[dict[str, dict[str, Any]], bool]:
     """The files below the root, and whether it holds folders of those that were taken away.
 
     These folders are not looked into. A linked folder is walked once, after those that lie there.
@@ -227,8 +234,8 @@ def _target(file_system: Any, link: dict[str, Any]) -> dict[str, Any]:
         return {**link, "type": "link"}
 
 
-def _modified(info: dict[str, Any]) -> datetime | None:
-    """In UTC; None where the file system does not say: the file is then hashed each time."""
+def modified(info: dict[str, Any]) -> datetime | None:
+    """When the file was modified, in UTC; None where the file system does not say."""
     for name, unit in TIMES.items():
         moment = info.get(name)
         if isinstance(moment, datetime):

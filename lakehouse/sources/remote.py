@@ -122,6 +122,9 @@ def _plainly(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
 class Sftp(SSHFileSystem):  # type: ignore[misc]
     """A machine reached by ssh."""
 
+    moves_to_new = True
+    """A move never overwrites."""
+
     def __init__(self, host: str, **options: Any) -> None:
         self.host = host
         super().__init__(host, **options)
@@ -137,6 +140,7 @@ class Sftp(SSHFileSystem):  # type: ignore[misc]
     _mkdir = _plainly(SSHFileSystem._mkdir)
     _rm_file = _plainly(SSHFileSystem._rm_file)
     _rmdir = _plainly(SSHFileSystem._rmdir)
+    rmdir = sync_wrapper(_rmdir)  # fsspec's own does nothing, and says nothing.
 
     async def _mv(self, path1: str, path2: str, **options: Any) -> None:
         """As move_new: sshfs would overwrite, or copy and then delete even what it had not copied.
@@ -203,6 +207,8 @@ def _in_a_line(method: Callable[..., Any]) -> Callable[..., Any]:
 
 class Hdfs(HdfsFileSystem):
     """HDFS."""
+
+    moves_to_new = True
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
