@@ -24,6 +24,7 @@ from lakehouse.ledger import LOADED, QUARANTINED, WITHDRAWN, Counts, Delivery, K
 from lakehouse.settings import Settings
 from lakehouse.sources.delimited import Facts
 from lakehouse.sources.landing import LandedFile, open_url
+from lakehouse.sources.leaving import is_archive
 from lakehouse.sources.photos import PhotoError, read_photo
 from lakehouse.sources.workers import Landed, hash_files, read_files
 from lakehouse.stage import UNLABELLED, Stage
@@ -82,12 +83,20 @@ def ingest_photos(to: Ingest) -> Counts:
 
 
 def _withdrawn(to: Ingest, known: dict[str, Known], landed: Sequence[LandedFile]) -> list[Delivery]:
-    """Of the files asked for again, those that the plant has taken out of the landing zone."""
+    """Of the files asked for again, those that the plant has taken out of the landing zone.
+
+    An archive shows nothing of that: it never had the files that are still in their place.
+    """
     there = {file.file for file in landed}
     gone = [known[file] for file in to.again if file in known and file not in there]
     ours = cleared(to.lake, KIND) if gone else set()
-    gone = [s for s in gone if s.file in to.withdraw or (s.file, s.kept or s.sha256) not in ours]
-    return [_event(state, WITHDRAWN) for state in gone]
+    archive = is_archive(to.landing)
+
+    def is_withdrawn(state: Known) -> bool:
+        by_us = archive or (state.file, state.kept or state.sha256) in ours
+        return state.file in to.withdraw or not by_us
+
+    return [_event(state, WITHDRAWN) for state in gone if is_withdrawn(state)]
 
 
 def _event(state: Known, status: str) -> Delivery:
