@@ -10,7 +10,15 @@ from typing import Annotated
 import typer
 
 from jobs import model_commands, user_commands
-from jobs.options import JsonFile, LakeOption, SqlUrl, Stage, StageFile
+from jobs.options import (
+    JsonFile,
+    LakeOption,
+    Landing,
+    SampleLanding,
+    SqlUrl,
+    Stage,
+    StageFile,
+)
 
 app = typer.Typer(
     help="A Spark data lake for manufacturing quality.",
@@ -24,9 +32,6 @@ model_commands.add_to(app)
 user_commands.add_to(app)
 
 
-Landing = Annotated[
-    str, typer.Option("--landing", help="Folder or URL where the plant drops files")
-]
 FirstDay = Annotated[
     datetime | None,
     typer.Option("--from", formats=["%Y-%m-%d"], help="Only files of this day or later"),
@@ -80,9 +85,7 @@ def backfill(
 
 @app.command("demo")
 def demo(
-    landing: Annotated[
-        str | None, typer.Option("--landing", help="Real input; else a sample")
-    ] = None,
+    landing: SampleLanding = None,
     stage: Stage = None,
     stage_file: StageFile = None,
     lake: Annotated[str, typer.Option("--lake", help="Folder of the tables")] = "demo/lake",
@@ -154,12 +157,19 @@ def quarantine_replay(
     file: Annotated[
         list[str] | None, typer.Option("--file", help="Only this file (may be repeated)")
     ] = None,
+    withdraw: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--withdraw", help="Photo that was archived or removed, and has the wrong label"
+        ),
+    ] = None,
 ) -> None:
     """Read the files that have entries again, with today's rules; each row is stored once."""
     from jobs.quarantine import replay
     from jobs.runner import Options
 
-    replay(Options(stage, stage_file, landing, lake, sql_url), file or [])
+    options = Options(stage, stage_file, landing, lake, sql_url)
+    replay(options, file or [], withdraw or [])
 
 
 def _reading_job(name: str) -> Callable[..., None]:

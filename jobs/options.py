@@ -1,10 +1,11 @@
 """Options that many commands have."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from lakehouse.urls import KEYS, has_password
 
 Stage = Annotated[
     str | None, typer.Option("--stage", help="Stage of the plant: a file in conf/stages")
@@ -15,11 +16,27 @@ LakeOption = Annotated[str | None, typer.Option("--lake", help="Folder or URL of
 
 def _without_password(url: str | None) -> str | None:
     """Command lines are seen by every user of a machine."""
-    if url and re.match(r"[^:/]+://[^/@]*:[^/]*@", url):
+    if url and has_password(url):
         raise typer.BadParameter("a password is seen here; set PLATELAKE_SQL_URL instead")
     return url
 
 
+def _with_a_key(url: str | None) -> str | None:
+    """As above; a machine is reached with an ssh key."""
+    if url and has_password(url):
+        raise typer.BadParameter(f"a password is seen here; {KEYS}")
+    return url
+
+
+Landing = Annotated[
+    str,
+    typer.Option(
+        "--landing", callback=_with_a_key, help="Folder or URL where the plant drops files"
+    ),
+]
+SampleLanding = Annotated[
+    str | None, typer.Option("--landing", callback=_with_a_key, help="Real input; else a sample")
+]
 SqlUrl = Annotated[
     str | None,
     typer.Option(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -141,6 +142,8 @@ def failure(error: BaseException) -> dict[str, Any]:
     if isinstance(error, PlatelakeError):
         return {"error": str(error), "exit_code": error.exit_code}
     text = str(error)
+    if foreseen := FORESEEN.search(text):
+        return {"error": foreseen[1], "exit_code": 1}
     if known := _known(text):
         meaning, remedy = known
         said = (
@@ -155,6 +158,10 @@ def failure(error: BaseException) -> dict[str, Any]:
     return {"error": said, "exit_code": 1}
 
 
+FORESEEN = re.compile(r"^lakehouse\.errors\.\w+: (.+)$", re.MULTILINE)
+"""A PlatelakeError that a worker raised, as Spark tells it."""
+
+
 def _known(text: str) -> tuple[str, str] | None:
     found = (words for signs, *words in CAUSES if any(sign in text for sign in signs))
     meaning, remedy = next(found, ("", ""))
@@ -163,7 +170,8 @@ def _known(text: str) -> tuple[str, str] | None:
 
 def exit_code(error: BaseException) -> int:
     """Say on standard error what went wrong; the exit code."""
-    if not isinstance(error, PlatelakeError) and not _known(str(error)):
+    text = str(error)
+    if not (isinstance(error, PlatelakeError) or FORESEEN.search(text) or _known(text)):
         structlog.get_logger().error("failed", exc_info=error)
     found = failure(error)
     print(f"platelake: {found['error']}", file=sys.stderr)

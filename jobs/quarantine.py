@@ -61,18 +61,19 @@ def show_entry(work: Work, entry: str) -> None:
         Console(soft_wrap=True).print(Text(f"{name}: {value}"))
 
 
-def replay(options: Options, only: Sequence[str]) -> None:
+def replay(options: Options, only: Sequence[str], withdraw: Sequence[str] = ()) -> None:
     """Read the files with entries (or `only` these of them) again, and print what that changed.
 
     A file's rows are replaced as a whole, so each ends up stored once or held back once. Files
-    that are new or changed wait for the next run, so the counts tell what the replay did.
+    that are new or changed wait for the next run, so the counts tell what the replay did. Photos to
+    `withdraw` count as taken out by the plant, though it was `after_ingest` that took them.
     """
     work = begin(options, lake_must_exist=True)
     entries = work.lake.rows(QUARANTINE, "kind", "file")
     wanted = [row for row in entries if not only or row["file"] in only]
-    if unknown := set(only) - {row["file"] for row in wanted}:
+    if unknown := {*only, *withdraw} - {row["file"] for row in wanted}:
         raise UsageError(f"the quarantine has no entry of {', '.join(sorted(unknown))}")
-    work.only_again = True
+    work.only_again, work.withdraw = True, frozenset(withdraw)
     work.again = {k: frozenset(r["file"] for r in wanted if r["kind"] == k) for k in KINDS}
     before = report(work)
     for file in _not_landed(work):

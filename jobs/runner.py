@@ -73,6 +73,7 @@ class Work:
 
     again: dict[str, frozenset[str]] = field(default_factory=dict)
     only_again: bool = False
+    withdraw: frozenset[str] = frozenset()
 
     def ingest(self, kind: str) -> Ingest:
         """What the ingest of that kind of file needs."""
@@ -88,6 +89,7 @@ class Work:
             self.options.first_day,
             self.options.last_day,
             self.only_again,
+            self.withdraw,
         )
 
 
@@ -134,16 +136,19 @@ def begin(options: Options, *, lake_must_exist: bool = False) -> Work:
     structlog.contextvars.bind_contextvars(run=run_id, stage=stage.name)
     started_at = datetime.now(UTC)
     if options.landing:
-        check_landing(options.landing, stage)
+        check_landing(options.landing, stage, settings)
     lake = Lake(settings.lake, stage.name, session, must_exist=lake_must_exist)
     return Work(lake, stage, settings, options, run_id, started_at)
 
 
-def check_landing(landing: str, stage: Stage) -> None:
+def check_landing(landing: str, stage: Stage, settings: Settings) -> None:
     """Fail on a bad landing directory before Spark is started and anything is written."""
     from lakehouse.sources.landing import list_landing
+    from lakehouse.sources.leaving import check_movable
 
     list_landing(landing, stage, "readings")
+    if settings.after_ingest != "keep":
+        check_movable(landing)
 
 
 def session() -> SparkSession:

@@ -13,6 +13,7 @@ from lakehouse.ledger import Known
 from lakehouse.settings import Settings
 from lakehouse.sources.landing import LandedFile, list_landing
 from lakehouse.sources.readings import file_date
+from lakehouse.sources.settling import growing, stands_still
 from lakehouse.stage import Stage
 from lakehouse.tables.quarantine import QUARANTINE
 
@@ -28,7 +29,8 @@ class Ingest:
 
     Files named in `again` are read although they are known. With `first_day` or `last_day`
     other files count only if they are of these days; with `only_again` no other file is read,
-    save those whose rows depend on these.
+    save those whose rows depend on these. Photos to `withdraw` are gone for good, although it was
+    this lake that took them out of the landing zone.
     """
 
     lake: Lake
@@ -40,6 +42,7 @@ class Ingest:
     first_day: date | None = None
     last_day: date | None = None
     only_again: bool = False
+    withdraw: frozenset[str] = frozenset()
 
     def landed(self, kind: str, known: Collection[str]) -> list[LandedFile]:
         """The files of that kind which this run may look at."""
@@ -53,6 +56,17 @@ class Ingest:
         if self.only_again:
             return [file for file in landed if file.file in self.again]
         return ledger.candidates(landed, known, self.again)
+
+    def settled(self, landed: Sequence[LandedFile], known: dict[str, Known]) -> list[LandedFile]:
+        """The landed files without those to read that still grow, which the next run looks at."""
+        seconds = self.settings.settle_seconds
+        unsure = [
+            file
+            for file in self.candidates(landed, known)
+            if not stands_still(self.landing, file, known.get(file.file), seconds)
+        ]
+        left = growing(self.landing, self.stage, unsure, seconds)
+        return [file for file in landed if file.file not in left]
 
     def _in_days(self, file: LandedFile) -> bool:
         """By the date in the name of a sensor file, by the time stamp of a photo.

@@ -17,12 +17,14 @@ import pyarrow as pa
 import structlog
 
 from lakehouse import ledger
+from lakehouse.clear_landing import clear_landing, cleared, put_back_left
 from lakehouse.ingest import HELD_BACK, Ingest
 from lakehouse.io import Lake
 from lakehouse.ledger import LOADED, QUARANTINED, WITHDRAWN, Counts, Delivery, Known
 from lakehouse.settings import Settings
 from lakehouse.sources.delimited import Facts
 from lakehouse.sources.landing import LandedFile, open_url
+from lakehouse.sources.leaving import is_archive
 from lakehouse.sources.photos import PhotoError, read_photo
 from lakehouse.sources.workers import Landed, hash_files, read_files
 from lakehouse.stage import UNLABELLED, Stage
@@ -56,12 +58,14 @@ def ingest_photos(to: Ingest) -> Counts:
     """Photos that are new, changed or asked for again."""
     if to.stage.photos is None:
         return Counts()
+    put_back_left(to)
     known = ledger.current(to.lake, KIND)
-    landed = to.landed(KIND, known)
+    there = to.landed(KIND, known)
+    landed = to.settled(there, known)
     facts = hash_files(to.lake, to.landing, to.candidates(landed, known))
     facts |= hash_files(to.lake, to.landing, ledger.heirs(landed, known, facts))
     plan = ledger.plan(landed, known, facts, to.again)
-    gone = _withdrawn(known, landed, to.again)
+    gone = _withdrawn(to, known, there)
     size = to.settings.photos_per_commit
     for start in range(0, max(len(plan.deliveries), len(gone) and 1), size):
         chunk = plan.deliveries[start : start + size]
@@ -72,16 +76,27 @@ def ingest_photos(to: Ingest) -> Counts:
         gone = []
         done = min(start + size, len(plan.deliveries))
         structlog.get_logger().info("photos stored", done=done, of=len(plan.deliveries))
-    return ledger.count(plan)
+    counts = ledger.count(plan)
+    if counts.reconciled:
+        clear_landing(to, KIND, PHOTOS, landed)
+    return counts
 
 
-def _withdrawn(
-    known: dict[str, Known], landed: Sequence[LandedFile], again: Collection[str]
-) -> list[Delivery]:
-    """Of the files asked for again, those that the plant has taken out of the landing zone."""
+def _withdrawn(to: Ingest, known: dict[str, Known], landed: Sequence[LandedFile]) -> list[Delivery]:
+    """Of the files asked for again, those that the plant has taken out of the landing zone.
+
+    An archive shows nothing of that: it never had the files that are still in their place.
+    """
     there = {file.file for file in landed}
-    gone = (known[file] for file in again if file in known and file not in there)
-    return [_event(state, WITHDRAWN) for state in gone]
+    gone = [known[file] for file in to.again if file in known and file not in there]
+    ours = cleared(to.lake, KIND) if gone else set()
+    archive = is_archive(to.landing)
+
+    def is_withdrawn(state: Known) -> bool:
+        by_us = archive or (state.file, state.kept or state.sha256) in ours
+        return state.file in to.withdraw or not by_us
+
+    return [_event(state, WITHDRAWN) for state in gone if is_withdrawn(state)]
 
 
 def _event(state: Known, status: str) -> Delivery:

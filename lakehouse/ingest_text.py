@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from lakehouse import ledger, quality
+from lakehouse.clear_landing import clear_landing, put_back_left
 from lakehouse.copies import copies, superseders
 from lakehouse.ingest import HELD_BACK, Ingest, brought_by
 from lakehouse.io import Lake
@@ -43,8 +44,9 @@ def ingest_error_lists(to: Ingest) -> Counts:
 
 
 def _ingest(to: Ingest, kind: str, table: Table, layout: Layout) -> Counts:
+    put_back_left(to)
     known = ledger.current(to.lake, kind)
-    landed = to.landed(kind, known)
+    landed = to.settled(to.landed(kind, known), known)
     facts = inspect_files(to.lake, to.landing, to.candidates(landed, known), layout)
     facts |= inspect_files(to.lake, to.landing, ledger.heirs(landed, known, facts), layout)
     again = copies(landed, known, facts)
@@ -59,6 +61,7 @@ def _ingest(to: Ingest, kind: str, table: Table, layout: Layout) -> Counts:
     counts = ledger.count(plan)
     if counts.reconciled:
         ledger.record(to.lake, deliveries, to.run_id)
+        clear_landing(to, kind, table, landed)
     return counts
 
 

@@ -57,6 +57,15 @@ class Settings(BaseSettings):
         repr=False,
         description="SQLAlchemy URL of the summaries; empty: a SQLite file in the lake",
     )
+    settle_seconds: float = Field(
+        2.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="How long a file must keep its size and time before it is taken",
+    )
+    after_ingest: Literal["keep", "archive", "remove"] = Field(
+        "keep", description="What becomes of a file of the landing zone once the lake holds it"
+    )
     max_line_bytes: int = Field(1 << 20, gt=0, description="Longest line a text file may have")
     max_photo_bytes: int = Field(64 << 20, gt=0, description="Largest photo file that is read")
     max_photo_pixels: int = Field(50_000_000, gt=0, description="Largest photo that is decoded")

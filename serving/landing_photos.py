@@ -12,6 +12,7 @@ from PIL import Image
 
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.sources.landing import APP_FOLDER, label_of, landing_root
+from lakehouse.sources.leaving import move_to_new
 from lakehouse.stage import UNLABELLED, Stage
 
 SUFFIXES = {
@@ -29,7 +30,8 @@ class LandingPhotos:
     """The unlabelled folder of a stage in the landing zone, a folder or URL."""
 
     def __init__(self, landing: str, stage: Stage) -> None:
-        self._files, root = landing_root(landing)
+        self._landing = landing
+        _, root = landing_root(landing)
         if stage.photos is None or not stage.photos.unlabelled:
             raise UsageError(f"stage {stage.name} has no unlabelled photos, so none can be put in")
         folder, _, self._name = stage.photos.unlabelled[0].rpartition("/")
@@ -52,24 +54,29 @@ class LandingPhotos:
         target = self._path(sha256, SUFFIXES.get(image.format or "", "bin"))
         part = posixpath.join(self._part, uuid.uuid4().hex)
         try:
-            if self._files.exists(target):
+            files, _ = landing_root(self._landing)
+            if files.exists(target):
                 return
             for folder in (self._folder, self._part):
-                self._files.makedirs(folder, exist_ok=True)
-            with self._files.open(part, "wb") as stream:
+                files.makedirs(folder, exist_ok=True)
+            with files.open(part, "wb") as stream:
                 stream.write(content)
-                if isinstance(self._files, LocalFileSystem):
+                if isinstance(files, LocalFileSystem):
                     stream.flush()
                     os.fsync(stream.fileno())
-            self._files.mv(part, target)
+            try:
+                move_to_new(files, part, target)
+            except FileExistsError:  # Put in by two at once; it is the same content.
+                files.rm_file(part)
         except OSError as error:
             raise PlatelakeError(f"the photo cannot be kept in {self._folder}: {error}") from None
 
     def read(self, sha256: str) -> bytes | None:
         """The photo's bytes; None where it is not there any more."""
+        files, _ = landing_root(self._landing)
         for suffix in dict.fromkeys(SUFFIXES.values()):
             try:
-                with self._files.open(self._path(sha256, suffix), "rb") as stream:
+                with files.open(self._path(sha256, suffix), "rb") as stream:
                     content: bytes = stream.read()
                     return content
             except FileNotFoundError:

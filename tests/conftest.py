@@ -15,8 +15,9 @@ from lakehouse.io import Lake
 from lakehouse.session import open_session
 from lakehouse.stage import Stage, load_stage
 from tests.mariadb import mariadb_server, mariadb_url, sql_url
+from tests.sshd import plant_host, ssh_server
 
-__all__ = ["mariadb_server", "mariadb_url", "sql_url"]
+__all__ = ["mariadb_server", "mariadb_url", "plant_host", "sql_url", "ssh_server"]
 
 REAL = Path(__file__).parent.parent.parent / "shared" / "data"
 
@@ -40,6 +41,14 @@ def spark() -> Iterator[SparkSession]:
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting() -> Iterator[None]:
+    """Files that a test has just written are taken at once; tests of growing files wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLATELAKE_SETTLE_SECONDS", "0")
+        yield
 
 
 @pytest.fixture(scope="session")

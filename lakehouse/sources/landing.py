@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from lakehouse.errors import PlatelakeError, UsageError
@@ -22,8 +21,18 @@ from lakehouse.stage import UNLABELLED, Stage
 KINDS = ("readings", "error_lists", "photos")
 APP_FOLDER = "app"
 """Below the landing directory, where the app puts the photos that people give it."""
+ARCHIVE_FOLDER = "platelake-archived"
+"""Below the landing directory, where files go once the lake holds them, if so set."""
+LEAVING_FOLDER = "platelake-leaving"
+"""Below the landing directory, where a file is while it is looked at for the last time."""
 REMEDY = "give the folder where the plant drops its files by --landing"
-TIMES = {"mtime": 1, "LastModified": 1, "last_modified": 1, "modificationTime": 1000}
+TIMES = {
+    "mtime": 1,
+    "LastModified": 1,
+    "last_modified": 1,
+    "modificationTime": 1000,
+    "modification_time": 1000,
+}
 """What file systems call the time of modification, and how much of its unit a second is."""
 
 
@@ -41,6 +50,8 @@ class LandedFile:
     size: int
     modified_at: datetime
     label: str | None = None
+    timed: bool = True
+    """Whether the file system tells when it was modified; else `modified_at` is now."""
 
 
 def list_landing(landing: str, stage: Stage, kind: str) -> list[LandedFile]:
@@ -69,8 +80,9 @@ def list_landing(landing: str, stage: Stage, kind: str) -> list[LandedFile]:
                     file=file,
                     url=quote_from_bytes(os.fsencode(path)),
                     size=info["size"],
-                    modified_at=_modified(info),
+                    modified_at=modified(info) or datetime.now(UTC),
                     label=labels.pop(),
+                    timed=modified(info) is not None,
                 )
             )
     return sorted(landed, key=lambda file: file.file)
@@ -85,7 +97,12 @@ def label_of(stage: Stage, file: str) -> str | None:
 
 def open_url(landing: str, url: str) -> Any:
     """The file of that `LandedFile.url`, opened for reading bytes."""
-    return landing_root(landing)[0].open(os.fsdecode(unquote_to_bytes(url)), "rb")
+    return landing_root(landing)[0].open(true_path(url), "rb")
+
+
+def true_path(url: str) -> str:
+    """The path on its file system, as that names it, of a `LandedFile.url`."""
+    return os.fsdecode(unquote_to_bytes(url))
 
 
 def display(path: str) -> str:
@@ -134,13 +151,20 @@ def landing_root(landing: str) -> tuple[Any, str]:
     """Where the landing zone lies, and its path there. A folder's name is never a URL's part."""
     if "://" not in landing:
         return LocalFileSystem(), os.path.realpath(Path(landing).expanduser())
+    # Only here, since most landing zones are folders, and what speaks ssh takes time to load.
+    from lakehouse.sources.remote import connect
+
+    return connect(landing)
+
+
+def real_path(file_system: Any, path: str) -> str:
+    """The path without links; itself where the file system has none."""
+    if isinstance(file_system, LocalFileSystem):
+        return os.path.realpath(path)
     try:
-        file_system, root = fsspec.core.url_to_fs(landing)
-    except (ValueError, ImportError, OSError) as error:
-        raise PlatelakeError(
-            f"the landing directory {landing} cannot be reached: {error}"
-        ) from None
-    return file_system, root
+        return str(file_system.real_path(path))
+    except (AttributeError, FileNotFoundError):  # The latter: taken away meanwhile.
+        return path
 
 
 def _walk(landing: str) -> dict[str, dict[str, Any]]:
@@ -148,10 +172,13 @@ def _walk(landing: str) -> dict[str, dict[str, Any]]:
     if not landing:
         raise PlatelakeError(f"no landing directory is given; {REMEDY}")
     file_system, root = landing_root(landing)
+    file_system.invalidate_cache()
     try:
         if file_system.info(root)["type"] != "directory":
             raise PlatelakeError(f"the landing directory {landing} is a file; {REMEDY}")
-        found = _files(file_system, root)
+        found, emptied = files_below(file_system, root)
+        if not found and not emptied:
+            raise PlatelakeError(f"the landing directory {landing} is empty; {REMEDY}")
     except FileNotFoundError:
         raise PlatelakeError(f"the landing directory {landing} does not exist; {REMEDY}") from None
     except OSError as error:
@@ -159,33 +186,37 @@ def _walk(landing: str) -> dict[str, dict[str, Any]]:
             f"the landing directory {landing} cannot be read: {error}; "
             "grant this user the right to read it"
         ) from None
-    if not found:
-        raise PlatelakeError(f"the landing directory {landing} is empty; {REMEDY}")
     for path, info in found.items():
         info["relative"] = path[len(root.rstrip("/")) + 1 :]
     return found
 
 
-def _files(file_system: Any, root: str) -> dict[str, dict[str, Any]]:
-    """The files below the root. A linked folder is walked once, after those that lie there."""
-    is_local = isinstance(file_system, LocalFileSystem)
+def files_below(file_system: Any, root: str) -> tuple[dict[str, dict[str, Any]], bool]:
+    """The files below the root, and whether it holds folders of those that were taken away.
+
+    These folders are not looked into. A linked folder is walked once, after those that lie there.
+    """
+    taken_away = {f"{root.rstrip('/')}/{name}" for name in (ARCHIVE_FOLDER, LEAVING_FOLDER)}
+    emptied = False
     found: dict[str, dict[str, Any]] = {}
     folders, links = [root], list[str]()
     walked = set()
     while folders or links:
         folder = folders.pop() if folders else links.pop(0)
-        real = os.path.realpath(folder) if is_local else folder
+        real = real_path(file_system, folder)
         if real in walked:
             continue
         walked.add(real)
         for info in sorted(_listed(file_system, folder), key=itemgetter("name")):
-            path, is_link = info["name"], info.get("islink", False)
+            path, is_link = info["name"], info.get("islink", info["type"] == "link")
             about = _target(file_system, info) if is_link else info
-            if about["type"] == "directory":
+            if path in taken_away:
+                emptied = True
+            elif about["type"] == "directory":
                 (links if is_link else folders).append(path)
             elif about["type"] in ("file", "link"):
                 found[path] = about
-    return found
+    return found, emptied
 
 
 def _listed(file_system: Any, folder: str) -> list[dict[str, Any]]:
@@ -203,12 +234,12 @@ def _target(file_system: Any, link: dict[str, Any]) -> dict[str, Any]:
         return {**link, "type": "link"}
 
 
-def _modified(info: dict[str, Any]) -> datetime:
-    """In UTC; where the file system does not say, now: the file is then hashed each time."""
+def modified(info: dict[str, Any]) -> datetime | None:
+    """When the file was modified, in UTC; None where the file system does not say."""
     for name, unit in TIMES.items():
         moment = info.get(name)
         if isinstance(moment, datetime):
             return moment.astimezone(UTC)
         if moment is not None:
             return datetime.fromtimestamp(float(moment) / unit, UTC)
-    return datetime.now(UTC)
+    return None

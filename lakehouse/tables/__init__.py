@@ -4,6 +4,7 @@ from lakehouse.stage import Stage
 from lakehouse.table import Table
 from lakehouse.tables.agreed_labels import AGREED_LABELS
 from lakehouse.tables.bands import BANDS
+from lakehouse.tables.cleared_files import CLEARED_FILES
 from lakehouse.tables.corrections import CORRECTIONS
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.files import FILES
@@ -26,6 +27,7 @@ from lakehouse.tables.variable_days import VARIABLE_DAYS
 
 COMMON = (
     FILES,
+    CLEARED_FILES,
     QUARANTINE,
     RUNS,
     ERROR_LISTS,

@@ -1,0 +1,118 @@
+"""The landing zone after an ingest: what the lake holds whole is archived or removed, if so set.
+
+A file goes only if the ledger, the tables as they are read back, and its own bytes as they are
+read once more all agree. What is held back stays, and so does all that was never taken in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from lakehouse import ledger
+from lakehouse.ingest import Ingest
+from lakehouse.io import Lake
+from lakehouse.ledger import DUPLICATE, LOADED, Known
+from lakehouse.sources.landing import LandedFile
+from lakehouse.sources.leaving import Leaving, is_archive
+from lakehouse.table import Table
+from lakehouse.tables.cleared_files import CLEARED_FILES
+from lakehouse.tables.files import FILES
+from lakehouse.tables.photos import PHOTOS
+from lakehouse.tables.quarantine import QUARANTINE
+
+
+def put_back_left(to: Ingest) -> None:
+    """Finish what a run that was killed had begun: its files are where they were, or gone."""
+    Leaving(to.landing, to.stage.name, to.run_id).put_back_left()
+
+
+def clear_landing(to: Ingest, kind: str, table: Table, landed: Sequence[LandedFile]) -> None:
+    """Archive or remove, as set, the landed files that the lake is seen to hold whole."""
+    if to.settings.after_ingest == "keep" or is_archive(to.landing):
+        return
+    known = ledger.current(to.lake, kind)
+    asked = [file for file in landed if not to.only_again or file.file in to.again]
+    ready = _recorded(to.lake, kind, asked, known)
+    if not ready:
+        return
+    if kind == "photos":
+        held = _photos_read_back(to.lake, {known[file.file].sha256 for file in ready})
+        ready = [file for file in ready if known[file.file].sha256 in held]
+    else:
+        complete = _files_read_back(to.lake, kind, table, [file.file for file in ready])
+        ready = [file for file in ready if file.file in complete]
+    hashes = {file.file: known[file.file].sha256 for file in ready}
+    _note(to, ready, hashes)
+    if to.lake.local:
+        os.sync()  # What was read back may have been memory, and a power cut takes that.
+    way_out = Leaving(to.landing, to.stage.name, to.run_id)
+    way_out.take(ready, hashes, archive=to.settings.after_ingest == "archive")
+
+
+def cleared(lake: Lake, kind: str) -> set[tuple[str, str]]:
+    """File and content hash of all that was taken out of the landing zone by `clear_landing`."""
+    rows = lake.rows(CLEARED_FILES, "kind", "file", "sha256")
+    return {(row["file"], row["sha256"]) for row in rows if row["kind"] == kind}
+
+
+def _recorded(
+    lake: Lake, kind: str, landed: Iterable[LandedFile], known: dict[str, Known]
+) -> list[LandedFile]:
+    """The files that are as the ledger knows them, and of which nothing is held back.
+
+    A text file with a copy stays, and so does the copy: either takes over, or is judged again,
+    when the other is delivered with other content.
+    """
+    rows = lake.rows(QUARANTINE, "kind", "file")
+    held_back = {row["file"] for row in rows if row["kind"] == kind}
+    copies = Counter(one for state in known.values() for one in state.contents)
+    settled = (LOADED, DUPLICATE) if kind == "photos" else (LOADED,)
+
+    def is_recorded(file: LandedFile) -> bool:
+        state = known.get(file.file)
+        return state is not None and (
+            state.status in settled
+            and state.size == file.size  # Delivered once more, it may have another time.
+            and state.label == file.label
+            and (kind == "photos" or copies[state.sha256] == 1)
+        )
+
+    return [file for file in landed if file.file not in held_back and is_recorded(file)]
+
+
+def _photos_read_back(lake: Lake, hashes: Iterable[str]) -> set[str]:
+    """Of these hashes, those whose bytes in the lake give that hash."""
+    from pyspark.sql import functions as F
+
+    wanted = lake.spark.createDataFrame([(one,) for one in hashes], "sha256 string")
+    stored = lake.read(PHOTOS).join(F.broadcast(wanted), "sha256", "left_semi")
+    sound = stored.where(F.sha2("bytes", 256) == F.col("sha256")).select("sha256")
+    return {row["sha256"] for row in sound.collect()}
+
+
+def _files_read_back(lake: Lake, kind: str, table: Table, files: Sequence[str]) -> set[str]:
+    """Of these files, those of which the table has as many rows as the ledger says."""
+    from pyspark.sql import functions as F
+
+    last: dict[str, tuple[int, int]] = {}
+    for row in lake.rows(FILES, "kind", "file", "event", "rows_stored"):
+        if row["kind"] == kind and row["event"] > last.get(row["file"], (0, 0))[0]:
+            last[row["file"]] = (row["event"], row["rows_stored"])
+    wanted = lake.spark.createDataFrame([(file,) for file in files], "file string")
+    stored = lake.read(table).join(F.broadcast(wanted), "file", "left_semi")
+    counts = {row["file"]: row["count"] for row in stored.groupBy("file").count().collect()}
+    return {file for file in files if counts.get(file, 0) == last[file][1] > 0}
+
+
+def _note(to: Ingest, files: Sequence[LandedFile], hashes: dict[str, str]) -> None:
+    """Before anything is moved: a file that is gone and noted nowhere would count as withdrawn."""
+    outcome = "archived" if to.settings.after_ingest == "archive" else "removed"
+    now = datetime.now(UTC)
+    rows = [
+        (f.kind, f.file, hashes[f.file], f.size, f.modified_at, outcome, to.run_id, now)
+        for f in files
+    ]
+    to.lake.insert(CLEARED_FILES, to.lake.spark.createDataFrame(rows, CLEARED_FILES.schema()))
