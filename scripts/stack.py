@@ -33,6 +33,8 @@ SECOND_WAVE = ("mlflow", "app")
 def main(argv: list[str]) -> int:
     """Start the stack in the folder, show its health, and stop it on Ctrl-C."""
     folder = Path(argv[0] if argv else "stack").resolve()
+    if runs(folder):
+        raise SystemExit(f"a stack runs in {folder} already; stop it, or name another by STACK=DIR")
     install()
     env = write_files(folder)
     prepare(folder, env)
@@ -53,6 +55,14 @@ def main(argv: list[str]) -> int:
         supervisor.terminate()
         supervisor.wait()
     return 0
+
+
+def runs(folder: Path) -> bool:
+    """Whether a supervisor that was started in that folder is alive."""
+    with contextlib.suppress(OSError, ValueError):
+        os.kill(int((folder / "supervisord.pid").read_text()), 0)
+        return True
+    return False
 
 
 def prepare(folder: Path, env: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -59,6 +60,9 @@ def landed(stack: Stack, plant: Path) -> Path:
         ignore=lambda _, names: held_back.intersection(names),
         dirs_exist_ok=True,
     )
+    delivered = datetime(2021, 10, 15, 12, tzinfo=UTC).timestamp()  # A photo is of its file's day.
+    for file in stack.landing.rglob("*"):
+        os.utime(file, (delivered, delivered))
     return stack.landing
 
 
