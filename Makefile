@@ -18,8 +18,8 @@ env: ## Bring .venv up to date (PYTHON=3.12 chooses); nothing to do: nothing don
 demo: env ## The whole lake, from files to the page [LANDING=DIR STAGE=NAME LAKE=DIR SERVE=0]
 	@$(BIN)/platelake demo $(strip $(DEMO))
 
-test: lint ## Every check and test [ARGS='-k name']
-	@$(BIN)/pytest -q $(ARGS)
+test: lint ## Every check and test, two at a time [ARGS='-k name']
+	@$(BIN)/pytest -q -n 2 --dist loadgroup $(ARGS)
 
 lint: env ## Format, style, types, and which package imports which
 	@$(BIN)/ruff check --quiet

@@ -154,12 +154,13 @@ def _workers(env: dict[str, str]) -> int:
     return int(get(env, "SPARK_PAGES", "/json/")["aliveworkers"])
 
 
+# Who knows of workers and DataNodes knows only how many there are: of two, neither is well alone.
 CHECKS: dict[str, Callable[[dict[str, str]], bool]] = {
     "namenode": lambda env: not _name_node(env)["safe_mode"],
-    "datanode-1": lambda env: _name_node(env)["live"] >= 1,
+    "datanode-1": lambda env: _name_node(env)["live"] >= 2,
     "datanode-2": lambda env: _name_node(env)["live"] >= 2,
     "spark-master": lambda env: get(env, "SPARK_PAGES", "/json/")["status"] == "ALIVE",
-    "spark-worker-1": lambda env: _workers(env) >= 1,
+    "spark-worker-1": lambda env: _workers(env) >= 2,
     "spark-worker-2": lambda env: _workers(env) >= 2,
     "mariadb": _mariadb,
     "airflow-api": _airflow("metadatabase"),

@@ -28,6 +28,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", default="", help="folder for what the app's pages look like")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of tests side by side, those that share what is costly to make stay in one process."""
+    for item in items:
+        folder, _, file = item.nodeid.partition("::")[0].rpartition("/")
+        shared = folder if folder.endswith("serving") else f"{folder}/{file}"
+        item.add_marker(pytest.mark.xdist_group(shared))
+
+
 def unavailable(reason: str) -> NoReturn:
     """Skip, saying what is missing; fail where nothing may be skipped."""
     if os.environ.get("REQUIRE_ALL_TESTS") == "1":

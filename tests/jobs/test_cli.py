@@ -76,6 +76,15 @@ def test_every_job_reports_how_it_ended(chain: Chain, tmp_path: Path) -> None:
     assert f"the landing directory {tmp_path / 'typo'} does not exist" in found["error"]
 
 
+def test_without_a_champion_nothing_is_judged_where_that_was_said(
+    chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--stage", "chromate", "--lake", str(chain.lake_folder)]
+    assert invoke(["score-lots", *where]) == 2
+    assert "MLflow has no chromate-lots@champion" in said(capsys)
+    assert invoke(["score-lots", "--if-champion", *where]) == 0
+
+
 @pytest.mark.parametrize(
     ("java", "sentence"),
     [

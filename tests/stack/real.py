@@ -72,19 +72,20 @@ class Stack:
         return found
 
     def submit(self, job: str, *args: str, code: int | None = 0) -> str:
-        """A job by spark-submit, as a data engineer does; what it said on standard error."""
+        """A job by spark-submit, as a data engineer does; what it said."""
         return self.finish(self.start(job, *args), code)
 
     def start(self, job: str, *args: str) -> "subprocess.Popen[str]":
         """A job by spark-submit that is under way."""
         command = [str(BIN / "spark-submit"), str(ROOT / job), *args]
+        pipe, both = subprocess.PIPE, subprocess.STDOUT  # Spark gives a driver's errors to either.
         return subprocess.Popen(
-            command, env=self.env, cwd=self.folder, text=True, stderr=subprocess.PIPE
+            command, env=self.env, cwd=self.folder, text=True, stdout=pipe, stderr=both
         )
 
     def finish(self, job: "subprocess.Popen[str]", code: int | None = 0) -> str:
         """Wait for the job; what it said. Fails unless it ended with that code (None: any)."""
-        said = job.communicate(timeout=600)[1]
+        said = job.communicate(timeout=600)[0]
         assert code is None or job.returncode == code, said[-4000:]
         return said
 

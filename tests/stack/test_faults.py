@@ -56,7 +56,7 @@ def started(stack: Stack, job: "subprocess.Popen[str]") -> None:
 
     def running() -> bool:
         page = httpx.get(f"http://127.0.0.1:{stack.ports['SPARK_PAGES']}/json/").json()
-        assert job.poll() is None, job.communicate()[1][-3000:]
+        assert job.poll() is None, job.communicate()[0][-3000:]
         return any(app["state"] == "RUNNING" for app in page["activeapps"])
 
     until(running, 90, "the job's executors")
