@@ -8,6 +8,7 @@ import base64
 import getpass
 import json
 import os
+import re
 import secrets
 import shlex
 import socket
@@ -155,6 +156,8 @@ def _airflow(places: dict[str, str], passwords: dict[str, str]) -> dict[str, str
         "api": {"base_url": address, "secret_key": passwords["airflow_pages"]},
         "api_auth": {"jwt_secret": passwords["airflow_tokens"]},
         "logging": {"base_log_folder": f"{stack}/logs/airflow"},
+        # A task of a scheduler that died is begun anew after a minute, not after five.
+        "scheduler": {"task_instance_heartbeat_timeout": "60"},
         "openlineage": {"namespace": "platelake", "transport": json.dumps(lineage)},
         "usage_data_collection": {"enabled": "False"},
     }
@@ -184,27 +187,27 @@ def _databases(passwords: dict[str, str]) -> str:
 
 
 def _spark_defaults(places: dict[str, str]) -> str:
-    """Of a setting that stands there twice, Spark takes the last."""
-    installed = Path(places["HDFS_CLASSPATH"].split(":")[-1]).parent.parent / "conf"
-    lineage = {
+    """Of a setting that stands there twice, Spark takes the last.
+
+    Executors map the archive of Spark's classes as the driver does: that halves their start.
+    """
+    jars = Path(places["HDFS_CLASSPATH"].split(":")[-1]).parent
+    installed = (jars.parent / "conf" / "spark-defaults.conf").read_text()
+    archive = re.search(r"^spark\.driver\.defaultJavaOptions (.+)$", installed, re.MULTILINE)
+    own = {
+        "spark.master": f"spark://127.0.0.1:{places['PORT_SPARK']}",
+        "spark.driver.host": "127.0.0.1",
+        "spark.pyspark.python": f"{VENV}/bin/python",
+        "spark.executor.extraClassPath": f"{jars}/*",
+        **({"spark.executor.defaultJavaOptions": archive[1]} if archive else {}),
         "spark.jars": str(jar("openlineage-spark")),
         "spark.extraListeners": "io.openlineage.spark.agent.OpenLineageSparkListener",
         "spark.openlineage.namespace": "platelake",
         "spark.openlineage.transport.type": "file",
         "spark.openlineage.transport.location": f"{places['STACK']}/lineage/spark.jsonl",
     }
-    own = {
-        "spark.master": f"spark://127.0.0.1:{places['PORT_SPARK']}",
-        "spark.driver.host": "127.0.0.1",
-        "spark.pyspark.python": f"{VENV}/bin/python",
-        **lineage,
-    }
-    parts = [
-        (installed / "spark-defaults.conf").read_text(),
-        (ROOT / "conf" / "spark-cluster.conf").read_text(),
-        "".join(f"{name} {value}\n" for name, value in own.items()),
-    ]
-    return "\n".join(parts)
+    cluster = (ROOT / "conf" / "spark-cluster.conf").read_text()
+    return "\n".join([installed, cluster, *(f"{name} {value}" for name, value in own.items())])
 
 
 def _supervisor(stack: Path, places: dict[str, str]) -> str:

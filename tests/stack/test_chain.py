@@ -18,6 +18,7 @@ from lakehouse.io import Lake
 from lakehouse.stage import load_stage
 from lakehouse.tables import MIRRORED, all_tables
 from lakehouse.tables.lots import LOTS
+from lakehouse.tables.readings import readings
 from ml.registry import Registry
 from tests.digest import digests
 from tests.serving.test_browser import FLAGS, PROGRAM, SECONDS, judge
@@ -131,6 +132,11 @@ def test_spark_and_delta_rs_read_the_same(stack: Stack, lake: Lake, tmp_path: Pa
     assert json.loads(file.read_text()) == digests(lake, load_stage(STAGE))
 
 
+def rows_of(file: Path) -> int:
+    """Rows of a sensor file, by its lines."""
+    return len(file.read_text("utf-8-sig").splitlines()) - 1
+
+
 def sql_rows(stack: Stack, table: str, columns: list[str]) -> list[tuple[Any, ...]]:
     engine = sa.create_engine(stack.env["PLATELAKE_SQL_URL"])
     names = ", ".join(f"`{name}`" for name in columns)
@@ -215,6 +221,27 @@ def test_an_operator_gets_a_verdict_in_a_browser(stack: Stack, plant: Path) -> N
         judge(page, photo)
         expect(page.locator("#results .card")).to_contain_text(re.compile("Good|Bad|Needs a human"))
         chromium.close()
+
+
+def test_files_are_collected_from_hdfs(stack: Stack, plant: Path) -> None:
+    """Into a lake of its own; archived once its rows are read back."""
+    import fsspec
+
+    hdfs = fsspec.filesystem("hdfs", host="platelake")
+    file = sorted((plant / "sensor").iterdir())[0]
+    hdfs.makedirs("/landing/sensor", exist_ok=True)
+    hdfs.put_file(str(file), f"/landing/sensor/{file.name}")
+    where = ["--landing", "hdfs://platelake/landing", "--lake", "hdfs://platelake/collected"]
+    stack.env["PLATELAKE_AFTER_INGEST"] = "archive"
+    try:
+        stack.submit("jobs/ingest_readings.py", "--stage", STAGE, *where)
+    finally:
+        del stack.env["PLATELAKE_AFTER_INGEST"]
+    found = Lake("hdfs://platelake/collected", STAGE, lambda: None)  # type: ignore[arg-type,return-value]
+    assert found.count(readings(load_stage(STAGE))) == rows_of(file)
+    assert hdfs.find("/landing") == [f"/landing/platelake-archived/sensor/{file.name}"]
+    with hdfs.open(f"/landing/platelake-archived/sensor/{file.name}", "rb") as archived:
+        assert archived.read() == file.read_bytes()
 
 
 def test_events_and_lineage_are_kept(stack: Stack, lake: Lake) -> None:
