@@ -103,6 +103,14 @@ def test_people_are_told_with_the_reconciliation(stack: Stack, sink: Sink) -> No
     assert httpx.get(told["link"]).status_code == 200
 
 
+def test_where_nothing_is_set_nobody_is_told_and_nothing_fails(stack: Stack, sink: Sink) -> None:
+    env = {n: value for n, value in stack.env.items() if not n.startswith("AIRFLOW_CONN_PLATELAKE")}
+    code = "from airflow_lake.alerts import tell; tell('readings: silence', {})"
+    python = ROOT / ".venv-airflow" / "bin" / "python"
+    subprocess.run([python, "-c", code], env={**env, "PYTHONPATH": str(ROOT / "dags")}, check=True)
+    assert not sink.told("readings", "silence")
+
+
 @pytest.fixture(scope="module")
 def laptop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The same jobs on the same files as a laptop runs them: local files, SQLite, no cluster."""
