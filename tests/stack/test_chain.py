@@ -210,6 +210,20 @@ def test_a_run_that_comes_long_after_its_time_is_told(sink: Sink) -> None:
     assert re.search("/dags/(labels|maintenance)/runs/scheduled__", told[0]["link"])
 
 
+def test_the_readme_submits_each_job(stack: Stack, lake: Lake) -> None:
+    """The commands of the README's section for data engineers, as they stand there. They find
+    nothing new, so the tables stay as they are."""
+    stage = load_stage(STAGE)
+    section = (ROOT / "README.md").read_text().split("### On a cluster")[1].split("\n## ")[0]
+    commands = re.findall(r"^spark-submit (jobs/\S+\.py) (.*)$", section, re.MULTILINE)
+    assert {f"jobs/{name}.py" for name in JOBS} <= {job for job, _ in commands}
+    before = digests(lake, stage)
+    for job, options in commands:
+        if not job.endswith(("train.py", "maintain.py")):  # These the DAGs have run just so.
+            stack.submit(job, *options.replace("LANDING", str(stack.landing)).split())
+    assert digests(lake, stage) == before
+
+
 def test_an_operator_gets_a_verdict_in_a_browser(stack: Stack, plant: Path) -> None:
     """From the app of the stack: the champion of MLflow, the lake on HDFS, MariaDB."""
     command = [BIN / "platelake", "users", "add", "kim", "--role", "operator"]
@@ -262,17 +276,3 @@ def test_events_and_lineage_are_kept(stack: Stack, lake: Lake) -> None:
     events = (stack.folder / "lineage" / "spark.jsonl").read_text().splitlines()
     outputs = {out["name"] for line in events for out in json.loads(line).get("outputs", ())}
     assert any(name.endswith(f"/lake/{STAGE}/readings") for name in outputs), outputs
-
-
-def test_the_readme_submits_each_job(stack: Stack, lake: Lake) -> None:
-    """The commands of the README's section for data engineers, as they stand there. They find
-    nothing new, so the tables stay as they are."""
-    stage = load_stage(STAGE)
-    section = (ROOT / "README.md").read_text().split("### On a cluster")[1].split("\n## ")[0]
-    commands = re.findall(r"^spark-submit (jobs/\S+\.py) (.*)$", section, re.MULTILINE)
-    assert {f"jobs/{name}.py" for name in JOBS} <= {job for job, _ in commands}
-    before = digests(lake, stage)
-    for job, options in commands:
-        if not job.endswith(("train.py", "maintain.py")):  # These the DAGs have run just so.
-            stack.submit(job, *options.replace("LANDING", str(stack.landing)).split())
-    assert digests(lake, stage) == before
