@@ -49,12 +49,14 @@ def main(argv: list[str]) -> int:
         start(env)
         show_addresses(env)
         watch(env, supervisor)
+        say(f"supervisord has ended; see {folder}/logs/supervisord.log")
+        return 1
     except KeyboardInterrupt:
         say("stopping")
+        return 0
     finally:
         supervisor.terminate()
         supervisor.wait()
-    return 0
 
 
 def runs(folder: Path) -> bool:
