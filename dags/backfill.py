@@ -5,14 +5,13 @@ all that follows. A second backfill of the same days changes no row. To read onl
 not know, backfill the DAGs `readings` and `photos` instead.
 """
 
-from airflow_lake import LANDING, LakeJob, lake_dag
+from airflow_lake import DAYS, LANDING, LakeJob, lake_dag
 from airflow_lake.dag import day
 
 PARAMS = {
-    "first_day": day("First day", "2021-09-06"),
-    "last_day": day("Last day", "2021-09-06"),
+    "from_day": day("First day", "2021-09-06"),
+    "to_day": day("Last day", "2021-09-06"),
 }
-DAYS = ["--from", "{{ params.first_day }}", "--to", "{{ params.last_day }}"]
 
-with lake_dag("backfill", __doc__, None, PARAMS):
+with lake_dag("backfill", __doc__, None, PARAMS, hours=24):
     LakeJob(job="backfill", args=[*LANDING, *DAYS])

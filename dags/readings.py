@@ -1,7 +1,7 @@
 """### Sensor readings, every day at 19:00.
 
-Reads the sensor files that are new or changed up to the day of the run into `readings`, then brings
-SQL up to date. A file that comes late is read by the next run. A backfill of a day reads the files
+Reads the sensor files that are new or changed into `readings`, then brings SQL up to date. A file
+that comes late is read by the next run. A backfill of a day reads the files
 of that day and no others; what is known is not read again.
 """
 

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 CAUSES = (
     (("No space left on device", "Disk quota exceeded"), "the disk is full", "Make room"),
     (
+        ("There are 0 datanode(s) running",),
+        "HDFS has no DataNode that is alive",
+        "Start them",
+    ),
+    (
         ("QuotaExceededException", "could only be written to 0 of"),
         "HDFS is full, or the lake's quota there",
         "Make room",
@@ -35,7 +40,7 @@ CAUSES = (
         "Look at the NameNode, which leaves it by itself after a start",
     ),
     (
-        ("DELTA_CONCURRENT", "ConcurrentModificationException"),
+        ("DELTA_CONCURRENT", "io.delta.exceptions.Concurrent"),
         "another run wrote the same table, so this one's commit was refused",
         "Have the scheduler run one at a time",
     ),
@@ -150,12 +155,18 @@ def failure(error: BaseException) -> dict[str, Any]:
             f"{meaning}; the tables are as they were at their last commit. {remedy} and run again"
         )
         return {"error": said, "exit_code": 1}
-    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    what = f"{type(error).__name__}: {_first(text) or 'no more is known'}"
     said = (
-        f"{type(error).__name__}: {first}. The tables are as their last commit left them; run "
-        "again once the cause is mended"
+        f"{what}. The tables are as their last commit left them; run again once the cause is mended"
     )
     return {"error": said, "exit_code": 1}
+
+
+def _first(text: str) -> str:
+    """The line that says most: of Java's words the innermost cause, else the first."""
+    causes = re.findall(r"^(?:Caused by)?: (\S.*)$", text, re.MULTILINE)
+    lines = text.strip().splitlines()
+    return (causes or lines or [""])[-1 if causes else 0].strip().removesuffix(".")
 
 
 FORESEEN = re.compile(r"^lakehouse\.errors\.\w+: (.+)$", re.MULTILINE)

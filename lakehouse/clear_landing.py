@@ -11,10 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+import structlog
+
 from lakehouse import ledger
+from lakehouse.errors import PlatelakeError
 from lakehouse.ingest import Ingest
 from lakehouse.io import Lake
 from lakehouse.ledger import DUPLICATE, LOADED, Known
+from lakehouse.sources.delimited import Facts
 from lakehouse.sources.landing import LandedFile
 from lakehouse.sources.leaving import Leaving, is_archive
 from lakehouse.table import Table
@@ -27,6 +31,30 @@ from lakehouse.tables.quarantine import QUARANTINE
 def put_back_left(to: Ingest) -> None:
     """Finish what a run that was killed had begun: its files are where they were, or gone."""
     Leaving(to.landing, to.stage.name, to.run_id).put_back_left()
+
+
+def hold_back_reused_names(
+    to: Ingest, kind: str, known: dict[str, Known], facts: dict[str, Facts]
+) -> None:
+    """Hold back each file with the name of another that was taken in and is gone by our doing.
+
+    It may be a correction, or the next file of a machine that counts from one again: only a person
+    knows. What the other brought stays.
+    """
+    if to.settings.after_ingest == "keep" or not facts:
+        return
+    gone = {file for file, _ in cleared(to.lake, kind)}
+    for file, new in facts.items():
+        state = known.get(file) if file in gone else None
+        if state and new.sha256 and new.sha256 != (state.kept or state.sha256):
+            facts[file] = Facts(rule="name_reused", reason=REUSED)
+
+
+REUSED = (
+    "another file of this name was taken in before, and has been archived or removed; under "
+    "another name it is a new file; a run with after_ingest = keep has it replace what that one "
+    "brought"
+)
 
 
 def clear_landing(to: Ingest, kind: str, table: Table, landed: Sequence[LandedFile]) -> None:
@@ -49,7 +77,10 @@ def clear_landing(to: Ingest, kind: str, table: Table, landed: Sequence[LandedFi
     if to.lake.local:
         os.sync()  # What was read back may have been memory, and a power cut takes that.
     way_out = Leaving(to.landing, to.stage.name, to.run_id)
-    way_out.take(ready, hashes, archive=to.settings.after_ingest == "archive")
+    try:
+        way_out.take(ready, hashes, archive=to.settings.after_ingest == "archive")
+    except PlatelakeError as error:  # Lost on the way: all is in the lake, the rest goes next time.
+        structlog.get_logger().warning("the landing zone is not cleared", why=str(error))
 
 
 def cleared(lake: Lake, kind: str) -> set[tuple[str, str]]:

@@ -17,7 +17,12 @@ import pyarrow as pa
 import structlog
 
 from lakehouse import ledger
-from lakehouse.clear_landing import clear_landing, cleared, put_back_left
+from lakehouse.clear_landing import (
+    clear_landing,
+    cleared,
+    hold_back_reused_names,
+    put_back_left,
+)
 from lakehouse.ingest import HELD_BACK, Ingest
 from lakehouse.io import Lake
 from lakehouse.ledger import LOADED, QUARANTINED, WITHDRAWN, Counts, Delivery, Known
@@ -64,6 +69,7 @@ def ingest_photos(to: Ingest) -> Counts:
     landed = to.settled(there, known)
     facts = hash_files(to.lake, to.landing, to.candidates(landed, known))
     facts |= hash_files(to.lake, to.landing, ledger.heirs(landed, known, facts))
+    hold_back_reused_names(to, KIND, known, facts)
     plan = ledger.plan(landed, known, facts, to.again)
     gone = _withdrawn(to, known, there)
     size = to.settings.photos_per_commit

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from lakehouse import ledger, quality
-from lakehouse.clear_landing import clear_landing, put_back_left
+from lakehouse.clear_landing import clear_landing, hold_back_reused_names, put_back_left
 from lakehouse.copies import copies, superseders
 from lakehouse.ingest import HELD_BACK, Ingest, brought_by
 from lakehouse.io import Lake
@@ -49,6 +49,7 @@ def _ingest(to: Ingest, kind: str, table: Table, layout: Layout) -> Counts:
     landed = to.settled(to.landed(kind, known), known)
     facts = inspect_files(to.lake, to.landing, to.candidates(landed, known), layout)
     facts |= inspect_files(to.lake, to.landing, ledger.heirs(landed, known, facts), layout)
+    hold_back_reused_names(to, kind, known, facts)
     again = copies(landed, known, facts)
     facts |= inspect_files(to.lake, to.landing, again, layout)
     for file in facts if kind == "readings" else ():

@@ -69,7 +69,8 @@ class Known:
             return self
         if not self.sha256:
             kept = before.brought
-            return replace(self, earlier=before.contents - {kept}, kept=kept)
+            when = before.modified_at if kept else self.modified_at  # The kept content's own time.
+            return replace(self, earlier=before.contents - {kept}, kept=kept, modified_at=when)
         return replace(self, earlier=before.contents - {self.sha256})
 
     def is_unchanged(self, landed: LandedFile) -> bool:

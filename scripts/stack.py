@@ -9,6 +9,7 @@ port that is free. Shows how each is; Ctrl-C stops them all. The data stay in th
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from urllib.request import urlopen
 
 import fsspec
 from stack_files import processes, write_files
-from stack_install import AIRFLOW_VENV, install
+from stack_install import AIRFLOW_VENV, ROOT, install, mariadbd
 
 START_SECONDS = 180
 SECOND_WAVE = ("mlflow", "app")
@@ -33,12 +34,12 @@ SECOND_WAVE = ("mlflow", "app")
 def main(argv: list[str]) -> int:
     """Start the stack in the folder, show its health, and stop it on Ctrl-C."""
     folder = Path(argv[0] if argv else "stack").resolve()
-    if runs(folder):
-        raise SystemExit(f"a stack runs in {folder} already; stop it, or name another by STACK=DIR")
+    check(folder)
     install()
     env = write_files(folder)
     prepare(folder, env)
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    for sign in (signal.SIGTERM, signal.SIGHUP):  # The latter: its terminal was closed.
+        signal.signal(sign, lambda *_: _interrupt())
     supervisor = subprocess.Popen(
         [AIRFLOW_VENV / "bin" / "supervisord", "-c", folder / "conf" / "supervisord.conf"],
         env=env,
@@ -59,12 +60,20 @@ def main(argv: list[str]) -> int:
         supervisor.wait()
 
 
-def runs(folder: Path) -> bool:
-    """Whether a supervisor that was started in that folder is alive."""
-    with contextlib.suppress(OSError, ValueError):
-        os.kill(int((folder / "supervisord.pid").read_text()), 0)
-        return True
-    return False
+def check(folder: Path) -> None:
+    """Say what would make the start fail before anything is fetched or made."""
+    if any(character.isspace() or character == "%" for character in f"{ROOT}{folder}"):
+        raise SystemExit(f"the stack needs paths without spaces and %: {ROOT} and {folder}")
+    mariadbd()
+    control = AIRFLOW_VENV / "bin" / "supervisorctl"
+    conf = folder / "conf" / "supervisord.conf"
+    if control.is_file() and conf.is_file():
+        asked = [str(control), "-c", str(conf), "pid"]
+        if subprocess.run(asked, capture_output=True).returncode == 0:
+            raise SystemExit(
+                f"a stack runs in {folder} already. Stop it there with Ctrl-C, or by\n"
+                f"  {control} -c {conf} shutdown\nor name another folder by STACK=DIR"
+            )
 
 
 def prepare(folder: Path, env: dict[str, str]) -> None:
@@ -72,12 +81,15 @@ def prepare(folder: Path, env: dict[str, str]) -> None:
     if not (folder / "mariadb").is_dir():
         say("making MariaDB's data folder")
         options = f"--defaults-file={folder}/conf/mariadb.cnf"
-        once(["mariadb-install-db", options, "--skip-test-db"], env)
-    if not (folder / "hdfs" / "name").is_dir():
+        part = folder / "mariadb.part"  # What is cut off is begun anew.
+        shutil.rmtree(part, ignore_errors=True)
+        once(["mariadb-install-db", options, f"--datadir={part}", "--skip-test-db"], env)
+        part.rename(folder / "mariadb")
+    if not (folder / "hdfs" / "name" / "current" / "VERSION").is_file():
         say("formatting HDFS")
         name_node = "org.apache.hadoop.hdfs.server.namenode.NameNode"
         java = [env["JAVA"], "-cp", env["HDFS_CLASSPATH"], name_node]
-        once([*java, "-format", "-nonInteractive"], env)
+        once([*java, "-format", "-force", "-nonInteractive"], env)
     say("bringing Airflow's database up to date")
     once([AIRFLOW_VENV / "bin" / "airflow", "db", "migrate"], env)
     pools = {"lake": {"slots": 1, "description": "Jobs that write the lake's tables"}}

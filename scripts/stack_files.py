@@ -19,13 +19,14 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
+from java import find_java
 from stack_install import AIRFLOW_VENV, ROOT, VENV, jar, mariadbd
 
 PORTS = (
     *("NAMENODE", "NAMENODE_PAGES", "SPARK", "SPARK_PAGES"),
     *("MARIADB", "MLFLOW", "AIRFLOW", "APP"),
 )
-PASSWORDS = ("mariadb", "mlflow", "airflow", "airflow_tokens", "airflow_pages")
+PASSWORDS = ("mariadb", "mlflow", "spark", "airflow", "airflow_tokens", "airflow_pages")
 FOLDERS = (
     *("conf/hadoop", "conf/spark", "hdfs", "lineage", "logs", "mlflow", "app", "landing"),
     *("spark/worker-1", "spark/worker-2", "airflow"),
@@ -36,7 +37,8 @@ def write_files(stack: Path) -> dict[str, str]:
     """Make the stack's folder complete; the environment in which its processes run."""
     for folder in FOLDERS:
         (stack / folder).mkdir(parents=True, exist_ok=True)
-    stack.chmod(0o700)  # There are passwords in it.
+    for folder in ("conf", "logs", "airflow"):
+        (stack / folder).chmod(0o700)  # There are passwords in them.
     ports = _kept_ports(stack / "ports.json")
     passwords = _kept_passwords(stack / "passwords.json")
     places = _places(stack, ports)
@@ -45,7 +47,10 @@ def write_files(stack: Path) -> dict[str, str]:
         text = (ROOT / "conf" / "stack" / Path(name).name).read_text()
         _write(stack / "conf" / name, Template(text).substitute(places))
     _write(stack / "conf" / "mariadb.sql", _databases(passwords))
-    _write(stack / "conf" / "spark" / "spark-defaults.conf", _spark_defaults(places))
+    _write(
+        stack / "conf" / "spark" / "spark-defaults.conf",
+        _spark_defaults(places, passwords["spark"]),
+    )
     log4j = (ROOT / "conf" / "log4j2.properties").read_text()
     _write(stack / "conf" / "spark" / "log4j2.properties", log4j)
     _write(stack / "airflow" / "passwords.json", json.dumps({"admin": passwords["airflow"]}))
@@ -99,7 +104,6 @@ def _places(stack: Path, ports: dict[str, str]) -> dict[str, str]:
     short.mkdir(mode=0o700, exist_ok=True)
     if short.stat().st_uid != os.getuid():
         raise SystemExit(f"{short} belongs to somebody else; set TMPDIR to a folder of your own")
-    java = os.environ.get("JAVA_HOME")
     spark = Path(sys.prefix, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}")
     jars = spark / "site-packages" / "pyspark" / "jars"
     hadoop = (str(stack / "conf" / "hadoop"), str(jar("hadoop-client-minicluster")), f"{jars}/*")
@@ -109,7 +113,7 @@ def _places(stack: Path, ports: dict[str, str]) -> dict[str, str]:
         "ME": getpass.getuser(),
         "SUPERVISOR_SOCKET": str(short / "supervisor.sock"),
         "MARIADB_SOCKET": str(short / "mariadb.sock"),
-        "JAVA": f"{java}/bin/java" if java else "java",
+        "JAVA": str(find_java().home / "bin" / "java"),
         "VENV": str(VENV),
         "AIRFLOW_VENV": str(AIRFLOW_VENV),
         "MARIADBD": mariadbd(),
@@ -131,6 +135,7 @@ def _platelake(places: dict[str, str], passwords: dict[str, str]) -> dict[str, s
         "HADOOP_CONF_DIR": f"{stack}/conf/hadoop",
         "SPARK_CONF_DIR": f"{stack}/conf/spark",
         "SPARK_LOCAL_IP": "127.0.0.1",
+        "JAVA_HOME": str(Path(places["JAVA"]).parent.parent),
         "PATH": f"{VENV / 'bin'}:{AIRFLOW_VENV / 'bin'}:{os.environ['PATH']}",
     }
 
@@ -186,7 +191,7 @@ def _databases(passwords: dict[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _spark_defaults(places: dict[str, str]) -> str:
+def _spark_defaults(places: dict[str, str], secret: str) -> str:
     """Of a setting that stands there twice, Spark takes the last.
 
     Executors map the archive of Spark's classes as the driver does: that halves their start.
@@ -200,6 +205,11 @@ def _spark_defaults(places: dict[str, str]) -> str:
         "spark.pyspark.python": f"{VENV}/bin/python",
         "spark.executor.extraClassPath": f"{jars}/*",
         **({"spark.executor.defaultJavaOptions": archive[1]} if archive else {}),
+        # Any user of the machine could have an application run as this one otherwise.
+        "spark.authenticate": "true",
+        "spark.authenticate.secret": secret,
+        "spark.worker.cleanup.enabled": "true",  # Copies of the jars, of applications that ended.
+        "spark.worker.cleanup.appDataTtl": "86400",
         "spark.jars": str(jar("openlineage-spark")),
         "spark.extraListeners": "io.openlineage.spark.agent.OpenLineageSparkListener",
         "spark.openlineage.namespace": "platelake",

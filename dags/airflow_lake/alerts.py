@@ -54,8 +54,10 @@ class Alert(BaseNotifier):
 
 def tell_late(context: Any = None, **about: Any) -> None:
     """Tell that a run is not done so many hours after its time."""
-    dag_id = about["dag_id"]
-    run_id = ((context or {}).get("dag_run") or {}).get("dag_run_id", "")
+    dag_id, run = about["dag_id"], (context or {}).get("dag_run") or {}
+    if run.get("state") in ("success", "failed") or run.get("run_type") == "backfill":
+        return  # That was told, or it is of a day long past and nobody waits for it.
+    run_id = run.get("dag_run_id", "")
     link = run_link(dag_id, run_id)
     text = f"{dag_id}: missed\nnot done {about['hours']} hours after its time\n{link}"
     tell(text, {"dag": dag_id, "run": run_id, "state": "missed", "link": link})
@@ -69,10 +71,10 @@ def sentence(report: Mapping[str, Any]) -> str:
         return f"{report['model']} {report.get('version', '')} {report.get('reason', '')}".strip()
     files, rows = report.get("files", {}), report.get("rows", {})
     parts = []
-    if files.get("seen"):
+    if any(job.startswith("ingest") for job in report.get("seconds", ())):
         parts.append(
             "{seen} files seen = {loaded} loaded + {duplicate} duplicate + {quarantined} "
-            "quarantined ({known} of them known)".format(**files)
+            "quarantined; {known} known".format(**files)
         )
     if rows.get("read"):
         parts.append(

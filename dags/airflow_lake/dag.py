@@ -15,7 +15,7 @@ from airflow.sdk import (
 )
 
 from airflow_lake.alerts import Alert
-from airflow_lake.job import FIRST, first_day, last_day
+from airflow_lake.job import day as day_option
 
 ZONE = "Asia/Seoul"
 
@@ -31,10 +31,10 @@ def lake_dag(
     params: Mapping[str, Param] | None = None,
     hours: int = 3,
 ) -> DAG:
-    """A DAG of that name, of at most so many hours; `about` is its file's docstring.
+    """A DAG of that name, each task of at most so many hours; `about` is its file's docstring.
 
     One run at a time, and no run for what was missed. Whoever waits for a run that is not done
-    `hours` after its time is told; without a time (an asset, a person) there is none to miss.
+    `hours` after its time is told; without a time (an asset) there is none to miss.
     """
     late = SyncCallback("airflow_lake.alerts.tell_late", {"dag_id": dag_id, "hours": hours})
     return DAG(
@@ -43,7 +43,7 @@ def lake_dag(
         start_date=pendulum.datetime(2021, 1, 1, tz=ZONE),
         catchup=False,
         max_active_runs=1,
-        dagrun_timeout=timedelta(hours=hours),
+        dagrun_timeout=timedelta(hours=4 * hours),
         default_args={
             "retries": 3,
             "retry_delay": timedelta(seconds=30),
@@ -52,7 +52,7 @@ def lake_dag(
             "execution_timeout": timedelta(hours=hours),
         },
         params={"stage": STAGE, **(params or {})},
-        user_defined_macros={"first_day": first_day, "last_day": last_day},
+        user_defined_macros={"day": day_option},
         on_success_callback=[Alert("success")],
         on_failure_callback=[Alert("failure")],
         deadline=DeadlineAlert(DeadlineReference.DAGRUN_LOGICAL_DATE, timedelta(hours=hours), late),
@@ -69,6 +69,6 @@ def day(title: str, default: str | None = None) -> Param:
 
 STAGE = Param("chromate", type="string", pattern="^[a-z0-9_]+$", title="Stage of the plant")
 DAY_PARAMS = {
-    "first_day": day("Files of earlier days are left alone", FIRST),
-    "last_day": day("Files of later days are left alone; else the run's own day"),
+    "from_day": day("Files of earlier days are left alone"),
+    "to_day": day("Files of later days are left alone"),
 }

@@ -14,34 +14,30 @@ from airflow.sdk.exceptions import AirflowFailException
 REPORT = "report"
 """The XCom that holds a job's report, of a job that failed too."""
 
-FIRST = "2000-01-01"
 LANDING = ["--landing", "{{ var.value.platelake_landing }}"]
-DAYS = ["--from", "{{ first_day(dag_run, params) }}", "--to", "{{ last_day(dag_run, params) }}"]
+DAYS = ["{{ day(dag_run, params, 'from') }}", "{{ day(dag_run, params, 'to') }}"]
 NO_RETRY = {2: "cannot be meant as written", 3: "quality gate"}
 """Exit codes of the jobs that another try would only repeat."""
 
 
-def run_day(dag_run: Any) -> str:
-    """The day of a run on the plant's calendar: what `ds` is for the hours of these schedules."""
-    moment = dag_run.logical_date or dag_run.run_after
-    return f"{moment.astimezone(ZoneInfo('Asia/Seoul')):%Y-%m-%d}"
+def day(dag_run: Any, params: Any, end: str) -> str:
+    """`--from` or `--to` of a run: what a person named; of a backfill its own day; else nothing.
 
-
-def first_day(dag_run: Any, params: Any) -> str:
-    """All that is new up to the run's day; a backfill takes its own day alone."""
-    return run_day(dag_run) if dag_run.run_type == "backfill" else params["first_day"]
-
-
-def last_day(dag_run: Any, params: Any) -> str:
-    """The run's day, or the one that a person named."""
-    return params["last_day"] or run_day(dag_run)
+    Without days a job takes all that is new, late files and those of a wrong clock too.
+    """
+    named = params[f"{end}_day"]
+    if not named and dag_run.run_type == "backfill":
+        # What `ds` is at the hours of these schedules, on the plant's calendar at any hour.
+        named = f"{dag_run.logical_date.astimezone(ZoneInfo('Asia/Seoul')):%Y-%m-%d}"
+    return f"--{end}={named}" if named else ""
 
 
 class LakeJob(SparkSubmitOperator):
     """One of jobs/*.py, by the connection `spark_default`.
 
-    `args` follow `--stage`. With `announce`, that asset is updated when the job has loaded files.
-    A job whose exit code says that another try would end the same is not tried again.
+    `args` come before `--stage`; what renders to nothing is left out. With `announce`, that asset
+    is updated when the job has loaded files, or when an earlier try may have. A job whose exit code
+    says that another try would end the same is not tried again.
     """
 
     def __init__(
@@ -71,7 +67,8 @@ class LakeJob(SparkSubmitOperator):
         """Submit, and keep the report."""
         with TemporaryDirectory() as folder:
             file = Path(folder) / "report.json"
-            self.application_args = [*self.application_args, "--json", str(file)]
+            given = [one for one in self.application_args if one]
+            self.application_args = [*given, "--json", str(file)]
             try:
                 super().execute(context)
             except Exception as error:
@@ -80,7 +77,8 @@ class LakeJob(SparkSubmitOperator):
                     raise AirflowFailException(report["error"]) from error
                 raise
             report = self._keep(file, context)
-        if self.announce and report.get("files", {}).get("loaded"):
+        loaded = report.get("files", {}).get("loaded") or context["ti"].try_number > 1
+        if self.announce and loaded:
             context["outlet_events"][AssetAlias(self.announce.name)].add(self.announce)
 
     def _keep(self, file: Path, context: Any) -> dict[str, Any]:

@@ -90,6 +90,7 @@ def test_without_a_champion_nothing_is_judged_where_that_was_said(
     [
         ("o.a.h.hdfs.protocol.DSQuotaExceededException: The DiskSpace quota", "HDFS is full, or"),
         ("File /a could only be written to 0 of the 1 minReplication", "HDFS is full, or"),
+        ("written to 0 of the 1 min. There are 0 datanode(s) running", "no DataNode that is alive"),
         ("SafeModeException: Cannot create file. Name node is in safe mode.", "is in safe mode"),
         ("[DELTA_CONCURRENT_APPEND] ConcurrentAppendException: Files were", "another run wrote"),
     ],
@@ -98,6 +99,18 @@ def test_what_hdfs_and_delta_say_comes_to_a_sentence(java: str, sentence: str) -
     found = failure(RuntimeError(f"An error occurred while calling o1.save.\n: {java}"))
     assert sentence in found["error"] and "as they were at their last commit" in found["error"]
     assert found["exit_code"] == 1
+
+
+def test_of_javas_words_the_innermost_cause_is_told() -> None:
+    text = (
+        "An error occurred while calling None.org.apache.spark.api.java.JavaSparkContext.\n"
+        ": java.lang.RuntimeException: it did not start\n\tat org.apache.spark.A.b(A.scala:1)\n"
+        "Caused by: java.net.ConnectException: Connection refused\n\t... 25 more"
+    )
+    said = failure(RuntimeError(text))["error"]
+    assert said.startswith(
+        "RuntimeError: java.net.ConnectException: Connection refused. The tables"
+    )
 
 
 def test_a_run_without_a_stage_names_the_stages(

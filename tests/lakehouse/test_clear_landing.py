@@ -28,6 +28,7 @@ from lakehouse.stage import Stage
 from lakehouse.tables.cleared_files import CLEARED_FILES
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES
+from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
 from tests.conftest import Chain
 from tests.digest import digests
@@ -130,7 +131,7 @@ def test_files_go_and_no_command_changes_a_table_for_it(
     assert below(chain.landing) == found
 
 
-def test_what_comes_again_goes_again_and_new_content_replaces(
+def test_what_comes_again_goes_again_and_other_content_waits_for_a_person(
     chain: Chain, set_to: Callable[[str], None], stage: Stage
 ) -> None:
     set_to("archive")
@@ -147,9 +148,21 @@ def test_what_comes_again_goes_again_and_new_content_replaces(
     assert len(below(chain.landing)) == 2
     write_photo(chain.landing, "good/a.png", 2)
     write_sensor(chain.landing, DAY, sensor_lines([1]))
+    before = tables(chain.lake(), stage)
+    for _ in range(2):  # A machine that counts from one again must not take what came before.
+        work = chain.work(*INGESTS)
+        assert (work.counts.loaded, work.counts.reconciled) == (0, True)
+        after = tables(chain.lake(), stage)
+        assert {n for n in after if after[n] != before[n]} == {"quarantine", "files"}
+        assert {row["rule"] for row in chain.lake().rows(QUARANTINE)} == {"name_reused"}
+        assert len(below(chain.landing)) == 4
+    set_to("keep")
     work = chain.work(*INGESTS)
     assert work.counts.loaded == 2
     assert chain.lake().count(readings(stage)) == 3
+    assert not chain.lake().count(QUARANTINE)
+    set_to("archive")
+    chain.work(*INGESTS)
     found = below(chain.landing)
     inner = f"{ARCHIVE_FOLDER}/{ARCHIVE_FOLDER}"
     assert f"{inner}/photos/good/a.png.1" in found

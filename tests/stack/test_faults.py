@@ -185,7 +185,7 @@ def test_files_of_some_days_are_read_again(stack: Stack, lake: Lake) -> None:
     before = digests(lake, stage)
     days = sorted({row["day"].isoformat() for row in lake.rows(readings(stage), "day")})
     stack.airflow.pause("backfill", False)
-    run = stack.airflow.run("backfill", first_day=days[0], last_day=days[1])
+    run = stack.airflow.run("backfill", from_day=days[0], to_day=days[1])
     rows = stack.airflow.report("backfill", run, "backfill")["rows"]
     assert rows["read"] == rows["stored"] > 0
     after = digests(lake, stage)
