@@ -58,6 +58,16 @@ def main(argv: list[str]) -> int:
     finally:
         supervisor.terminate()
         supervisor.wait()
+        end_jobs(env)
+
+
+def end_jobs(env: dict[str, str]) -> None:
+    """End the jobs that Airflow had under way: they are no children of supervisor's."""
+    mark = f"SUPERVISOR_SOCKET={env['SUPERVISOR_SOCKET']}".encode()
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # Gone meanwhile, or somebody else's.
+            if mark in file.read_bytes().split(b"\0"):
+                os.kill(int(file.parent.name), signal.SIGTERM)
 
 
 def check(folder: Path) -> None:

@@ -182,10 +182,10 @@ class Airflow:
 
     def backfill(self, dag: str, day: str) -> None:
         """Airflow's own backfill of one day, of a run that was, too; waits for its end."""
-        asked = {
+        asked = {  # As `airflow backfill create --from-date DAY --to-date DAYT23:59` in Seoul.
             "dag_id": dag,
-            "from_date": f"{day}T00:00:00Z",
-            "to_date": f"{day}T23:59:59Z",
+            "from_date": f"{day}T00:00:00+09:00",
+            "to_date": f"{day}T23:59:00+09:00",
             "reprocess_behavior": "completed",
             "max_active_runs": 1,
         }
@@ -225,7 +225,7 @@ def running(folder: Path, sink: Sink) -> Iterator[Stack]:
             if "Ctrl-C stops" in line:
                 break
         else:
-            raise AssertionError(f"the stack does not start; logs are in {folder / 'logs'}")
+            raise AssertionError("the stack does not start; what it said is above")
         threading.Thread(target=_pass_on, args=[process.stdout], daemon=True).start()
         try:
             yield Stack(folder)
