@@ -34,6 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder, _, file = item.nodeid.partition("::")[0].rpartition("/")
         shared = folder if folder.endswith("serving") else f"{folder}/{file}"
         item.add_marker(pytest.mark.xdist_group(shared))
+    items.sort(key=lambda item: "/serving/" not in item.nodeid)  # The longest first.
 
 
 def unavailable(reason: str) -> NoReturn:
