@@ -162,7 +162,10 @@ def _airflow(places: dict[str, str], passwords: dict[str, str]) -> dict[str, str
         "api_auth": {"jwt_secret": passwords["airflow_tokens"]},
         "logging": {"base_log_folder": f"{stack}/logs/airflow"},
         # A task of a scheduler that died is begun anew after a minute, not after five.
-        "scheduler": {"task_instance_heartbeat_timeout": "60"},
+        "scheduler": {
+            "orphaned_tasks_check_interval": "60",
+            "task_instance_heartbeat_timeout": "60",
+        },
         "openlineage": {"namespace": "platelake", "transport": json.dumps(lineage)},
         "usage_data_collection": {"enabled": "False"},
     }
