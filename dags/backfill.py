@@ -5,8 +5,7 @@ all that follows. A second backfill of the same days changes no row. To read onl
 not know, backfill the DAGs `readings` and `photos` instead.
 """
 
-from airflow_lake import DAYS, LANDING, LakeJob, lake_dag
-from airflow_lake.dag import day
+from airflow_lake import DAYS, LANDING, LakeJob, day, lake_dag
 
 PARAMS = {
     "from_day": day("First day", "2021-09-06"),

@@ -5,8 +5,7 @@ SQL up to date. Photos that were loaded start the DAG `verdicts`. A backfill of 
 photos of that day, by the time of the file, and no others.
 """
 
-from airflow_lake import DAYS, LANDING, NEW_PICTURES, LakeJob, lake_dag
-from airflow_lake.dag import DAY_PARAMS
+from airflow_lake import DAY_PARAMS, DAYS, LANDING, NEW_PICTURES, LakeJob, lake_dag
 
 with lake_dag("photos", __doc__, "30 20 * * *", DAY_PARAMS, hours=6):
     photos = LakeJob(job="ingest_photos", args=[*LANDING, *DAYS], announce=NEW_PICTURES)

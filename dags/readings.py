@@ -5,8 +5,7 @@ that comes late is read by the next run. A backfill of a day reads the files
 of that day and no others; what is known is not read again.
 """
 
-from airflow_lake import DAYS, LANDING, LakeJob, lake_dag
-from airflow_lake.dag import DAY_PARAMS
+from airflow_lake import DAY_PARAMS, DAYS, LANDING, LakeJob, lake_dag
 
 with lake_dag("readings", __doc__, "0 19 * * *", DAY_PARAMS):
     LakeJob(job="ingest_readings", args=[*LANDING, *DAYS]) >> LakeJob(job="sync")

@@ -144,46 +144,45 @@ def show(work: Work) -> None:
 
 def failure(error: BaseException) -> dict[str, Any]:
     """What went wrong as one sentence, `error`, and the process's `exit_code`."""
-    if isinstance(error, PlatelakeError):
-        return {"error": str(error), "exit_code": error.exit_code}
-    text = str(error)
-    if foreseen := FORESEEN.search(text):
-        return {"error": foreseen[1], "exit_code": 1}
-    if known := _known(text):
-        meaning, remedy = known
-        said = (
-            f"{meaning}; the tables are as they were at their last commit. {remedy} and run again"
-        )
-        return {"error": said, "exit_code": 1}
-    what = f"{type(error).__name__}: {_first(text) or 'no more is known'}"
-    said = (
-        f"{what}. The tables are as their last commit left them; run again once the cause is mended"
-    )
-    return {"error": said, "exit_code": 1}
-
-
-def _first(text: str) -> str:
-    """The line that says most: of Java's words the innermost cause, else the first."""
-    causes = re.findall(r"^(?:Caused by)?: (\S.*)$", text, re.MULTILINE)
-    lines = text.strip().splitlines()
-    return (causes or lines or [""])[-1 if causes else 0].strip().removesuffix(".")
-
-
-FORESEEN = re.compile(r"^lakehouse\.errors\.\w+: (.+)$", re.MULTILINE)
-"""A PlatelakeError that a worker raised, as Spark tells it."""
-
-
-def _known(text: str) -> tuple[str, str] | None:
-    found = (words for signs, *words in CAUSES if any(sign in text for sign in signs))
-    meaning, remedy = next(found, ("", ""))
-    return (meaning, remedy) if meaning else None
+    code = error.exit_code if isinstance(error, PlatelakeError) else 1
+    return {"error": _foreseen(error) or _unforeseen(error), "exit_code": code}
 
 
 def exit_code(error: BaseException) -> int:
     """Say on standard error what went wrong; the exit code."""
-    text = str(error)
-    if not (isinstance(error, PlatelakeError) or FORESEEN.search(text) or _known(text)):
+    if not _foreseen(error):
         structlog.get_logger().error("failed", exc_info=error)
     found = failure(error)
     print(f"platelake: {found['error']}", file=sys.stderr)
     return int(found["exit_code"])
+
+
+def _foreseen(error: BaseException) -> str:
+    """The sentence of an error that somebody thought of; empty where nobody did."""
+    text = str(error)
+    if isinstance(error, PlatelakeError):
+        return text
+    if by_worker := BY_WORKER.search(text):
+        return by_worker[1]
+    for signs, meaning, remedy in CAUSES:
+        if any(sign in text for sign in signs):
+            return (
+                f"{meaning}; the tables are as they were at their last commit. {remedy} and run "
+                "again"
+            )
+    return ""
+
+
+BY_WORKER = re.compile(r"^lakehouse\.errors\.\w+: (.+)$", re.MULTILINE)
+"""A PlatelakeError that a worker raised, as Spark tells it."""
+
+
+def _unforeseen(error: BaseException) -> str:
+    """The line that says most: of Java's words the innermost cause, else the first."""
+    text = str(error).strip()
+    causes = re.findall(r"^(?:Caused by)?: (\S.*)$", text, re.MULTILINE)
+    line = causes[-1] if causes else text.partition("\n")[0]
+    return (
+        f"{type(error).__name__}: {line.strip().removesuffix('.') or 'no more is known'}. The "
+        "tables are as their last commit left them; run again once the cause is mended"
+    )

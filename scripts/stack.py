@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from urllib.request import urlopen
 
 import fsspec
 from stack_files import processes, write_files
-from stack_install import AIRFLOW_VENV, ROOT, install, mariadbd
+from stack_install import AIRFLOW_VENV, ROOT, install, mariadbd, run_step
 
 START_SECONDS = 180
 SECOND_WAVE = ("mlflow", "app")
@@ -93,19 +93,19 @@ def prepare(folder: Path, env: dict[str, str]) -> None:
         options = f"--defaults-file={folder}/conf/mariadb.cnf"
         part = folder / "mariadb.part"  # What is cut off is begun anew.
         shutil.rmtree(part, ignore_errors=True)
-        once(["mariadb-install-db", options, f"--datadir={part}", "--skip-test-db"], env)
+        run_step(["mariadb-install-db", options, f"--datadir={part}", "--skip-test-db"], env)
         part.rename(folder / "mariadb")
     if not (folder / "hdfs" / "name" / "current" / "VERSION").is_file():
         say("formatting HDFS")
         name_node = "org.apache.hadoop.hdfs.server.namenode.NameNode"
         java = [env["JAVA"], "-cp", env["HDFS_CLASSPATH"], name_node]
-        once([*java, "-format", "-force", "-nonInteractive"], env)
+        run_step([*java, "-format", "-force", "-nonInteractive"], env)
     say("bringing Airflow's database up to date")
-    once([AIRFLOW_VENV / "bin" / "airflow", "db", "migrate"], env)
+    run_step([AIRFLOW_VENV / "bin" / "airflow", "db", "migrate"], env)
     pools = {"lake": {"slots": 1, "description": "Jobs that write the lake's tables"}}
     file = folder / "airflow" / "pools.json"
     file.write_text(json.dumps(pools | {"training": {"slots": 1, "description": "Trainings"}}))
-    once([AIRFLOW_VENV / "bin" / "airflow", "pools", "import", file], env)
+    run_step([AIRFLOW_VENV / "bin" / "airflow", "pools", "import", file], env)
 
 
 def start(env: dict[str, str]) -> None:
@@ -218,16 +218,6 @@ def control(env: dict[str, str], *words: str) -> "subprocess.CompletedProcess[st
     ctl = str(AIRFLOW_VENV / "bin" / "supervisorctl")
     conf = f"{env['STACK']}/conf/supervisord.conf"
     return subprocess.run([ctl, "-c", conf, *words], env=env, capture_output=True, text=True)
-
-
-def once(command: Sequence[str | Path], env: dict[str, str]) -> None:
-    """Run a step; raises SystemExit with its last lines where it fails."""
-    done = subprocess.run(
-        command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
-    if done.returncode:
-        last = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
-        raise SystemExit(f"{last}\n`{Path(command[0]).name}` failed; its last lines are above")
 
 
 def until(done: Callable[[], bool], what: str) -> None:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from install_jars import digest
@@ -59,13 +60,13 @@ def _install_airflow() -> None:
     _say("installing Airflow into .venv-airflow")
     env = dict(os.environ, UV_PYTHON_DOWNLOADS="never", UV_SYSTEM_CERTS="1")
     uv, python = str(VENV / "bin" / "uv"), str(AIRFLOW_VENV / "bin" / "python")
-    _run([sys.executable, "-m", "venv", "--clear", str(AIRFLOW_VENV)], env)
+    run_step([sys.executable, "-m", "venv", "--clear", str(AIRFLOW_VENV)], env)
     locked = ["--require-hashes", str(LOCK)]
     sync = [uv, "pip", "sync", "--quiet", "--no-config", "--python", python, *locked]
     if subprocess.run(sync, env=env, stdin=subprocess.DEVNULL, capture_output=True).returncode:
         _say("uv could not; installing with pip")
         pip = [python, "-m", "pip", "install", "--quiet", "--no-input", "--no-deps"]
-        _run([*pip, "--require-hashes", "-r", str(LOCK)], env)
+        run_step([*pip, "--require-hashes", "-r", str(LOCK)], env)
 
 
 def _install_jars() -> None:
@@ -91,7 +92,7 @@ def _fetch(scratch: Path) -> dict[str, Path]:
     nothing.touch()
     submit = [str(VENV / "bin" / "spark-submit"), "--master", "local[1]"]
     ivy = ["--packages", ",".join(PACKAGES), "--conf", f"spark.jars.ivy={scratch / 'ivy'}"]
-    _run([*submit, *ivy, str(nothing)], dict(os.environ))
+    run_step([*submit, *ivy, str(nothing)], dict(os.environ))
     artifacts = tuple(package.split(":")[1] for package in PACKAGES)
     files = (scratch / "ivy" / "jars").glob("*.jar")
     named = {path.name.split("_", 1)[1]: path for path in files}  # organisation_name-version.jar
@@ -103,7 +104,8 @@ def _listed() -> dict[str, str]:
     return {name: sha256 for sha256, name in pairs}
 
 
-def _run(command: list[str], env: dict[str, str]) -> None:
+def run_step(command: Sequence[str | Path], env: dict[str, str]) -> None:
+    """Run it; raises SystemExit with its last lines where it fails."""
     done = subprocess.run(
         command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )

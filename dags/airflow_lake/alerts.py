@@ -20,6 +20,8 @@ from airflow.sdk.exceptions import (
 )
 
 SLACK, WEBHOOK = "platelake_slack", "platelake_webhook"
+REPORT = "report"
+"""The XCom that holds a job's report, of a job that failed too."""
 SECONDS = 15
 
 
@@ -114,7 +116,7 @@ def _reports(context: Any) -> dict[str, dict[str, Any]]:
     if ti is None:
         return {}
     names = [task.task_id for task in dag.topological_sort()]
-    found = ti.xcom_pull(task_ids=names, key="report")
+    found = ti.xcom_pull(task_ids=names, key=REPORT)
     return {name: report for name, report in zip(names, found, strict=True) if report}
 
 

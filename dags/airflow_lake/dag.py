@@ -15,7 +15,7 @@ from airflow.sdk import (
 )
 
 from airflow_lake.alerts import Alert
-from airflow_lake.job import day as day_option
+from airflow_lake.job import day_option
 
 ZONE = "Asia/Seoul"
 

@@ -11,16 +11,15 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowFailException
 
-REPORT = "report"
-"""The XCom that holds a job's report, of a job that failed too."""
+from airflow_lake.alerts import REPORT
 
 LANDING = ["--landing", "{{ var.value.platelake_landing }}"]
 DAYS = ["{{ day(dag_run, params, 'from') }}", "{{ day(dag_run, params, 'to') }}"]
-NO_RETRY = {2: "cannot be meant as written", 3: "quality gate"}
-"""Exit codes of the jobs that another try would only repeat."""
+NO_RETRY = (2, 3)
+"""Exit codes that another try would only repeat: usage, quality gate."""
 
 
-def day(dag_run: Any, params: Any, end: str) -> str:
+def day_option(dag_run: Any, params: Any, end: str) -> str:
     """`--from` or `--to` of a run: what a person named; of a backfill its own day; else nothing.
 
     Without days a job takes all that is new, late files and those of a wrong clock too.

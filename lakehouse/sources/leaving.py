@@ -76,7 +76,7 @@ class Leaving:
         self._remove_empty(self._all)
 
     def take(self, files: Iterable[LandedFile], hashes: dict[str, str], archive: bool) -> int:
-        """Archive or remove those that still have the expected content; how many bytes went."""
+        """Archive or remove those that still have the expected content; how many went."""
         gone, stay = [], 0
         for file in files:
             relative = true_path(file.url)[len(self._root.rstrip("/")) + 1 :]
