@@ -162,14 +162,22 @@ def write_run_row(work: Work, names: Sequence[str]) -> None:
     from lakehouse.tables.runs import RUNS
 
     c = work.counts
-    row = (
-        *(work.run_id, " ".join(names), work.started_at, datetime.now(UTC)),
-        *(c.seen, c.loaded, c.duplicate, c.quarantined, c.known),
-        *(c.rows_read, c.rows_stored, c.rows_quarantined, c.reconciled),
-    )
-    work.lake.append(
-        RUNS, work.lake.spark.createDataFrame([row], RUNS.schema()), transaction=work.run_id
-    )
+    row = {
+        "run_id": work.run_id,
+        "jobs": " ".join(names),
+        "started_at": work.started_at,
+        "ended_at": datetime.now(UTC),
+        "files_seen": c.seen,
+        "files_loaded": c.loaded,
+        "files_duplicate": c.duplicate,
+        "files_quarantined": c.quarantined,
+        "files_known": c.known,
+        "rows_read": c.rows_read,
+        "rows_stored": c.rows_stored,
+        "rows_quarantined": c.rows_quarantined,
+        "reconciled": c.reconciled,
+    }
+    work.lake.append_row(RUNS, row, transaction=work.run_id)
     if not c.reconciled:
         raise QualityGateError(
             f"run {work.run_id} does not add up: {c.seen} files seen, {c.loaded} loaded, "

@@ -201,6 +201,20 @@ class Lake:
             return None
         return feed
 
+    def changed_keys(self, table: Table, after: int, until: int) -> set[tuple[Any, ...]] | None:
+        """Keys of the rows that changed, after < version ≤ until, read without Spark.
+
+        None where the change feed does not reach back that far.
+        """
+        log = self.log(table)
+        if log is None:
+            return None
+        try:
+            feed = log.load_cdf(after + 1, until, columns=list(table.key)).read_all()
+        except Exception:  # Of a file that is gone, delta-rs raises nothing narrower.
+            return None
+        return set(zip(*(feed[name].to_pylist() for name in table.key), strict=True))
+
     def consumed(self, table: Table) -> dict[str, int]:
         """The versions of other tables that this one was last computed from."""
         log = self.log(table)
@@ -221,6 +235,33 @@ class Lake:
                 .option("txnAppId", transaction)
                 .option("txnVersion", 1)
                 .save(self.path(table))
+            )
+
+    def append_row(self, table: Table, row: Mapping[str, Any], transaction: str) -> None:
+        """Add one row as `append` does, once the table is made without Spark.
+
+        A time must have a zone.
+        """
+        import pyarrow as pa
+        from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
+
+        log = self.log(table)
+        if log is None or {field.name for field in log.schema().fields} != set(table.names):
+            values = [tuple(row[name] for name in table.names)]
+            self.append(table, self.spark.createDataFrame(values, table.schema()), transaction)
+            return
+        with self.lock(table.name):
+            log.update_incremental()
+            if log.transaction_version(transaction) is not None:
+                return
+            write_deltalake(
+                log,
+                pa.Table.from_pylist([dict(row)], pa.schema(log.schema().to_arrow())),
+                mode="append",
+                writer_properties=WriterProperties(
+                    compression="ZSTD" if table.compress else "UNCOMPRESSED"
+                ),
+                commit_properties=CommitProperties(app_transactions=[Transaction(transaction, 1)]),
             )
 
     def insert(self, table: Table, rows: DataFrame) -> None:

@@ -1,4 +1,7 @@
-"""From the lake's mirrored tables to their SQL copies: what changed since the last time."""
+"""From the lake's mirrored tables to their SQL copies: what changed since the last time.
+
+These are summaries, read as Arrow without Spark: most syncs bring one row of `runs`.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,14 @@ from lakehouse.io import Lake, row_count
 from lakehouse.sql import MirrorState, SummaryStore, is_transient
 from lakehouse.table import Table
 from lakehouse.tables import MIRRORED
-from lakehouse.times import from_micros
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    import pyarrow as pa
 
 PAUSES = (1.0, 5.0, 15.0)
 """Seconds to wait before each further attempt after a lost connection or a lock."""
+
+Key = tuple[Any, ...]
 
 
 def mirror_tables(lake: Lake, stage: str, url: str, whole: bool = False) -> dict[str, int]:
@@ -60,17 +64,17 @@ def _mirror(lake: Lake, stage: str, store: SummaryStore, table: Table, whole: bo
     state = store.state(stage, table)
     if state and not whole and (state.source_id, state.lake_version) == (source_id, version):
         return store.count(stage, table)
-    rows = lake.read(table, version)
+    stored = lake.arrow(table, version=version)
+    assert stored is not None, table.name
     keys = None if whole else _changed_keys(lake, table, state, source_id, version)
-    changed = rows if keys is None else rows.join(keys, list(table.key), "left_semi")
-    gone = None if keys is None else keys.join(rows, list(table.key), "left_anti")
+    there = set(zip(*(stored[name].to_pylist() for name in table.key), strict=True))
     mirrored = store.mirror(
         stage,
         table,
         source_id=source_id,
         version=version,
-        upserts=_plain(changed),
-        deletes=_plain(gone) if gone is not None else (),
+        upserts=_rows(table, stored, keys),
+        deletes=[dict(zip(table.key, key, strict=True)) for key in (keys or set()) - there],
         whole=keys is None,
         expected_rows=row_count(log),
     )
@@ -79,24 +83,16 @@ def _mirror(lake: Lake, stage: str, store: SummaryStore, table: Table, whole: bo
 
 def _changed_keys(
     lake: Lake, table: Table, state: MirrorState | None, source_id: str, version: int
-) -> DataFrame | None:
+) -> set[Key] | None:
     """The keys that changed since SQL was brought up to date; None: any may have."""
     if state is None or state.source_id != source_id or state.lake_version > version:
         return None
-    feed = lake.changes(table, state.lake_version, version)
-    return None if feed is None else feed.select(*table.key).distinct()
+    return lake.changed_keys(table, state.lake_version, version)
 
 
-def _plain(rows: DataFrame) -> Iterator[dict[str, Any]]:
-    """The rows as dictionaries; timestamps in UTC without a zone, as SQL keeps them."""
-    from pyspark.sql import functions as F
-
-    moments = {field.name for field in rows.schema if field.dataType.typeName() == "timestamp"}
-    plain = rows.select(
-        *(F.unix_micros(n).alias(n) if n in moments else F.col(n) for n in rows.columns)
-    )
-    for row in plain.toLocalIterator():
-        values = row.asDict()
-        for name in moments & {name for name, value in values.items() if value is not None}:
-            values[name] = from_micros(values[name]).replace(tzinfo=None)
-        yield values
+def _rows(table: Table, stored: pa.Table, keys: set[Key] | None) -> Iterator[dict[str, Any]]:
+    """The rows with these keys, or all; null in a column that was declared since."""
+    for batch in stored.to_batches():
+        for row in batch.to_pylist():
+            if keys is None or tuple(row[name] for name in table.key) in keys:
+                yield {name: row.get(name) for name in table.names}

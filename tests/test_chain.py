@@ -6,9 +6,11 @@ import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+import jobs.runner
 from jobs.backfill import run_backfill
 from jobs.quarantine import replay
 from jobs.runner import Options
@@ -19,6 +21,7 @@ from lakehouse.tables.label_report import LABEL_REPORT
 from lakehouse.tables.lots import LOTS
 from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
+from lakehouse.tables.runs import RUNS
 from lakehouse.tables.variable_days import VARIABLE_DAYS
 from tests.conftest import REAL, Chain
 from tests.digest import digests, versions
@@ -111,6 +114,27 @@ def test_sql_equals_the_lake(chain: Chain, sql_url: str, monkeypatch: pytest.Mon
             assert found["sql"][table.name] == len(mine)
     finally:
         store.close()
+
+
+def test_a_run_that_finds_nothing_new_starts_no_spark(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row of `runs` is written, and brought to SQL, by delta-rs."""
+    write_sensor(chain.landing, date(2021, 9, 6))
+    write_errors(chain.landing, {"2021-09-06": ["1"]})
+    write_photo(chain.landing, "good/a.png", 1)
+    chain()
+
+    def no_spark() -> NoReturn:
+        raise AssertionError("nothing is new")
+
+    monkeypatch.setattr(jobs.runner, "session", no_spark)
+    for runs in (2, 3):
+        found = chain()
+        assert found["files"] == dict(seen=0, loaded=0, duplicate=0, quarantined=0, known=3)
+        assert found["sql"]["runs"] == runs == chain.lake().read(RUNS).count()
+    ids = [row["run_id"] for row in chain.lake().read(RUNS).orderBy("started_at").collect()]
+    assert ids[-1] == found["run"] and len(set(ids)) == 3
 
 
 def _plain(value: object) -> object:

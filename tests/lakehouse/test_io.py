@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import structlog
+from deltalake.exceptions import DeltaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -86,6 +87,40 @@ def test_upsert_touches_what_differs_within_its_scope(lake: Lake, spark: SparkSe
         ("b", "delete"),
         ("d", "insert"),
     ]
+
+
+def test_the_keys_that_changed_are_read_without_spark(lake: Lake, spark: SparkSession) -> None:
+    """Also of commits by delta-rs; None where the feed's files are gone."""
+    lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.0, "r"), (DAY, "b", 2.0, "r")))
+    version = lake.version(PLAIN)
+    lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.5, "r"), (DAY, "c", 3.0, "r")))
+    assert lake.changed_keys(PLAIN, version, version + 1) == {(DAY, "a"), (DAY, "b"), (DAY, "c")}
+    lake.append_row(PLAIN, {"day": DAY, "name": "d", "value": 4.0, "run": "r"}, "once")
+    assert lake.changed_keys(PLAIN, version + 1, version + 2) == {(DAY, "d")}
+    for file in Path(lake.folder, PLAIN.name, "_change_data").iterdir():
+        file.unlink()
+    assert lake.changed_keys(PLAIN, version, version + 1) is None
+
+
+def test_a_row_is_appended_once_and_is_as_by_spark(lake: Lake, spark: SparkSession) -> None:
+    """Whether Spark makes the table, or it is there; the table's checks hold."""
+    for name in ("a", "b", "b"):
+        row = {"day": DAY, "name": name, "value": 1.0, "run": "r"}
+        lake.append_row(PLAIN, row, transaction=name)
+    assert [tuple(row) for row in lake.read(PLAIN).orderBy("name").collect()] == [
+        (DAY, "a", 1.0, "r"),
+        (DAY, "b", 1.0, "r"),
+    ]
+    lake.append(PLAIN, frame(spark, (DAY, "b", 1.0, "r")), transaction="b")
+    lake.append(PLAIN, frame(spark, (DAY, "c", 1.0, "r")), transaction="c")
+    lake.append_row(PLAIN, {"day": DAY, "name": "c", "value": 1.0, "run": "r"}, transaction="c")
+    assert lake.count(PLAIN) == 3
+    with pytest.raises(DeltaError, match="failed validation check"):
+        lake.append_row(PLAIN, {"day": DAY, "name": "d", "value": -1.0, "run": "r"}, "d")
+    wider = replace(PLAIN, columns=(*PLAIN.columns, Column("more", "double", "More")))
+    row = {"day": DAY, "name": "e", "value": 1.0, "run": "r", "more": 2.0}
+    lake.append_row(wider, row, transaction="e")
+    assert {row["more"] for row in lake.rows(wider)} == {None, 2.0}
 
 
 def test_what_was_consumed_is_kept_with_the_commit(lake: Lake, spark: SparkSession) -> None:
