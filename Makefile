@@ -19,7 +19,7 @@ demo: env ## The whole lake, from files to the page [LANDING=DIR STAGE=NAME LAKE
 	@$(BIN)/platelake demo $(strip $(DEMO))
 
 test: lint ## Every check and test, two at a time [ARGS='-k name']
-	@$(BIN)/pytest -q -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/pytest -q -n 2 $(ARGS)
 
 lint: env ## Format, style, types, and which package imports which
 	@$(BIN)/ruff check --quiet

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 from pyspark.sql import SparkSession
+from xdist.scheduler import LoadScopeScheduling
 
 from jobs.outcome import report
 from jobs.runner import CHAIN, Options, Work, begin, do_jobs
@@ -28,13 +29,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", default="", help="folder for what the app's pages look like")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class SharedTogether(LoadScopeScheduling):
     """Of tests side by side, those that share what is costly to make stay in one process."""
-    for item in items:
-        folder, _, file = item.nodeid.partition("::")[0].rpartition("/")
-        shared = folder if folder.endswith("serving") else f"{folder}/{file}"
-        item.add_marker(pytest.mark.xdist_group(shared))
-    items.sort(key=lambda item: "/serving/" not in item.nodeid)  # The longest first.
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        folder = file.rpartition("/")[0]
+        return folder if folder.endswith("serving") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedTogether:
+    return SharedTogether(config, log)
 
 
 def unavailable(reason: str) -> NoReturn:

@@ -31,7 +31,8 @@ FLAGS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
-SECONDS = 60_000
+TIMEOUT = 60_000  # Milliseconds.
+expect.set_options(timeout=TIMEOUT)
 PHONE = {"width": 390, "height": 844}
 
 
@@ -59,7 +60,7 @@ def opened(chromium: Chromium, address: str) -> Iterator[Callable[..., Page]]:
 
     def open_page(**how: Any) -> Page:
         context = chromium.new_context(base_url=address, **how)
-        context.set_default_timeout(SECONDS)
+        context.set_default_timeout(TIMEOUT)
         contexts.append(context)
         page = context.new_page()
         page.on(
@@ -281,7 +282,7 @@ def test_a_mistyped_lot_leaves_the_photos(
     page.get_by_label("Lot").fill("2021-11-01/3")
     page.click("#judge")
     expect(page.locator("#results .card.good")).to_have_count(1)
-    expect(page.locator("#results svg.trace")).to_have_count(3, timeout=SECONDS)
+    expect(page.locator("#results svg.trace")).to_have_count(3, timeout=TIMEOUT)
     expect(page.locator("#files")).not_to_contain_text(plant.good[0].stem[:10])
 
 

@@ -21,7 +21,7 @@ from lakehouse.tables.lots import LOTS
 from lakehouse.tables.readings import readings
 from ml.registry import Registry
 from tests.digest import digests
-from tests.serving.test_browser import FLAGS, PROGRAM, SECONDS, judge
+from tests.serving.test_browser import FLAGS, PROGRAM, TIMEOUT, judge
 from tests.stack.conftest import STAGE
 from tests.stack.real import BIN, ROOT, Sink, Stack, until
 
@@ -235,7 +235,7 @@ def test_an_operator_gets_a_verdict_in_a_browser(stack: Stack, plant: Path) -> N
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=PROGRAM, args=FLAGS)
         page = chromium.new_context(base_url=address, locale="en-GB").new_page()
-        page.set_default_timeout(SECONDS)
+        page.set_default_timeout(TIMEOUT)
         page.goto("/login")
         page.fill("[name=name]", "kim")
         page.fill("[name=password]", password[1])
