@@ -396,7 +396,7 @@ def test_a_machine_that_never_stops_loses_nothing(
     monkeypatch.setenv("PLATELAKE_SETTLE_SECONDS", "1")
     url = machine.host.url(machine.landing)
     chain = Chain(url, tmp_path / "lake")  # type: ignore[arg-type]
-    for _ in range(2):
+    for _ in range(3):
         chain.work(*INGESTS)
     assert len(machine.photos) > chain.lake().count(PHOTOS) > 20
     machine.stop.set()

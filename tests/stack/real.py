@@ -157,7 +157,7 @@ class Airflow:
         found: dict[str, Any] = self.get(path, deserialize=True)["value"]
         return found
 
-    def wait(self, dag: str, run: str, seconds: float = 600) -> str:
+    def wait(self, dag: str, run: str, seconds: float = 1500) -> str:
         """How the run ends."""
 
         def ended() -> str:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,19 @@ def test_every_dag_is_there_as_it_should_be(stack: Stack, landed: Path) -> None:
         about = airflow.get(f"/dags/{dag}/details")
         assert about["max_active_runs"] == 1 and about["catchup"] is False
         assert about["timezone"] == "Asia/Seoul" and "stage" in about["params"]
-        assert about["doc_md"] and about["dag_run_timeout"] and about["last_parse_duration"] < 1
+        assert about["doc_md"] and about["dag_run_timeout"]
+        until(lambda dag=dag: _parse_seconds(stack, dag) < 1, 180, f"{dag} parsed in a second")
         if cron:
             assert cron in json.dumps(about["timetable_summary"]) or dag == "labels"
         for task in airflow.get(f"/dags/{dag}/tasks")["tasks"]:
             assert task["pool"] in ("lake", "training") and task["execution_timeout"]
             assert task["retries"] == 3 and task["retry_exponential_backoff"]
             assert task["operator_name"] == "LakeJob"
+
+
+def _parse_seconds(stack: Stack, dag: str) -> float:
+    """Of its last parse; the first ones are beside a dozen processes that start."""
+    return float(stack.airflow.get(f"/dags/{dag}/details")["last_parse_duration"])
 
 
 def test_the_scheduler_runs_the_daily_dags_and_what_follows(
@@ -85,7 +92,7 @@ def _at_rest(stack: Stack) -> None:
         states = ("queued", "running")
         return not stack.airflow.get("/dags/~/dagRuns", state=states)["total_entries"]
 
-    until(none, 600, "all runs")
+    until(none, 1500, "all runs")
 
 
 def test_people_are_told_with_the_reconciliation(stack: Stack, sink: Sink) -> None:
@@ -166,11 +173,18 @@ def assert_mirrored(stack: Stack, lake: Lake) -> None:
         assert sql_rows(stack, table.name, columns) == mine and mine, table.name
 
 
+def task_state(stack: Stack, dag: str, run: str, task: str) -> str | None:
+    state: str | None = stack.airflow.tasks(dag, run)[task]["state"]
+    return state
+
+
 def test_training_makes_champions_in_the_mlflow_server(stack: Stack, sink: Sink) -> None:
     """Two folds and one epoch, asked for as parameters of the run. That of last Friday, with all
     folds, is begun by the scheduler, and given up."""
     stack.airflow.pause("training", False)
     (last_friday,) = until(lambda: stack.airflow.runs("training"), 60, "training")
+    trees = partial(task_state, stack, "training", last_friday["dag_run_id"], "train_trees")
+    until(lambda: trees() == "running", 120, "its first task")
     stack.airflow.fail("training", last_friday["dag_run_id"])
     run = stack.airflow.run("training", folds=2, epochs=1)
     registry = Registry(stack.env["PLATELAKE_MLFLOW_URI"])

@@ -17,7 +17,7 @@ from lakehouse.tables.runs import RUNS
 from tests.digest import digests
 from tests.stack.conftest import STAGE
 from tests.stack.real import Sink, Stack, until
-from tests.stack.test_chain import HISTORY, assert_mirrored, laptop, rows_of
+from tests.stack.test_chain import HISTORY, assert_mirrored, laptop, rows_of, task_state
 
 __all__ = ["laptop"]
 
@@ -130,10 +130,14 @@ def test_hdfs_takes_no_more(
 def test_mariadb_restarts_during_a_sync(stack: Stack, lake: Lake, land: Path) -> None:
     """The database is away when the sync comes, and stays away until that try has failed."""
     run = stack.airflow.trigger("readings")
-    until(lambda: _state(stack, "readings", run, "ingest_readings") == "running", 300, "ingest")
+    until(lambda: task_state(stack, "readings", run, "ingest_readings") == "running", 300, "ingest")
     stack.ctl("stop", "mariadb")
     try:
-        until(lambda: _state(stack, "readings", run, "sync") == "up_for_retry", 300, "a failed try")
+        until(
+            lambda: task_state(stack, "readings", run, "sync") == "up_for_retry",
+            300,
+            "a failed try",
+        )
     finally:
         stack.ctl("start", "mariadb")
     assert stack.airflow.wait("readings", run) == "success"
@@ -142,16 +146,11 @@ def test_mariadb_restarts_during_a_sync(stack: Stack, lake: Lake, land: Path) ->
     assert_mirrored(stack, lake)
 
 
-def _state(stack: Stack, dag: str, run: str, task: str) -> str | None:
-    state: str | None = stack.airflow.tasks(dag, run)[task]["state"]
-    return state
-
-
 def test_the_scheduler_dies_in_the_middle(stack: Stack, lake: Lake, land: Path, sink: Sink) -> None:
     """What it had begun is begun anew once nobody has heard of it for a minute."""
     told = len(sink.told("readings", "success"))
     run = stack.airflow.trigger("readings")
-    until(lambda: _state(stack, "readings", run, "ingest_readings") == "running", 120, "ingest")
+    until(lambda: task_state(stack, "readings", run, "ingest_readings") == "running", 120, "ingest")
     stack.kill("airflow-scheduler")
     assert stack.airflow.wait("readings", run) == "success"
     tries = {name: one["try_number"] for name, one in stack.airflow.tasks("readings", run).items()}
