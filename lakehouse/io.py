@@ -238,17 +238,18 @@ class Lake:
             )
 
     def append_row(self, table: Table, row: Mapping[str, Any], transaction: str) -> None:
-        """Add one row as `append` does, once the table is made without Spark.
+        """Add one row, with every declared column, as `append` does.
 
-        A time must have a zone.
+        Once the table is there, this is done without Spark. A time must have a zone.
         """
         import pyarrow as pa
         from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
 
+        values = {name: row[name] for name in table.names}
         log = self.log(table)
-        if log is None or {field.name for field in log.schema().fields} != set(table.names):
-            values = [tuple(row[name] for name in table.names)]
-            self.append(table, self.spark.createDataFrame(values, table.schema()), transaction)
+        if log is None or {field.name for field in log.schema().fields} != set(values):
+            rows = self.spark.createDataFrame([tuple(values.values())], table.schema())
+            self.append(table, rows, transaction)
             return
         with self.lock(table.name):
             log.update_incremental()
@@ -256,7 +257,7 @@ class Lake:
                 return
             write_deltalake(
                 log,
-                pa.Table.from_pylist([dict(row)], pa.schema(log.schema().to_arrow())),
+                pa.Table.from_pylist([values], pa.schema(log.schema().to_arrow())),
                 mode="append",
                 writer_properties=WriterProperties(
                     compression="ZSTD" if table.compress else "UNCOMPRESSED"

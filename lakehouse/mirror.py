@@ -67,14 +67,14 @@ def _mirror(lake: Lake, stage: str, store: SummaryStore, table: Table, whole: bo
     stored = lake.arrow(table, version=version)
     assert stored is not None, table.name
     keys = None if whole else _changed_keys(lake, table, state, source_id, version)
-    there = set(zip(*(stored[name].to_pylist() for name in table.key), strict=True))
+    gone = keys - _keys(table, stored) if keys else set()
     mirrored = store.mirror(
         stage,
         table,
         source_id=source_id,
         version=version,
         upserts=_rows(table, stored, keys),
-        deletes=[dict(zip(table.key, key, strict=True)) for key in (keys or set()) - there],
+        deletes=[dict(zip(table.key, key, strict=True)) for key in gone],
         whole=keys is None,
         expected_rows=row_count(log),
     )
@@ -88,6 +88,10 @@ def _changed_keys(
     if state is None or state.source_id != source_id or state.lake_version > version:
         return None
     return lake.changed_keys(table, state.lake_version, version)
+
+
+def _keys(table: Table, stored: pa.Table) -> set[Key]:
+    return set(zip(*(stored[name].to_pylist() for name in table.key), strict=True))
 
 
 def _rows(table: Table, stored: pa.Table, keys: set[Key] | None) -> Iterator[dict[str, Any]]:

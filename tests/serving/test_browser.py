@@ -282,7 +282,7 @@ def test_a_mistyped_lot_leaves_the_photos(
     page.get_by_label("Lot").fill("2021-11-01/3")
     page.click("#judge")
     expect(page.locator("#results .card.good")).to_have_count(1)
-    expect(page.locator("#results svg.trace")).to_have_count(3, timeout=TIMEOUT)
+    expect(page.locator("#results svg.trace")).to_have_count(3)
     expect(page.locator("#files")).not_to_contain_text(plant.good[0].stem[:10])
 
 
