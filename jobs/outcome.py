@@ -40,7 +40,7 @@ CAUSES = (
         "Look at the NameNode, which leaves it by itself after a start",
     ),
     (
-        ("DELTA_CONCURRENT", "io.delta.exceptions.Concurrent"),
+        ("DELTA_CONCURRENT", "io.delta.exceptions.Concurrent", "Failed to commit transaction"),
         "another run wrote the same table, so this one's commit was refused",
         "Have the scheduler run one at a time",
     ),

@@ -177,7 +177,7 @@ def write_run_row(work: Work, names: Sequence[str]) -> None:
         "rows_quarantined": c.rows_quarantined,
         "reconciled": c.reconciled,
     }
-    work.lake.append_row(RUNS, row, transaction=work.run_id)
+    work.lake.append_rows(RUNS, [row], transaction=work.run_id)
     if not c.reconciled:
         raise QualityGateError(
             f"run {work.run_id} does not add up: {c.seen} files seen, {c.loaded} loaded, "

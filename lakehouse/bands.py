@@ -36,5 +36,5 @@ def fit_and_store(lake: Lake, stage: Stage, width: float) -> dict[str, Band]:
         (name, variable, band.centre, band.scale, band.width, *extent, fit)
         for variable, band in bands.items()
     ]
-    lake.insert(BANDS, lake.spark.createDataFrame(values, BANDS.schema()))
+    lake.insert_rows(BANDS, [dict(zip(BANDS.names, row, strict=True)) for row in values])
     return bands

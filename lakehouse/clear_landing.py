@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+import pyarrow.compute as pc
 import structlog
 
 from lakehouse import ledger
@@ -126,16 +127,12 @@ def _photos_read_back(lake: Lake, hashes: Iterable[str]) -> set[str]:
 
 def _files_read_back(lake: Lake, kind: str, table: Table, files: Sequence[str]) -> set[str]:
     """Of these files, those of which the table has as many rows as the ledger says."""
-    from pyspark.sql import functions as F
-
     last: dict[str, tuple[int, int]] = {}
     for row in lake.rows(FILES, "kind", "file", "event", "rows_stored"):
         if row["kind"] == kind and row["event"] > last.get(row["file"], (0, 0))[0]:
             last[row["file"]] = (row["event"], row["rows_stored"])
-    wanted = lake.spark.createDataFrame([(file,) for file in files], "file string")
-    stored = lake.read(table).join(F.broadcast(wanted), "file", "left_semi")
-    counts = {row["file"]: row["count"] for row in stored.groupBy("file").count().collect()}
-    return {file for file in files if counts.get(file, 0) == last[file][1] > 0}
+    counts = lake.counts(table, "file", pc.field("file").isin(files))
+    return {file for file in files if counts[file] == last[file][1] > 0}
 
 
 def _note(to: Ingest, files: Sequence[LandedFile], hashes: dict[str, str]) -> None:
@@ -146,4 +143,5 @@ def _note(to: Ingest, files: Sequence[LandedFile], hashes: dict[str, str]) -> No
         (f.kind, f.file, hashes[f.file], f.size, f.modified_at, outcome, to.run_id, now)
         for f in files
     ]
-    to.lake.insert(CLEARED_FILES, to.lake.spark.createDataFrame(rows, CLEARED_FILES.schema()))
+    named = [dict(zip(CLEARED_FILES.names, row, strict=True)) for row in rows]
+    to.lake.insert_rows(CLEARED_FILES, named)

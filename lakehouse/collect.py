@@ -43,10 +43,13 @@ def collect_table(lake: Lake, stage: str, database: Database, table: Table) -> i
         query = sa.select(*own).where(here, source.c[key].in_(some))
         with database.transaction() as connection:
             rows = [_aware(row) for row in connection.execute(query)]
-        lake.insert(table, lake.spark.createDataFrame(rows, table.schema()))
+        lake.insert_rows(table, rows)
     return len(new)
 
 
-def _aware(row: Any) -> tuple[Any, ...]:
-    """The row with its times in UTC; without a zone Spark would take them for this machine's."""
-    return tuple(v.replace(tzinfo=UTC) if isinstance(v, datetime) else v for v in row)
+def _aware(row: Any) -> dict[str, Any]:
+    """The row by its columns, with its times in UTC, which SQL keeps without a zone."""
+    return {
+        name: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+        for name, value in row._mapping.items()
+    }

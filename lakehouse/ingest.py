@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
+
 from lakehouse import ledger
-from lakehouse.io import Lake, sql_text
+from lakehouse.io import FEW, Lake, sql_text
 from lakehouse.ledger import Known
 from lakehouse.settings import Settings
 from lakehouse.sources.landing import LandedFile, list_landing
@@ -100,10 +102,15 @@ class Ingest:
 
         Of the `unread` files only the notice that they cannot be read is replaced.
         """
-        own = f"{brought_by(files)} OR (sha256 = '' AND {brought_by(unread)})"
-        where = f"kind = {sql_text(kind)} AND ({own})"
-        if not (entries.isEmpty() and self.lake.read(QUARANTINE).where(where).isEmpty()):
-            self.lake.replace(QUARANTINE, entries, where)
+        file = pc.field("file")
+        these = file.isin(files) | ((pc.field("sha256") == "") & file.isin(unread))
+        stored = self.lake.counts(QUARANTINE, "file", (pc.field("kind") == kind) & these)
+        few = [] if stored else entries.limit(FEW + 1).toArrow().to_pylist()
+        if stored or len(few) > FEW:
+            own = f"{brought_by(files)} OR (sha256 = '' AND {brought_by(unread)})"
+            self.lake.replace(QUARANTINE, entries, f"kind = {sql_text(kind)} AND ({own})")
+        else:
+            self.lake.insert_rows(QUARANTINE, few)
 
 
 def brought_by(files: Sequence[str]) -> str:

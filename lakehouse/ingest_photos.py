@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 
 from lakehouse import ledger
@@ -36,7 +37,6 @@ from lakehouse.stage import UNLABELLED, Stage
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from lakehouse.tables.pictures import PICTURES
-from lakehouse.times import from_micros
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -215,20 +215,12 @@ def _held(states: Iterable[Known]) -> set[str]:
 
 def _same_pictures(lake: Lake, hashes: Collection[str]) -> Content:
     """All photos that show the picture of one of these: sha256 -> (picture, taken_at)."""
-    from pyspark.sql import functions as F
-
-    wanted = lake.spark.createDataFrame([(one,) for one in hashes], "sha256 string")
-    taken_at = F.unix_micros("taken_at").alias("taken_at")
-    photos = lake.read(PHOTOS).select("sha256", "pixel_sha256", taken_at)
-    pictures = photos.join(F.broadcast(wanted), "sha256", "left_semi").select("pixel_sha256")
-    same = photos.join(F.broadcast(pictures.distinct()), "pixel_sha256", "left_semi")
-    return {
-        row["sha256"]: (
-            row["pixel_sha256"],
-            row["taken_at"] and from_micros(row["taken_at"]),
-        )
-        for row in same.collect()
-    }
+    photos = lake.arrow(PHOTOS, "sha256", "pixel_sha256", "taken_at")
+    if photos is None:
+        return {}
+    of_these = photos.filter(pc.is_in(photos["sha256"], pa.array(list(hashes), pa.string())))
+    same = photos.filter(pc.is_in(photos["pixel_sha256"], of_these["pixel_sha256"]))
+    return {row["sha256"]: (row["pixel_sha256"], row["taken_at"]) for row in same.to_pylist()}
 
 
 def _contradictions(named: Iterable[Known], content: Content) -> set[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
 import structlog
 
 from lakehouse import ledger, quality
@@ -95,7 +96,7 @@ def _load(
         held_back = _held_back(to, kind, rows, deliveries).persist()
         to.replace_quarantine(kind, held_back, files, unread)
         held_back.unpersist()
-        if loading or not to.lake.read(table).where(brought_by(files)).isEmpty():
+        if loading or to.lake.counts(table, "file", pc.field("file").isin(files)):
             passed = quality.filter_passed(rows).select(*table.names)
             to.lake.replace(table, passed, brought_by(files))
     finally:
@@ -164,9 +165,9 @@ def _with_stored(lake: Lake, table: Table, rows: DataFrame, files: Sequence[str]
     """Mark the rows whose key another file has stored before."""
     from pyspark.sql import functions as F
 
-    others = lake.read(table).where(f"NOT ({brought_by(files)})")
-    if others.isEmpty():
+    if not lake.count(table):
         return rows
+    others = lake.read(table).where(f"NOT ({brought_by(files)})")
     days = [row["day"] for row in quality.filter_passed(rows).select("day").distinct().collect()]
     return quality.with_stored_broken(rows, others.where(F.col("day").isin(days)), table.key)
 
@@ -199,18 +200,14 @@ def _held_back(to: Ingest, kind: str, rows: DataFrame, deliveries: Sequence[Deli
 
 def _count(lake: Lake, kind: str, table: Table, deliveries: Sequence[Delivery]) -> None:
     """Count what the tables now hold of each file."""
-    own = brought_by([delivery.landed.file for delivery in deliveries])
-    stored = _count_by_file(lake.read(table).where(own))
-    held = lake.read(QUARANTINE).where(own).where(f"kind = '{kind}' AND line > 0")
-    held_by_file = _count_by_file(held)
+    own = pc.field("file").isin([delivery.landed.file for delivery in deliveries])
+    rows = (pc.field("kind") == kind) & (pc.field("line") > 0)
+    stored = lake.counts(table, "file", own)
+    held = lake.counts(QUARANTINE, "file", own & rows)
     for delivery in deliveries:
         file = delivery.landed.file
         if not delivery.facts.sha256:
             continue
         delivery.rows_read = delivery.facts.rows if delivery.status == LOADED else 0
-        delivery.rows_stored = stored.get(file, 0)
-        delivery.rows_quarantined = held_by_file.get(file, 0)
-
-
-def _count_by_file(rows: DataFrame) -> dict[str, int]:
-    return {row["file"]: row["count"] for row in rows.groupBy("file").count().collect()}
+        delivery.rows_stored = stored[file]
+        delivery.rows_quarantined = held[file]

@@ -12,7 +12,8 @@ import functools
 import json
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 OPERATION = "_operation"
+
+FEW = 1000
+"""So many rows, or less, are held here for a commit, which is sooner than by Spark's workers."""
+
+ALONE = {"max_commit_retries": 0}
+"""A commit to the very version that was read: any other in between has it refused."""
 
 
 class Lake:
@@ -114,6 +121,11 @@ class Lake:
                 raise
             raise _version_gone(table, version) from None
 
+    def _log(self, table: Table) -> LogReader:
+        log = self.log(table)
+        assert log is not None, f"{table.name} is made before it is written"
+        return log
+
     def version(self, table: Table) -> int:
         """The latest version; -1 where the table is not yet made."""
         log = self.log(table)
@@ -149,6 +161,16 @@ class Lake:
             return log.to_pyarrow_table(columns=list(columns) or None)
         except FileNotFoundError:
             raise _version_gone(table, log.version()) from None
+
+    def counts(self, table: Table, column: str, where: pa.compute.Expression) -> Counter[str]:
+        """Of each value of the column, how many rows that meet `where` have it; without Spark."""
+        found: Counter[str] = Counter()
+        log = self.log(table)
+        if log:
+            for batch in log.to_pyarrow_dataset().to_batches(columns=[column], filter=where):
+                for one in batch[column].value_counts().to_pylist():
+                    found[one["values"]] += one["counts"]
+        return found
 
     def live_files(self, table: Table, version: int | None = None) -> list[str]:
         """Where the files of that version, or the latest, lie: paths, or URLs off this machine.
@@ -225,45 +247,32 @@ class Lake:
 
     # -- writing ---------------------------------------------------------------------------
 
-    def append(self, table: Table, rows: DataFrame, transaction: str) -> None:
-        """Add the rows, once: a second append under the same transaction name adds nothing."""
-        conformed = conform(table, rows)
-        with self._committing(table):
-            (
-                conformed.write.format("delta")
-                .mode("append")
-                .option("txnAppId", transaction)
-                .option("txnVersion", 1)
-                .save(self.path(table))
-            )
+    def append_rows(
+        self, table: Table, rows: Sequence[Mapping[str, Any]], transaction: str
+    ) -> None:
+        """Add the rows, once: a second append under the same transaction name adds nothing.
 
-    def append_row(self, table: Table, row: Mapping[str, Any], transaction: str) -> None:
-        """Add one row, with every declared column, as `append` does.
-
-        Once the table is there, this is done without Spark. A time must have a zone.
+        Each has every declared column; a time must have a zone. Done without Spark, save that a
+        table is made or widened.
         """
-        import pyarrow as pa
-        from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
+        from deltalake import Transaction
 
-        values = {name: row[name] for name in table.names}
-        log = self.log(table)
-        if log is None or {field.name for field in log.schema().fields} != set(values):
-            rows = self.spark.createDataFrame([tuple(values.values())], table.schema())
-            self.append(table, rows, transaction)
+        with self._shaped(table):
+            log = self._log(table)
+            if log.transaction_version(transaction) is None:
+                _append(log, table, rows, app_transactions=[Transaction(transaction, 1)])
+
+    def insert_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add the rows whose key is new, as `append_rows` does; one that is there stays."""
+        if not rows:
             return
-        with self.lock(table.name):
-            log.update_incremental()
-            if log.transaction_version(transaction) is not None:
-                return
-            write_deltalake(
-                log,
-                pa.Table.from_pylist([values], pa.schema(log.schema().to_arrow())),
-                mode="append",
-                writer_properties=WriterProperties(
-                    compression="ZSTD" if table.compress else "UNCOMPRESSED"
-                ),
-                commit_properties=CommitProperties(app_transactions=[Transaction(transaction, 1)]),
-            )
+        with self._shaped(table):
+            log = self._log(table)
+            stored = log.to_pyarrow_table(columns=list(table.key)).to_pylist()
+            known = {tuple(row.values()) for row in stored}
+            new = [row for row in rows if tuple(row[name] for name in table.key) not in known]
+            if new:
+                _append(log, table, new, **ALONE)
 
     def insert(self, table: Table, rows: DataFrame) -> None:
         """Add the rows whose key is new; a row whose key is there stays as it is."""
@@ -283,12 +292,8 @@ class Lake:
         """
         conformed = conform(table, rows)
         with self._committing(table):
-            (
-                conformed.write.format("delta")
-                .mode("overwrite")
-                .option("replaceWhere", where)
-                .save(self.path(table))
-            )
+            writer = conformed.write.format("delta").mode("overwrite")
+            writer.option("replaceWhere", where).save(self.path(table))
 
     def upsert(
         self,
@@ -303,26 +308,44 @@ class Lake:
         table. `consumed`, the versions of other tables that `rows` come from, is kept with the
         commit. Returns how many rows were added, changed or removed; there is no commit where
         there are none and `consumed` is what it was.
+
+        Where there are only new ones, and few, they are written without Spark.
         """
         conformed = conform(table, rows)
-        with self._committing(table, json.dumps(consumed) if consumed else None) as is_new:
-            if is_new:
-                return self._fill(table, conformed)
+        note = json.dumps(consumed) if consumed else None
+        with self._committing(table, note) as is_new:
+            log = self._log(table)
             difference = self._difference(table, conformed, scope).persist()
             try:
-                count = difference.count()
-                if count:
+                few = difference.limit(FEW + 1).toArrow().to_pylist()
+                if len(few) <= FEW and all(row[OPERATION] == "insert" for row in few):
+                    self._add(log, table, few, consumed)
+                    return len(few)
+                if is_new:
+                    self._fill(table, difference)
+                else:
                     self._merge(table, difference)
-                elif consumed and consumed != self.consumed(table):
-                    self._note(table, json.dumps(consumed))
-                return count
+                return len(few) if len(few) <= FEW else difference.count()
             finally:
                 difference.unpersist()
 
-    def _fill(self, table: Table, rows: DataFrame) -> int:
+    def _add(
+        self,
+        log: LogReader,
+        table: Table,
+        rows: Sequence[Mapping[str, Any]],
+        consumed: Mapping[str, int] | None,
+    ) -> None:
+        if rows:
+            note = {"userMetadata": json.dumps(consumed)} if consumed else None
+            _append(log, table, rows, custom_metadata=note, **ALONE)
+        elif consumed and consumed != self.consumed(table):
+            self._note(table, json.dumps(consumed))
+
+    def _fill(self, table: Table, rows: DataFrame) -> None:
         first = {"txnAppId": "first rows", "txnVersion": "1"}
-        rows.write.format("delta").mode("append").options(**first).save(self.path(table))
-        return self.count(table)
+        writer = rows.select(*table.names).write.format("delta").mode("append")
+        writer.options(**first).save(self.path(table))
 
     def compact(self, table: Table) -> None:
         """Write the table's small files together; its rows stay as they are."""
@@ -355,7 +378,10 @@ class Lake:
                 | ~facts("new").eqNullSafe(facts("old"))
             )
             .select(
-                F.when(F.col("new").isNull(), "delete").otherwise("write").alias(OPERATION),
+                F.when(F.col("new").isNull(), "delete")
+                .when(F.col("old").isNull(), "insert")
+                .otherwise("update")
+                .alias(OPERATION),
                 F.coalesce("new", "old").alias("row"),
             )
             .select(OPERATION, "row.*")
@@ -410,23 +436,56 @@ class Lake:
         return "delta.`" + self.path(table).replace("`", "``") + "`"
 
     @contextlib.contextmanager
+    def _shaped(self, table: Table) -> Iterator[bool]:
+        """Alone with the table, which has its declared columns; whether it was only now made."""
+        with self.lock(table.name):
+            log = self.log(table)
+            if log is None:
+                self._make(table)
+            else:
+                self._widen(table, {field.name for field in log.schema().fields})
+            yield log is None
+
+    @contextlib.contextmanager
     def _committing(self, table: Table, note: str | None = None) -> Iterator[bool]:
-        """The surroundings of a commit; whether the table was only now made."""
+        """The surroundings of a commit by Spark; whether the table was only now made."""
         settings = {
             "spark.sql.parquet.compression.codec": "zstd" if table.compress else "uncompressed",
             "spark.databricks.delta.commitInfo.userMetadata": note,
         }
         start = time.monotonic()
-        with self.lock(table.name):
-            log = self.log(table)
-            if log is None:
-                self._make(table)  # without the note: nothing is consumed yet
-            else:
-                self._widen(table, {field.name for field in log.schema().fields})
-            with _session_settings(self.spark, settings):
-                yield log is None
+        # A table is made without the note: nothing is consumed yet.
+        with self._shaped(table) as is_new, _session_settings(self.spark, settings):
+            yield is_new
         seconds = round(time.monotonic() - start, 2)
         structlog.get_logger().debug("committed", table=table.name, seconds=seconds)
+
+
+def _append(log: LogReader, table: Table, rows: Sequence[Mapping[str, Any]], **commit: Any) -> None:
+    from deltalake import CommitProperties, WriterProperties, write_deltalake
+    from deltalake.exceptions import DeltaError
+
+    compression: Any = "ZSTD" if table.compress else "UNCOMPRESSED"
+    try:
+        write_deltalake(
+            log,
+            _arrow(log, table, rows),
+            mode="append",
+            writer_properties=WriterProperties(compression=compression),
+            commit_properties=CommitProperties(**commit),
+        )
+    except DeltaError as error:
+        if "failed validation check" not in str(error):
+            raise
+        checks = ", ".join(f"{check.name}: {check.condition}" for check in table.checks)
+        raise PlatelakeError(f"table {table.name} takes only rows with {checks}; {error}") from None
+
+
+def _arrow(log: LogReader, table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    values = [{name: row[name] for name in table.names} for row in rows]
+    return pa.Table.from_pylist(values, pa.schema(log.schema().to_arrow()))
 
 
 @contextlib.contextmanager

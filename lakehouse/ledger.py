@@ -289,29 +289,29 @@ def _is_settled(state: Known | None, new: Facts, file: LandedFile, holder: str) 
 def record(lake: Lake, deliveries: Iterable[Delivery], run_id: str) -> None:
     """Write the deliveries' events, once, however often this very plan is recorded."""
     now = datetime.now(UTC)
-    rows: list[tuple[Any, ...]] = [
-        (
-            d.landed.kind,
-            d.landed.file,
-            d.event,
-            d.facts.sha256,
-            d.landed.size,
-            d.landed.modified_at,
-            d.status,
-            d.duplicate_of,
-            d.landed.label,
-            d.rows_read,
-            d.rows_stored,
-            d.rows_quarantined,
-            d.facts.note,
-            run_id,
-            now,
-        )
+    rows: list[dict[str, Any]] = [
+        {
+            "kind": d.landed.kind,
+            "file": d.landed.file,
+            "event": d.event,
+            "sha256": d.facts.sha256,
+            "size": d.landed.size,
+            "modified_at": d.landed.modified_at,
+            "status": d.status,
+            "duplicate_of": d.duplicate_of,
+            "label": d.landed.label,
+            "rows_read": d.rows_read,
+            "rows_stored": d.rows_stored,
+            "rows_quarantined": d.rows_quarantined,
+            "note": d.facts.note,
+            "run_id": run_id,
+            "seen_at": now,
+        }
         for d in deliveries
     ]
     if rows:
-        name = hashlib.sha256(repr([row[:4] for row in rows]).encode()).hexdigest()
-        lake.append(FILES, lake.spark.createDataFrame(rows, FILES.schema()), name)
+        plan = [(row["kind"], row["file"], row["event"], row["sha256"]) for row in rows]
+        lake.append_rows(FILES, rows, hashlib.sha256(repr(plan).encode()).hexdigest())
 
 
 def count(plan: Plan) -> Counts:

@@ -267,7 +267,8 @@ def store_split(lake: Lake, split: Split) -> None:
     ]
     known = {row["split_id"] for row in lake.rows(SPLITS, "split_id")}
     if split.split_id not in known:
-        lake.append(SPLITS, lake.spark.createDataFrame(rows, SPLITS.schema()), split.split_id)
+        named = [dict(zip(SPLITS.names, row, strict=True)) for row in rows]
+        lake.append_rows(SPLITS, named, split.split_id)
 
 
 def load_split(lake: Lake, split_id: str) -> Split:

@@ -29,6 +29,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", default="", help="folder for what the app's pages look like")
 
 
+LONGEST = ("tests/serving/", "tests/test_crash.py", "tests/test_chain.py", "tests/ml/")
+"""What takes longest is begun first, so that of two processes none is left alone for long."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
 class SharedTogether(LoadScopeScheduling):
     """Of tests side by side, those that share what is costly to make stay in one process."""
 
@@ -40,6 +48,7 @@ class SharedTogether(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedTogether:
+    config.option.loadscopereorder = False  # By the number of tests, that is.
     return SharedTogether(config, log)
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 import structlog
 from deltalake.exceptions import DeltaError
@@ -41,6 +42,10 @@ PLAIN = Table(
 
 def frame(spark: SparkSession, *rows: tuple[Any, ...]) -> DataFrame:
     return spark.createDataFrame(list(rows), PLAIN.schema())
+
+
+def row(name: str, value: float) -> dict[str, Any]:
+    return {"day": DAY, "name": name, "value": value, "run": "r"}
 
 
 def stored(lake: Lake) -> set[tuple[str, float]]:
@@ -95,32 +100,62 @@ def test_the_keys_that_changed_are_read_without_spark(lake: Lake, spark: SparkSe
     version = lake.version(PLAIN)
     lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.5, "r"), (DAY, "c", 3.0, "r")))
     assert lake.changed_keys(PLAIN, version, version + 1) == {(DAY, "a"), (DAY, "b"), (DAY, "c")}
-    lake.append_row(PLAIN, {"day": DAY, "name": "d", "value": 4.0, "run": "r"}, "once")
+    lake.append_rows(PLAIN, [row("d", 4.0)], "once")
     assert lake.changed_keys(PLAIN, version + 1, version + 2) == {(DAY, "d")}
     for file in Path(lake.folder, PLAIN.name, "_change_data").iterdir():
         file.unlink()
     assert lake.changed_keys(PLAIN, version, version + 1) is None
 
 
-def test_a_row_is_appended_once_and_is_as_by_spark(lake: Lake, spark: SparkSession) -> None:
+def test_rows_are_appended_once_and_are_as_by_spark(lake: Lake, spark: SparkSession) -> None:
     """Whether Spark makes the table, or it is there; the table's checks hold."""
     for name in ("a", "b", "b"):
-        row = {"day": DAY, "name": name, "value": 1.0, "run": "r"}
-        lake.append_row(PLAIN, row, transaction=name)
-    assert [tuple(row) for row in lake.read(PLAIN).orderBy("name").collect()] == [
-        (DAY, "a", 1.0, "r"),
-        (DAY, "b", 1.0, "r"),
+        lake.append_rows(PLAIN, [row(name, 1.0), row(f"{name}'", 1.0)], transaction=name)
+    assert [tuple(one) for one in lake.read(PLAIN).orderBy("name").collect()] == [
+        (DAY, name, 1.0, "r") for name in ("a", "a'", "b", "b'")
     ]
-    lake.append(PLAIN, frame(spark, (DAY, "b", 1.0, "r")), transaction="b")
-    lake.append(PLAIN, frame(spark, (DAY, "c", 1.0, "r")), transaction="c")
-    lake.append_row(PLAIN, {"day": DAY, "name": "c", "value": 1.0, "run": "r"}, transaction="c")
-    assert lake.count(PLAIN) == 3
-    with pytest.raises(DeltaError, match="failed validation check"):
-        lake.append_row(PLAIN, {"day": DAY, "name": "d", "value": -1.0, "run": "r"}, "d")
+    with pytest.raises(
+        PlatelakeError, match=r"value_is_positive: value > 0.*failed validation check"
+    ):
+        lake.append_rows(PLAIN, [row("d", -1.0)], "d")
     wider = replace(PLAIN, columns=(*PLAIN.columns, Column("more", "double", "More")))
-    row = {"day": DAY, "name": "e", "value": 1.0, "run": "r", "more": 2.0}
-    lake.append_row(wider, row, transaction="e")
-    assert {row["more"] for row in lake.rows(wider)} == {None, 2.0}
+    lake.append_rows(wider, [{**row("e", 1.0), "more": 2.0}], transaction="e")
+    assert {one["more"] for one in lake.rows(wider)} == {None, 2.0}
+
+
+def test_rows_are_inserted_where_their_key_is_new(lake: Lake) -> None:
+    lake.insert_rows(PLAIN, [row("a", 1.0)])
+    version = lake.version(PLAIN)
+    lake.insert_rows(PLAIN, [row("a", 7.0)])
+    lake.insert_rows(PLAIN, [])
+    assert (lake.version(PLAIN), stored(lake)) == (version, {("a", 1.0)})
+    lake.insert_rows(PLAIN, [row("a", 7.0), row("b", 2.0)])
+    assert (lake.version(PLAIN), stored(lake)) == (version + 1, {("a", 1.0), ("b", 2.0)})
+
+
+def test_of_two_that_insert_without_a_lock_the_second_is_refused(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on HDFS, where no lock stands between; also of two that append the same."""
+    lake.insert_rows(PLAIN, [row("a", 1.0)])
+    for write in (
+        lambda lake: lake.insert_rows(PLAIN, [row("b", 1.0)]),
+        lambda lake: lake.append_rows(PLAIN, [row("c", 1.0)], "c"),
+    ):
+        stale = lake.log(PLAIN)
+        write(lake)
+        with monkeypatch.context() as late:
+            late.setattr(lake, "log", lambda *_, stale=stale: stale)
+            with pytest.raises(DeltaError, match="Failed to commit transaction"):
+                write(lake)
+    assert lake.count(PLAIN) == 3
+
+
+def test_rows_of_each_value_are_counted(lake: Lake, spark: SparkSession) -> None:
+    rows = [(DAY, "a", 1.0, "r"), (DAY, "b", 2.0, "r"), (DAY, "c", 1.0, "s")]
+    assert not lake.counts(PLAIN, "run", pc.field("value") == 1)
+    lake.upsert(PLAIN, frame(spark, *rows))
+    assert lake.counts(PLAIN, "run", pc.field("value") == 1) == {"r": 1, "s": 1}
 
 
 def test_what_was_consumed_is_kept_with_the_commit(lake: Lake, spark: SparkSession) -> None:
@@ -146,7 +181,7 @@ def test_a_table_made_but_not_filled_has_consumed_nothing(
 
     rows = frame(spark, (DAY, "a", 1.0, "r"))
     with monkeypatch.context() as broken:
-        broken.setattr(Lake, "_fill", crash)
+        broken.setattr(Lake, "_difference", crash)
         with pytest.raises(KeyboardInterrupt):
             lake.upsert(PLAIN, rows, None, {"source": 1})
     assert (lake.version(PLAIN), lake.consumed(PLAIN)) == (0, {})
@@ -163,14 +198,11 @@ def test_replace_is_one_commit_and_keeps_what_is_outside(lake: Lake, spark: Spar
     assert lake.version(PLAIN) == version + 1
 
 
-def test_insert_and_append_add_once(lake: Lake, spark: SparkSession) -> None:
+def test_insert_adds_once(lake: Lake, spark: SparkSession) -> None:
     lake.insert(PLAIN, frame(spark, (DAY, "a", 1.0, "r")))
     version = lake.version(PLAIN)
     lake.insert(PLAIN, frame(spark, (DAY, "a", 7.0, "r")))
     assert (lake.version(PLAIN), stored(lake)) == (version, {("a", 1.0)})
-    for _ in range(3):
-        lake.append(PLAIN, frame(spark, (DAY, "b", 2.0, "r")), transaction="once")
-    assert (lake.version(PLAIN), lake.count(PLAIN)) == (version + 1, 2)
 
 
 def test_a_row_against_a_check_is_refused_and_nothing_is_stored(

@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from lakehouse.io import Lake
 from lakehouse.sample_plant import make_sample_plant
 from lakehouse.stage import load_stage
 from tests.conftest import REAL
-from tests.stack.real import Sink, Stack, running
+from tests.stack.real import BIN, Sink, Stack, running
 
 STAGE = "chromate"
 
@@ -75,3 +77,18 @@ def lake(stack: Stack) -> Lake:
         raise AssertionError("this reads without Spark")
 
     return Lake("hdfs://platelake/lake", load_stage(STAGE).name, no_spark)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def laptop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The same jobs on the same files as a laptop runs them: local files, SQLite, no cluster."""
+    folder = tmp_path_factory.mktemp("laptop")
+    mine = ("PLATELAKE_", "SPARK_CONF_DIR", "HADOOP_CONF_DIR", "AIRFLOW_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
+
+    def run() -> Lake:
+        where = ["--landing", stack.landing, "--lake", folder / "lake", "--stage", STAGE]
+        subprocess.run([BIN / "platelake", "run", *where], env=env, check=True, cwd=folder)
+        return Lake(str(folder / "lake"), STAGE, lambda: None)  # type: ignore[arg-type,return-value]
+
+    return run

@@ -1,16 +1,13 @@
 """A plant's week on the real stack: every DAG by the scheduler, and what came of it."""
 
 import json
-import os
 import re
 import subprocess
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 import sqlalchemy as sa
 from playwright.sync_api import expect, sync_playwright
 
@@ -120,21 +117,6 @@ def test_where_nothing_is_set_nobody_is_told_and_nothing_fails(stack: Stack, sin
     python = ROOT / ".venv-airflow" / "bin" / "python"
     subprocess.run([python, "-c", code], env={**env, "PYTHONPATH": str(ROOT / "dags")}, check=True)
     assert not sink.told("readings", "silence")
-
-
-@pytest.fixture(scope="module")
-def laptop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The same jobs on the same files as a laptop runs them: local files, SQLite, no cluster."""
-    folder = tmp_path_factory.mktemp("laptop")
-    mine = ("PLATELAKE_", "SPARK_CONF_DIR", "HADOOP_CONF_DIR", "AIRFLOW_")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
-
-    def run() -> Lake:
-        where = ["--landing", stack.landing, "--lake", folder / "lake", "--stage", STAGE]
-        subprocess.run([BIN / "platelake", "run", *where], env=env, check=True, cwd=folder)
-        return Lake(str(folder / "lake"), STAGE, lambda: None)  # type: ignore[arg-type,return-value]
-
-    return run
 
 
 def test_the_cluster_has_what_a_laptop_has(stack: Stack, lake: Lake, laptop: Any) -> None:

@@ -17,9 +17,7 @@ from lakehouse.tables.runs import RUNS
 from tests.digest import digests
 from tests.stack.conftest import STAGE
 from tests.stack.real import Sink, Stack, until
-from tests.stack.test_chain import HISTORY, assert_mirrored, laptop, rows_of, task_state
-
-__all__ = ["laptop"]
+from tests.stack.test_chain import HISTORY, assert_mirrored, rows_of, task_state
 
 NOT_ALIKE = HISTORY | {"files", "inspections"}
 """Tables that hold how often something was tried, or what the app of the stack was asked."""
