@@ -11,12 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-import pyarrow.compute as pc
 import structlog
 
 from lakehouse import ledger
 from lakehouse.errors import PlatelakeError
-from lakehouse.ingest import Ingest
+from lakehouse.ingest import Ingest, in_files
 from lakehouse.io import Lake
 from lakehouse.ledger import DUPLICATE, LOADED, Known
 from lakehouse.sources.delimited import Facts
@@ -131,7 +130,7 @@ def _files_read_back(lake: Lake, kind: str, table: Table, files: Sequence[str]) 
     for row in lake.rows(FILES, "kind", "file", "event", "rows_stored"):
         if row["kind"] == kind and row["event"] > last.get(row["file"], (0, 0))[0]:
             last[row["file"]] = (row["event"], row["rows_stored"])
-    counts = lake.counts(table, "file", pc.field("file").isin(files))
+    counts = lake.counts(table, "file", in_files(files))
     return {file for file in files if counts[file] == last[file][1] > 0}
 
 

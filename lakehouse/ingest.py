@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse import ledger
@@ -102,8 +103,7 @@ class Ingest:
 
         Of the `unread` files only the notice that they cannot be read is replaced.
         """
-        file = pc.field("file")
-        these = file.isin(files) | ((pc.field("sha256") == "") & file.isin(unread))
+        these = in_files(files) | ((pc.field("sha256") == "") & in_files(unread))
         stored = self.lake.counts(QUARANTINE, "file", (pc.field("kind") == kind) & these)
         few = [] if stored else entries.limit(FEW + 1).toArrow().to_pylist()
         if stored or len(few) > FEW:
@@ -111,6 +111,11 @@ class Ingest:
             self.lake.replace(QUARANTINE, entries, f"kind = {sql_text(kind)} AND ({own})")
         else:
             self.lake.insert_rows(QUARANTINE, few)
+
+
+def in_files(files: Sequence[str]) -> pc.Expression:
+    """The Arrow condition for the rows of these files."""
+    return pc.field("file").isin(pa.array(files, pa.string()))
 
 
 def brought_by(files: Sequence[str]) -> str:

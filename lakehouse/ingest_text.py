@@ -16,7 +16,7 @@ import structlog
 from lakehouse import ledger, quality
 from lakehouse.clear_landing import clear_landing, hold_back_reused_names, put_back_left
 from lakehouse.copies import copies, superseders
-from lakehouse.ingest import HELD_BACK, Ingest, brought_by
+from lakehouse.ingest import HELD_BACK, Ingest, brought_by, in_files
 from lakehouse.io import Lake
 from lakehouse.ledger import LOADED, QUARANTINED, Counts, Delivery
 from lakehouse.sources import error_lists as error_list_source
@@ -96,7 +96,7 @@ def _load(
         held_back = _held_back(to, kind, rows, deliveries).persist()
         to.replace_quarantine(kind, held_back, files, unread)
         held_back.unpersist()
-        if loading or to.lake.counts(table, "file", pc.field("file").isin(files)):
+        if loading or to.lake.counts(table, "file", in_files(files)):
             passed = quality.filter_passed(rows).select(*table.names)
             to.lake.replace(table, passed, brought_by(files))
     finally:
@@ -200,7 +200,7 @@ def _held_back(to: Ingest, kind: str, rows: DataFrame, deliveries: Sequence[Deli
 
 def _count(lake: Lake, kind: str, table: Table, deliveries: Sequence[Delivery]) -> None:
     """Count what the tables now hold of each file."""
-    own = pc.field("file").isin([delivery.landed.file for delivery in deliveries])
+    own = in_files([delivery.landed.file for delivery in deliveries])
     rows = (pc.field("kind") == kind) & (pc.field("line") > 0)
     stored = lake.counts(table, "file", own)
     held = lake.counts(QUARANTINE, "file", own & rows)
