@@ -32,9 +32,9 @@ def fit_and_store(lake: Lake, stage: Stage, width: float) -> dict[str, Band]:
     bands = fit_bands(rows, [variable.name for variable in stage.readings.variables], width)
     fit = 1 + max((row["fit"] for row in lake.rows(BANDS, "fit")), default=0)
     name = bands_id(bands)
-    values = [
-        (name, variable, band.centre, band.scale, band.width, *extent, fit)
+    rows_of_fit = [
+        BANDS.row(name, variable, band.centre, band.scale, band.width, *extent, fit)
         for variable, band in bands.items()
     ]
-    lake.insert_rows(BANDS, [dict(zip(BANDS.names, row, strict=True)) for row in values])
+    lake.insert_rows(BANDS, rows_of_fit)
     return bands

@@ -139,8 +139,9 @@ def _note(to: Ingest, files: Sequence[LandedFile], hashes: dict[str, str]) -> No
     outcome = "archived" if to.settings.after_ingest == "archive" else "removed"
     now = datetime.now(UTC)
     rows = [
-        (f.kind, f.file, hashes[f.file], f.size, f.modified_at, outcome, to.run_id, now)
+        CLEARED_FILES.row(
+            f.kind, f.file, hashes[f.file], f.size, f.modified_at, outcome, to.run_id, now
+        )
         for f in files
     ]
-    named = [dict(zip(CLEARED_FILES.names, row, strict=True)) for row in rows]
-    to.lake.insert_rows(CLEARED_FILES, named)
+    to.lake.insert_rows(CLEARED_FILES, rows)

@@ -319,7 +319,7 @@ class Lake:
             try:
                 few = difference.limit(FEW + 1).toArrow().to_pylist()
                 if len(few) <= FEW and all(row[OPERATION] == "insert" for row in few):
-                    self._add(log, table, few, consumed)
+                    self._add(log, table, few, note)
                     return len(few)
                 if is_new:
                     self._fill(table, difference)
@@ -330,17 +330,13 @@ class Lake:
                 difference.unpersist()
 
     def _add(
-        self,
-        log: LogReader,
-        table: Table,
-        rows: Sequence[Mapping[str, Any]],
-        consumed: Mapping[str, int] | None,
+        self, log: LogReader, table: Table, rows: Sequence[Mapping[str, Any]], note: str | None
     ) -> None:
         if rows:
-            note = {"userMetadata": json.dumps(consumed)} if consumed else None
-            _append(log, table, rows, custom_metadata=note, **ALONE)
-        elif consumed and consumed != self.consumed(table):
-            self._note(table, json.dumps(consumed))
+            about = {"userMetadata": note} if note else None
+            _append(log, table, rows, custom_metadata=about, **ALONE)
+        elif note and json.loads(note) != self.consumed(table):
+            self._note(table, note)
 
     def _fill(self, table: Table, rows: DataFrame) -> None:
         first = {"txnAppId": "first rows", "txnVersion": "1"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyspark.sql.types import DataType, StructType
@@ -66,6 +66,10 @@ class Table:
     def facts(self) -> list[str]:
         """The columns that tell about the plant, in order."""
         return [column.name for column in self.columns if not column.bookkeeping]
+
+    def row(self, *values: Any) -> dict[str, Any]:
+        """A row by its columns, from one value for each, in order."""
+        return dict(zip(self.names, values, strict=True))
 
     def schema(self) -> StructType:
         """The Spark schema; key columns are not nullable, meaning and unit are the comment."""

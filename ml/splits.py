@@ -260,15 +260,14 @@ def store_split(lake: Lake, split: Split) -> None:
     about = (split.split_id, split.kind, split.protocol, split.seed, split.folds)
     versions = json.dumps(dict(split.versions), sort_keys=True)
     rows = [
-        (*about, versions, item, int(label), group, int(fold))
+        SPLITS.row(*about, versions, item, int(label), group, int(fold))
         for item, label, group, fold in zip(
             split.items, split.labels, split.groups, split.fold, strict=True
         )
     ]
     known = {row["split_id"] for row in lake.rows(SPLITS, "split_id")}
     if split.split_id not in known:
-        named = [dict(zip(SPLITS.names, row, strict=True)) for row in rows]
-        lake.append_rows(SPLITS, named, split.split_id)
+        lake.append_rows(SPLITS, rows, split.split_id)
 
 
 def load_split(lake: Lake, split_id: str) -> Split:
