@@ -26,7 +26,7 @@ def run(work: Work) -> None:
     lake, whole = work.lake, work.options.whole
     lots = refresh(lake, LOTS, [readings(work.stage), ERROR_LISTS], label_lots, whole)
     refresh(lake, LABEL_REPORT, [LOTS, ERROR_LISTS], report_labels, whole)
-    relabelled = follow(lake, LABEL_CHANGES, LOTS, difference_of_labels)
+    relabelled = follow(lake, LABEL_CHANGES, LOTS, ("day", "lot", "label"), difference_of_labels)
     structlog.get_logger().info("labelled", lots_changed=lots, relabelled=relabelled)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -18,6 +18,8 @@ from lakehouse.table import Table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+Row = dict[str, Any]
 
 
 def refresh(
@@ -33,19 +35,20 @@ def refresh(
     source without a day, once changed, changes all days, as `whole` does. Returns the rows that
     came out different; without any change of a source, nothing is read and nothing written.
     """
-    from pyspark.sql import functions as F
-
     before = lake.consumed(target)
     versions = {source.name: lake.version(source) for source in sources}
     if versions == before and not whole:
         return 0
     days = None if whole else changed_days(lake, sources, before, versions)
-    scope = None if days is None else F.col("day").isin(sorted(days))
+    if days is not None and not days:
+        return lake.insert_rows(target, [], versions)
+    scope = None if days is None else {"day": sorted(days)}
     frames = []
     for source in sources:
         frame = lake.read(source, versions[source.name] if versions[source.name] >= 0 else None)
-        dated = scope is not None and "day" in source.names
-        frames.append(frame.where(scope) if dated and scope is not None else frame)
+        if scope and "day" in source.names:
+            frame = frame.where(frame["day"].isin(scope["day"]))
+        frames.append(frame)
     return lake.upsert(target, compute(*frames), scope, versions)
 
 
@@ -60,33 +63,32 @@ def changed_days(
             continue
         if old is None or "day" not in source.names:
             return None
-        feed = lake.changes(source, old, new)
-        if feed is None:
+        changed = lake.changed(source, ["day"], old, new)
+        if changed is None:
             return None
-        days |= {row["day"] for row in feed.select("day").distinct().collect()}
+        days |= {day for (day,) in changed}
     return days
 
 
 def follow(
-    lake: Lake, target: Table, source: Table, compute: Callable[[DataFrame], DataFrame]
+    lake: Lake,
+    target: Table,
+    source: Table,
+    columns: Sequence[str],
+    compute: Callable[[list[Row]], list[Row]],
 ) -> int:
     """Add to `target` what `compute` makes of the source's changes since it was last followed.
 
-    Returns the rows added. Changes that the feed no longer holds are not followed.
+    It takes these columns of the changes, as `Lake.changes` gives them. Returns the rows added.
+    Changes that the feed no longer holds are not followed.
     """
-    from pyspark.sql import functions as F
-
     version = lake.version(source)
     before = lake.consumed(target).get(source.name, -1)
     if version == before:
         return 0
-    feed = lake.changes(source, before, version)
-    if feed is None:
+    changes = lake.changes(source, columns, before, version)
+    if changes is None:
         structlog.get_logger().warning(
             "changes are no longer kept", table=source.name, after_version=before
         )
-        rows = lake.read(target).limit(0)
-    else:
-        rows = compute(feed)
-    scope = F.col(f"{source.name}_version") > before
-    return lake.upsert(target, rows, scope, {source.name: version})
+    return lake.insert_rows(target, compute(changes or []), {source.name: version})

@@ -262,17 +262,14 @@ def _write_quarantine(
 
 def _write_names(to: Ingest, named: Iterable[Known], content: Content) -> None:
     """One row a picture, label and name; of several files, the first by name."""
-    from pyspark.sql import functions as F
-
-    spark, zone = to.lake.spark, to.stage.zone
-    rows: dict[tuple[str, str, str], tuple[Any, ...]] = {}
+    zone = to.stage.zone
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     for state in sorted(named, key=lambda state: state.file):
         picture, taken_at = content[state.sha256]
         captured_at = (taken_at or state.modified_at).astimezone(UTC)
         key = (picture, str(state.label), state.file.rpartition("/")[2])
         about = (captured_at, "exif" if taken_at else "file time")
         day = captured_at.astimezone(zone).date()
-        rows.setdefault(key, (*key, state.file, state.sha256, *about, day))
-    scope = F.col("pixel_sha256").isin([picture for picture, _ in content.values()])
-    names = spark.createDataFrame(list(rows.values()), PICTURE_NAMES.schema())
-    to.lake.upsert(PICTURE_NAMES, names, scope)
+        rows.setdefault(key, PICTURE_NAMES.row(*key, state.file, state.sha256, *about, day))
+    scope = {"pixel_sha256": {picture for picture, _ in content.values()}}
+    to.lake.upsert_rows(PICTURE_NAMES, list(rows.values()), scope)

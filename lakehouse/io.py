@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import operator
 import time
 import urllib.parse
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +27,19 @@ from lakehouse.table import Table, spark_type
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable as LogReader
-    from pyspark.sql import Column as Spark
     from pyspark.sql import DataFrame, SparkSession
 
 OPERATION = "_operation"
 
+OF_CHANGE = ("_change_type", "_commit_version", "_commit_timestamp")
+
 FEW = 1000
 """So many rows, or less, are held here for a commit, which is sooner than by Spark's workers."""
 
-ALONE = {"max_commit_retries": 0}
+Scope = Mapping[str, Collection[Any]]
+"""Columns, each with some values: the rows are meant that have one of them in each column."""
+
+ALONE: dict[str, Any] = {"max_commit_retries": 0}
 """A commit to the very version that was read: any other in between has it refused."""
 
 
@@ -203,39 +208,37 @@ class Lake:
         nulls = {c.name: F.lit(None).cast(spark_type(c.type)) for c in absent}
         return stored.withColumns(nulls).select(*table.names)
 
-    def changes(self, table: Table, after: int, until: int) -> DataFrame | None:
-        """The table's changes, with `_change_type` and `_commit_version`, after < version ≤ until.
+    def changes(
+        self, table: Table, columns: Sequence[str], after: int, until: int
+    ) -> list[dict[str, Any]] | None:
+        """These columns of the rows that changed, after < version ≤ until, read without Spark.
 
-        None where the change feed does not reach back that far.
+        With `_change_type`, `_commit_version` and `_commit_timestamp`. None where the change feed
+        does not reach back that far.
         """
-        from pyspark.errors import PySparkException
+        feed = self._feed(table, [*columns, *OF_CHANGE], after, until)
+        return None if feed is None else [row for rows in feed for row in rows]
 
-        try:
-            feed = (
-                self.spark.read.format("delta")
-                .option("readChangeFeed", "true")
-                .option("startingVersion", after + 1)
-                .option("endingVersion", until)
-                .load(self.path(table))
-            )
-            feed.limit(1).collect()
-        except PySparkException:
+    def changed(
+        self, table: Table, columns: Sequence[str], after: int, until: int
+    ) -> set[tuple[Any, ...]] | None:
+        """The values of these columns in the rows that changed; None as of `changes`."""
+        feed = self._feed(table, columns, after, until)
+        if feed is None:
             return None
-        return feed
+        return {tuple(row[name] for name in columns) for rows in feed for row in rows}
 
-    def changed_keys(self, table: Table, after: int, until: int) -> set[tuple[Any, ...]] | None:
-        """Keys of the rows that changed, after < version ≤ until, read without Spark.
-
-        None where the change feed does not reach back that far.
-        """
+    def _feed(
+        self, table: Table, columns: Sequence[str], after: int, until: int
+    ) -> Iterator[list[dict[str, Any]]] | None:
         log = self.log(table)
         if log is None:
             return None
         try:
-            feed = log.load_cdf(after + 1, until, columns=list(table.key)).read_all()
+            feed = log.load_cdf(after + 1, until, columns=list(columns)).read_all()
         except Exception:  # Of a file that is gone, delta-rs raises nothing narrower.
             return None
-        return set(zip(*(feed[name].to_pylist() for name in table.key), strict=True))
+        return (_dicts(batch, columns) for batch in feed.to_batches())
 
     def consumed(self, table: Table) -> dict[str, int]:
         """The versions of other tables that this one was last computed from."""
@@ -262,17 +265,25 @@ class Lake:
             if log.transaction_version(transaction) is None:
                 _append(log, table, rows, app_transactions=[Transaction(transaction, 1)])
 
-    def insert_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add the rows whose key is new, as `append_rows` does; one that is there stays."""
-        if not rows:
-            return
+    def insert_rows(
+        self,
+        table: Table,
+        rows: Sequence[Mapping[str, Any]],
+        consumed: Mapping[str, int] | None = None,
+    ) -> int:
+        """Add the rows whose key is new, as `append_rows` does; one that is there stays.
+
+        Returns how many are new. `consumed` is kept as `upsert` keeps it.
+        """
+        if not rows and not consumed:
+            return 0
         with self._shaped(table):
             log = self._log(table)
             stored = log.to_pyarrow_table(columns=list(table.key)).to_pylist()
             known = {tuple(row.values()) for row in stored}
             new = [row for row in rows if tuple(row[name] for name in table.key) not in known]
-            if new:
-                _append(log, table, new, **ALONE)
+            self._add(log, table, new, consumed)
+            return len(new)
 
     def insert(self, table: Table, rows: DataFrame) -> None:
         """Add the rows whose key is new; a row whose key is there stays as it is."""
@@ -299,44 +310,85 @@ class Lake:
         self,
         table: Table,
         rows: DataFrame,
-        scope: Spark | None = None,
+        scope: Scope | None = None,
         consumed: Mapping[str, int] | None = None,
     ) -> int:
         """Make `rows` the table's only rows within `scope`, touching just those that differ.
 
-        `scope` is a condition on the table's columns that all of `rows` meet; None: the whole
-        table. `consumed`, the versions of other tables that `rows` come from, is kept with the
-        commit. Returns how many rows were added, changed or removed; there is no commit where
-        there are none and `consumed` is what it was.
+        All of `rows` are in `scope`; None: the whole table. `consumed`, the versions of other
+        tables that `rows` come from, is kept with the commit. Returns how many rows were added,
+        changed or removed; there is no commit where there are none and `consumed` is what it was.
 
-        Where there are only new ones, and few, they are written without Spark.
+        Few rows are compared without Spark, and written without it where there are only new ones.
         """
-        conformed = conform(table, rows)
-        note = json.dumps(consumed) if consumed else None
-        with self._committing(table, note) as is_new:
+        conformed = conform(table, rows).persist()
+        try:
+            few = conformed.limit(FEW + 1).toArrow()
+            if few.num_rows > FEW:
+                return self._upsert_many(table, conformed, scope, consumed)
+            return self.upsert_rows(table, few.to_pylist(), scope, consumed)
+        finally:
+            conformed.unpersist()
+
+    def upsert_rows(
+        self,
+        table: Table,
+        rows: Sequence[Mapping[str, Any]],
+        scope: Scope | None = None,
+        consumed: Mapping[str, int] | None = None,
+    ) -> int:
+        """As `upsert`, of rows that are held here; a time must have a zone."""
+        with self._shaped(table):
             log = self._log(table)
-            difference = self._difference(table, conformed, scope).persist()
+            difference = _difference(table, rows, _in_scope(log, scope))
+            if all(row[OPERATION] == "insert" for row in difference):
+                self._add(log, table, difference, consumed)
+            else:
+                with self._spark_commits(table, consumed):
+                    self._merge(table, self._frame(log, table, difference))
+            return len(difference)
+
+    def _upsert_many(
+        self,
+        table: Table,
+        rows: DataFrame,
+        scope: Scope | None,
+        consumed: Mapping[str, int] | None,
+    ) -> int:
+        with self._shaped(table) as is_new, self._spark_commits(table, consumed):
+            if is_new:
+                self._fill(table, rows)
+                return rows.count()
+            difference = self._difference(table, rows, scope).persist()
             try:
-                few = difference.limit(FEW + 1).toArrow().to_pylist()
-                if len(few) <= FEW and all(row[OPERATION] == "insert" for row in few):
-                    self._add(log, table, few, note)
-                    return len(few)
-                if is_new:
-                    self._fill(table, difference)
-                else:
+                changed = difference.count()
+                if changed:
                     self._merge(table, difference)
-                return len(few) if len(few) <= FEW else difference.count()
+                else:
+                    self._add(self._log(table), table, [], consumed)
+                return changed
             finally:
                 difference.unpersist()
 
     def _add(
-        self, log: LogReader, table: Table, rows: Sequence[Mapping[str, Any]], note: str | None
+        self,
+        log: LogReader,
+        table: Table,
+        rows: Sequence[Mapping[str, Any]],
+        consumed: Mapping[str, int] | None,
     ) -> None:
+        from deltalake import CommitProperties
+
+        note = _note(consumed)
+        commit = ALONE | ({"custom_metadata": {"userMetadata": note}} if note else {})
         if rows:
-            about = {"userMetadata": note} if note else None
-            _append(log, table, rows, custom_metadata=about, **ALONE)
-        elif note and json.loads(note) != self.consumed(table):
-            self._note(table, note)
+            _append(log, table, rows, **commit)
+        elif note and consumed != self.consumed(table):
+            log.alter.set_table_properties(
+                {"platelake.consumed": note},
+                raise_if_not_exists=False,
+                commit_properties=CommitProperties(**commit),
+            )
 
     def _fill(self, table: Table, rows: DataFrame) -> None:
         first = {"txnAppId": "first rows", "txnVersion": "1"}
@@ -354,12 +406,12 @@ class Lake:
         with self._committing(table), _session_settings(self.spark, quiet):
             self._delta(table).vacuum(hours)
 
-    def _difference(self, table: Table, rows: DataFrame, scope: Spark | None) -> DataFrame:
+    def _difference(self, table: Table, rows: DataFrame, scope: Scope | None) -> DataFrame:
         from pyspark.sql import functions as F
 
         stored = self.read(table)
-        if scope is not None:
-            stored = stored.where(scope)
+        for name, values in (scope or {}).items():
+            stored = stored.where(F.col(name).isin(list(values)))
         new = rows.select(*table.key, F.struct(*table.names).alias("new"))
         old = stored.select(*table.key, F.struct(*table.names).alias("old"))
 
@@ -394,10 +446,12 @@ class Lake:
             .execute()
         )
 
-    def _note(self, table: Table, note: str) -> None:
-        """A commit that changes no row; its note is what it is for."""
-        name, value = self._sql_name(table), sql_text(note)
-        self.spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('platelake.consumed' = {value})")
+    def _frame(
+        self, log: LogReader, table: Table, difference: Sequence[Mapping[str, Any]]
+    ) -> DataFrame:
+        operations = [[row[OPERATION] for row in difference]]
+        rows = _arrow(log, table, difference).append_column(OPERATION, operations)
+        return self.spark.createDataFrame(rows)
 
     def _delta(self, table: Table) -> Any:
         from delta.tables import DeltaTable
@@ -443,18 +497,67 @@ class Lake:
             yield log is None
 
     @contextlib.contextmanager
-    def _committing(self, table: Table, note: str | None = None) -> Iterator[bool]:
-        """The surroundings of a commit by Spark; whether the table was only now made."""
+    def _committing(self, table: Table) -> Iterator[None]:
+        """The surroundings of a commit by Spark."""
+        with self._shaped(table), self._spark_commits(table):
+            yield
+
+    @contextlib.contextmanager
+    def _spark_commits(
+        self, table: Table, consumed: Mapping[str, int] | None = None
+    ) -> Iterator[None]:
         settings = {
             "spark.sql.parquet.compression.codec": "zstd" if table.compress else "uncompressed",
-            "spark.databricks.delta.commitInfo.userMetadata": note,
+            "spark.databricks.delta.commitInfo.userMetadata": _note(consumed),
         }
         start = time.monotonic()
-        # A table is made without the note: nothing is consumed yet.
-        with self._shaped(table) as is_new, _session_settings(self.spark, settings):
-            yield is_new
+        with _session_settings(self.spark, settings):
+            yield
         seconds = round(time.monotonic() - start, 2)
         structlog.get_logger().debug("committed", table=table.name, seconds=seconds)
+
+
+def _note(consumed: Mapping[str, int] | None) -> str | None:
+    """What a commit says of the versions that it comes from."""
+    return json.dumps(consumed) if consumed else None
+
+
+def _in_scope(log: LogReader, scope: Scope | None) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    stored = log.to_pyarrow_dataset()
+    among = [
+        pc.field(name).isin(pa.array(list(values), stored.schema.field(name).type))
+        for name, values in (scope or {}).items()
+    ]
+    every = functools.reduce(operator.and_, among, pc.scalar(True))
+    rows: list[dict[str, Any]] = stored.to_table(filter=every).to_pylist()
+    return rows
+
+
+def _difference(
+    table: Table, rows: Sequence[Mapping[str, Any]], stored: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The rows that are not yet stored so, and those that are no more, with the operation."""
+
+    def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[name] for name in table.key)
+
+    def facts(row: Mapping[str, Any]) -> str:  # As text, in which what is not a number is equal.
+        return json.dumps([row[name] for name in table.facts], default=str)
+
+    before = {key(row): facts(row) for row in stored}
+    known = {key(row) for row in rows}
+    return [
+        *({**row, OPERATION: "insert"} for row in rows if key(row) not in before),
+        *(
+            {**row, OPERATION: "update"}
+            for row in rows
+            if key(row) in before and facts(row) != before[key(row)]
+        ),
+        *({**row, OPERATION: "delete"} for row in stored if key(row) not in known),
+    ]
 
 
 def _append(log: LogReader, table: Table, rows: Sequence[Mapping[str, Any]], **commit: Any) -> None:
@@ -549,3 +652,9 @@ def sql_text(value: str) -> str:
 
 def _same_key(table: Table) -> str:
     return " AND ".join(f"stored.{name} = new.{name}" for name in table.key)
+
+
+def _dicts(batch: Any, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a batch of delta-rs, which pyarrow cannot read: its texts are views."""
+    values = (batch[name].to_pylist() for name in columns)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]

@@ -87,7 +87,7 @@ def _changed_keys(
     """The keys that changed since SQL was brought up to date; None: any may have."""
     if state is None or state.source_id != source_id or state.lake_version > version:
         return None
-    return lake.changed_keys(table, state.lake_version, version)
+    return lake.changed(table, table.key, state.lake_version, version)
 
 
 def _keys(table: Table, stored: pa.Table) -> set[Key]:

@@ -44,12 +44,12 @@ def score_lots(lake: Lake, stage: Stage, model: LotModel) -> int:
         return 0
     consumed, before = pending
     rows = lake.read(source, consumed[source.name])
-    scope = F.col("model_version") == model.version
+    scope: dict[str, list[Any]] = {"model_version": [model.version]}
     if before is not None:
         days = changed_days(lake, [source], before, consumed)
         if days is not None:
             rows = rows.where(F.col("day").isin(sorted(days)))
-            scope &= F.col("day").isin(sorted(days))
+            scope["day"] = sorted(days)
     features = summarise_features(rows, model.bands)
     judged = _judged(features, ("day", "lot"), model, consumed[source.name], _judge_lots)
     return lake.upsert(LOT_VERDICTS, judged.select(*LOT_VERDICTS.names), scope, consumed)
@@ -67,14 +67,15 @@ def score_photos(lake: Lake, model: PhotoModel) -> int:
         return 0
     consumed, _ = pending
     pictures = lake.read(PICTURES, consumed[PICTURES.name])  # Starts Spark, which columns need.
-    scope = F.col("model_version") == model.version
-    done = lake.read(PHOTO_VERDICTS).where(scope & (F.col("model_sha256") == model.sha256))
+    by_this = F.col("model_version") == model.version
+    done = lake.read(PHOTO_VERDICTS).where(by_this & (F.col("model_sha256") == model.sha256))
     new = pictures.join(done.select("pixel_sha256"), "pixel_sha256", "left_anti")
     needed = new.select("pixel_sha256", "tensor_width", "tensor_height", "tensor")
     version = consumed[PICTURES.name]
     judged = _judged(needed, ("pixel_sha256",), model, version, _judge_pictures)
     known = done.select(*PHOTO_VERDICTS.names)
     whole = judged.select(*PHOTO_VERDICTS.names).unionByName(known)
+    scope = {"model_version": [model.version]}
     return lake.upsert(PHOTO_VERDICTS, whole, scope, consumed)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.tables.label_changes import LABEL_CHANGES
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 FAILED, GOOD, UNKNOWN = "failed", "good", "unknown"
+GONE = ("update_preimage", "delete")
 
 
 def label_lots(readings: DataFrame, error_lists: DataFrame) -> DataFrame:
@@ -61,30 +66,27 @@ def report_labels(lots: DataFrame, error_lists: DataFrame) -> DataFrame:
     )
 
 
-def difference_of_labels(changes: DataFrame) -> DataFrame:
-    """From the change feed of `lots`, each lot whose label is another than before, or is gone.
+def difference_of_labels(changes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """From changes of `lots`, each lot whose label is another than before, or is gone.
 
-    The columns of `label_changes`.
+    The rows of `label_changes`.
     """
-    from pyspark.sql import functions as F
-
-    old = changes.where(F.col("_change_type").isin("update_preimage", "delete"))
-    new = changes.where(F.col("_change_type").isin("update_postimage", "insert"))
-    key = ["_commit_version", "_commit_timestamp", "day", "lot"]
-    before = old.select(*key, F.col("label").alias("before"))
-    after = new.select(*key, F.col("label").alias("after"))
-    return (
-        before.join(after, key, "left")
-        .where(~F.col("before").eqNullSafe(F.col("after")))
-        .select(
-            F.col("_commit_version").alias("lots_version"),
-            "day",
-            "lot",
-            "before",
-            "after",
-            F.col("_commit_timestamp").alias("changed_at"),
+    before = {_changed(row): row for row in changes if row["_change_type"] in GONE}
+    after = {_changed(row): row["label"] for row in changes if row["_change_type"] not in GONE}
+    return [
+        LABEL_CHANGES.row(
+            *key,
+            row["label"],
+            after.get(key),
+            row["_commit_timestamp"].replace(tzinfo=UTC),
         )
-    )
+        for key, row in before.items()
+        if row["label"] != after.get(key)
+    ]
+
+
+def _changed(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["_commit_version"], row["day"], row["lot"]
 
 
 def summarise_lots(readings: DataFrame) -> DataFrame:

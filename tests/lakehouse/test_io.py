@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.errors import PlatelakeError
 from lakehouse.incremental import refresh
-from lakehouse.io import Lake, sql_text
+from lakehouse.io import FEW, Lake, sql_text
 from lakehouse.table import Check, Column, Table
 from lakehouse.tables.lots import LOTS
 
@@ -68,9 +68,14 @@ def test_every_wrong_column_is_named_at_once(lake: Lake, spark: SparkSession) ->
     assert lake.version(PLAIN) == -1
 
 
-def test_upsert_touches_what_differs_within_its_scope(lake: Lake, spark: SparkSession) -> None:
+@pytest.mark.parametrize("few", [FEW, 1])
+def test_upsert_touches_what_differs_within_its_scope(
+    lake: Lake, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Whether the rows are few, and compared here, or not."""
+    monkeypatch.setattr("lakehouse.io.FEW", few)
     other = date(2021, 9, 7)
-    scope = F.col("day") == F.lit(DAY)
+    scope = {"day": [DAY]}
     first = [(DAY, "a", 1.0, "r1"), (DAY, "b", 2.0, "r1"), (other, "c", 3.0, "r1")]
     assert lake.upsert(PLAIN, frame(spark, *first)) == 3
     version = lake.version(PLAIN)
@@ -79,14 +84,21 @@ def test_upsert_touches_what_differs_within_its_scope(lake: Lake, spark: SparkSe
     assert lake.upsert(PLAIN, frame(spark, *[(*row[:3], "r2") for row in first])) == 0
     assert lake.version(PLAIN) == version
 
+    # Not a number is what it was.
+    strange = frame(spark, (other, "c", 3.0, "r2"), (other, "e", float("nan"), "r2"))
+    assert lake.upsert(PLAIN, strange, {"day": [other]}) == 1
+    assert lake.upsert(PLAIN, strange, {"day": [other]}) == 0
+    assert lake.upsert(PLAIN, strange.where("name = 'c'"), {"day": [other]}) == 1
+    version = lake.version(PLAIN)
+
     # One changed, one new, one gone; the other day is out of scope.
     rows = frame(spark, (DAY, "a", 1.5, "r3"), (DAY, "d", 4.0, "r3"))
     assert lake.upsert(PLAIN, rows, scope) == 3
     assert stored(lake) == {("a", 1.5), ("d", 4.0), ("c", 3.0)}
     assert lake.version(PLAIN) == version + 1
-    feed = lake.changes(PLAIN, version, version + 1)
+    feed = lake.changes(PLAIN, ["name"], version, version + 1)
     assert feed is not None
-    assert sorted((r["name"], r["_change_type"]) for r in feed.collect()) == [
+    assert sorted((r["name"], r["_change_type"]) for r in feed) == [
         ("a", "update_postimage"),
         ("a", "update_preimage"),
         ("b", "delete"),
@@ -99,12 +111,15 @@ def test_the_keys_that_changed_are_read_without_spark(lake: Lake, spark: SparkSe
     lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.0, "r"), (DAY, "b", 2.0, "r")))
     version = lake.version(PLAIN)
     lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.5, "r"), (DAY, "c", 3.0, "r")))
-    assert lake.changed_keys(PLAIN, version, version + 1) == {(DAY, "a"), (DAY, "b"), (DAY, "c")}
+    key = PLAIN.key
+    assert lake.changed(PLAIN, key, version, version + 1) == {(DAY, "a"), (DAY, "b"), (DAY, "c")}
+    assert lake.changed(PLAIN, ["day"], version, version + 1) == {(DAY,)}
     lake.append_rows(PLAIN, [row("d", 4.0)], "once")
-    assert lake.changed_keys(PLAIN, version + 1, version + 2) == {(DAY, "d")}
+    assert lake.changed(PLAIN, key, version + 1, version + 2) == {(DAY, "d")}
     for file in Path(lake.folder, PLAIN.name, "_change_data").iterdir():
         file.unlink()
-    assert lake.changed_keys(PLAIN, version, version + 1) is None
+    assert lake.changed(PLAIN, key, version, version + 1) is None
+    assert lake.changes(PLAIN, key, version, version + 1) is None
 
 
 def test_rows_are_appended_once_and_are_as_by_spark(lake: Lake, spark: SparkSession) -> None:
@@ -181,7 +196,7 @@ def test_a_table_made_but_not_filled_has_consumed_nothing(
 
     rows = frame(spark, (DAY, "a", 1.0, "r"))
     with monkeypatch.context() as broken:
-        broken.setattr(Lake, "_difference", crash)
+        broken.setattr(Lake, "_add", crash)
         with pytest.raises(KeyboardInterrupt):
             lake.upsert(PLAIN, rows, None, {"source": 1})
     assert (lake.version(PLAIN), lake.consumed(PLAIN)) == (0, {})
