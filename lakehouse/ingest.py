@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import TYPE_CHECKING
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse import ledger
-from lakehouse.io import FEW, Lake, sql_text
+from lakehouse.io import Lake
 from lakehouse.ledger import Known
 from lakehouse.settings import Settings
 from lakehouse.sources.landing import LandedFile, list_landing
@@ -83,8 +84,16 @@ class Ingest:
             return True
         return (self.first_day or day) <= day <= (self.last_day or day)
 
+    def entry(
+        self, kind: str, file: str, sha256: str, line: int, rule: str, reason: str, raw: str | None
+    ) -> dict[str, Any]:
+        """A row of `quarantine`."""
+        named = hashlib.sha256(f"{kind}\n{file}\n{sha256}\n{line}".encode()).hexdigest()[:16]
+        about = (kind, file, sha256, line, rule, reason, raw)
+        return QUARANTINE.row(named, *about, self.run_id, datetime.now(UTC))
+
     def entries(self, kind: str, held_back: DataFrame) -> DataFrame:
-        """Rows of `quarantine` from rows with the columns of `HELD_BACK`."""
+        """As `entry`, from rows with the columns of `HELD_BACK`."""
         from pyspark.sql import functions as F
 
         named = F.sha2(F.concat_ws("\n", F.lit(kind), "file", "sha256", "line"), 256)
@@ -103,21 +112,11 @@ class Ingest:
 
         Of the `unread` files only the notice that they cannot be read is replaced.
         """
-        these = in_files(files) | ((pc.field("sha256") == "") & in_files(unread))
-        stored = self.lake.counts(QUARANTINE, "file", (pc.field("kind") == kind) & these)
-        few = [] if stored else entries.limit(FEW + 1).toArrow().to_pylist()
-        if stored or len(few) > FEW:
-            own = f"{brought_by(files)} OR (sha256 = '' AND {brought_by(unread)})"
-            self.lake.replace(QUARANTINE, entries, f"kind = {sql_text(kind)} AND ({own})")
-        else:
-            self.lake.insert_rows(QUARANTINE, few)
+        own = {"kind": [kind], "file": files}
+        notices = {"kind": [kind], "file": unread, "sha256": [""]}
+        self.lake.replace(QUARANTINE, entries, own, notices)
 
 
 def in_files(files: Sequence[str]) -> pc.Expression:
     """The Arrow condition for the rows of these files."""
     return pc.field("file").isin(pa.array(files, pa.string()))
-
-
-def brought_by(files: Sequence[str]) -> str:
-    """The SQL condition for the rows of these files."""
-    return f"file IN ({', '.join(map(sql_text, files))})" if files else "false"

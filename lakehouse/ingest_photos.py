@@ -24,7 +24,7 @@ from lakehouse.clear_landing import (
     hold_back_reused_names,
     put_back_left,
 )
-from lakehouse.ingest import HELD_BACK, Ingest
+from lakehouse.ingest import Ingest
 from lakehouse.io import Lake
 from lakehouse.ledger import LOADED, QUARANTINED, WITHDRAWN, Counts, Delivery, Known
 from lakehouse.settings import Settings
@@ -32,11 +32,12 @@ from lakehouse.sources.delimited import Facts
 from lakehouse.sources.landing import LandedFile, open_url
 from lakehouse.sources.leaving import is_archive
 from lakehouse.sources.photos import PhotoError, read_photo
-from lakehouse.sources.workers import Landed, hash_files, read_files
+from lakehouse.sources.workers import Landed, Read, hash_files, read_files, read_here
 from lakehouse.stage import UNLABELLED, Stage
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from lakehouse.tables.pictures import PICTURES
+from lakehouse.tables.quarantine import QUARANTINE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -113,16 +114,27 @@ def _event(state: Known, status: str) -> Delivery:
 
 def _store_content(to: Ingest, deliveries: Sequence[Delivery]) -> None:
     """Decode what is new, once; a file that cannot be is quarantined."""
-    from pyspark import StorageLevel
-
     new = {d.landed.file: d for d in deliveries if d.status == LOADED}
     if not new:
         return
-    decoded = _decode(to, list(new.values())).persist(StorageLevel.DISK_ONLY)
+    landed, read = [d.landed for d in new.values()], _decoder(to, new)
+    here = read_here(landed, read, DECODED)
+    if here is None:
+        _store_by_spark(to, new, read_files(to.lake, landed, read, DECODED))
+        return
+    rows = here.to_pylist()
+    _hold_back(new, [row for row in rows if row["rule"]])
+    for table in (PHOTOS, PICTURES):
+        to.lake.insert_rows(table, [row for row in rows if not row["rule"]])
+
+
+def _store_by_spark(to: Ingest, new: dict[str, Delivery], decoded: DataFrame) -> None:
+    from pyspark import StorageLevel
+
+    decoded = decoded.persist(StorageLevel.DISK_ONLY)
     try:
-        for row in decoded.where("rule IS NOT NULL").select("file", "rule", "reason").collect():
-            new[row["file"]].facts.fault(row["rule"], row["reason"])
-            new[row["file"]].status = QUARANTINED
+        bad = decoded.where("rule IS NOT NULL").select("file", "rule", "reason")
+        _hold_back(new, bad.toArrow().to_pylist())
         sound = decoded.where("rule IS NULL")
         for table in (PHOTOS, PICTURES):
             to.lake.insert(table, sound.select(*table.names).dropDuplicates(list(table.key)))
@@ -130,16 +142,22 @@ def _store_content(to: Ingest, deliveries: Sequence[Delivery]) -> None:
         decoded.unpersist()
 
 
-def _decode(to: Ingest, deliveries: Sequence[Delivery]) -> DataFrame:
+def _hold_back(new: dict[str, Delivery], bad: Iterable[dict[str, Any]]) -> None:
+    for row in bad:
+        new[row["file"]].facts.fault(row["rule"], row["reason"])
+        new[row["file"]].status = QUARANTINED
+
+
+def _decoder(to: Ingest, new: dict[str, Delivery]) -> Read:
     landing, stage, settings = to.landing, to.stage, to.settings
-    expected = {d.landed.file: d.facts.sha256 for d in deliveries}
+    expected = {file: delivery.facts.sha256 for file, delivery in new.items()}
 
     def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
         for file, url, size in landed:
             row = _decoded(landing, url, size, expected[file], stage, settings)
             yield pa.RecordBatch.from_pylist([{"file": file, **row}], DECODED)
 
-    return read_files(to.lake, [d.landed for d in deliveries], read, DECODED)
+    return read
 
 
 def _decoded(
@@ -256,8 +274,8 @@ def _write_quarantine(
         if event.facts.rule
     ]
     files = {event.landed.file for event in events} | {row[0] for row in conflicts}
-    entries = to.lake.spark.createDataFrame([*faults, *conflicts], HELD_BACK)
-    to.replace_quarantine(KIND, to.entries(KIND, entries), sorted(files))
+    entries = [to.entry(KIND, *row) for row in (*faults, *conflicts)]
+    to.lake.upsert_rows(QUARANTINE, entries, {"kind": [KIND], "file": files})
 
 
 def _write_names(to: Ingest, named: Iterable[Known], content: Content) -> None:

@@ -16,7 +16,7 @@ import structlog
 from lakehouse import ledger, quality
 from lakehouse.clear_landing import clear_landing, hold_back_reused_names, put_back_left
 from lakehouse.copies import copies, superseders
-from lakehouse.ingest import HELD_BACK, Ingest, brought_by, in_files
+from lakehouse.ingest import HELD_BACK, Ingest, in_files
 from lakehouse.io import Lake
 from lakehouse.ledger import LOADED, QUARANTINED, Counts, Delivery
 from lakehouse.sources import error_lists as error_list_source
@@ -98,7 +98,7 @@ def _load(
         held_back.unpersist()
         if loading or to.lake.counts(table, "file", in_files(files)):
             passed = quality.filter_passed(rows).select(*table.names)
-            to.lake.replace(table, passed, brought_by(files))
+            to.lake.replace(table, passed, {"file": files})
     finally:
         judged.unpersist()
     _count(to.lake, kind, table, deliveries)
@@ -151,7 +151,7 @@ def _with_superseded(
     if not pairs:
         return rows
     loaded = [delivery.landed.file for delivery in loading]
-    stored = lake.read(table).where(f"NOT ({brought_by(loaded)})").select("file", "day")
+    stored = lake.read(table).where(~F.col("file").isin(loaded)).select("file", "day")
     days = quality.filter_passed(rows).select("file", "day").unionByName(stored)
     held = days.distinct().withColumnRenamed("file", "by")
     of_copies = lake.spark.createDataFrame(pairs, "file string, by string")
@@ -167,7 +167,7 @@ def _with_stored(lake: Lake, table: Table, rows: DataFrame, files: Sequence[str]
 
     if not lake.count(table):
         return rows
-    others = lake.read(table).where(f"NOT ({brought_by(files)})")
+    others = lake.read(table).where(~F.col("file").isin(files))
     days = [row["day"] for row in quality.filter_passed(rows).select("day").distinct().collect()]
     return quality.with_stored_broken(rows, others.where(F.col("day").isin(days)), table.key)
 

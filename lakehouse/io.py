@@ -14,7 +14,8 @@ import operator
 import time
 import urllib.parse
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,17 @@ OF_CHANGE = ("_change_type", "_commit_version", "_commit_timestamp")
 FEW = 1000
 """So many rows, or less, are held here for a commit, which is sooner than by Spark's workers."""
 
+LIGHT = 64 << 20
+"""A table of so many bytes, or less, is rewritten here where few rows change."""
+
+SCOPES = 100
+"""So many conditions joined by OR, or less, are planned by delta-rs in good time."""
+
 Scope = Mapping[str, Collection[Any]]
 """Columns, each with some values: the rows are meant that have one of them in each column."""
+
+FIRST = "first rows"
+"""The transaction that fills a table for the first time, however many try."""
 
 ALONE: dict[str, Any] = {"max_commit_retries": 0}
 """A commit to the very version that was read: any other in between has it refused."""
@@ -125,11 +135,6 @@ class Lake:
             if version is None:
                 raise
             raise _version_gone(table, version) from None
-
-    def _log(self, table: Table) -> LogReader:
-        log = self.log(table)
-        assert log is not None, f"{table.name} is made before it is written"
-        return log
 
     def version(self, table: Table) -> int:
         """The latest version; -1 where the table is not yet made."""
@@ -255,15 +260,13 @@ class Lake:
     ) -> None:
         """Add the rows, once: a second append under the same transaction name adds nothing.
 
-        Each has every declared column; a time must have a zone. Done without Spark, save that a
-        table is made or widened.
+        Each has every declared column; a time must have a zone. Done without Spark.
         """
         from deltalake import Transaction
 
-        with self._shaped(table):
-            log = self._log(table)
+        with self._shaped(table) as log:
             if log.transaction_version(transaction) is None:
-                _append(log, table, rows, app_transactions=[Transaction(transaction, 1)])
+                _commit(log, table, rows, app_transactions=[Transaction(transaction, 1)])
 
     def insert_rows(
         self,
@@ -273,16 +276,17 @@ class Lake:
     ) -> int:
         """Add the rows whose key is new, as `append_rows` does; one that is there stays.
 
-        Returns how many are new. `consumed` is kept as `upsert` keeps it.
+        Of several with one key, the first counts. Returns how many are new. `consumed` is kept as
+        `upsert` keeps it.
         """
         if not rows and not consumed:
             return 0
-        with self._shaped(table):
-            log = self._log(table)
+        with self._shaped(table) as log:
             stored = log.to_pyarrow_table(columns=list(table.key)).to_pylist()
             known = {tuple(row.values()) for row in stored}
-            new = [row for row in rows if tuple(row[name] for name in table.key) not in known]
-            self._add(log, table, new, consumed)
+            by_key = {tuple(row[name] for name in table.key): row for row in reversed(rows)}
+            new = [row for key, row in reversed(by_key.items()) if key not in known]
+            self._write(log, table, new, consumed)
             return len(new)
 
     def insert(self, table: Table, rows: DataFrame) -> None:
@@ -296,15 +300,24 @@ class Lake:
                 conformed.alias("new"), _same_key(table)
             ).whenNotMatchedInsertAll().execute()
 
-    def replace(self, table: Table, rows: DataFrame, where: str) -> None:
-        """In one commit, make `rows` the table's only rows that meet `where` (SQL).
+    def replace(self, table: Table, rows: DataFrame, *scopes: Scope) -> None:
+        """In one commit, make `rows` the table's only rows in any of the scopes.
 
-        Every one of `rows` must meet it.
+        Every one of `rows` must be in one. No commit where there are none, before and after.
         """
         conformed = conform(table, rows)
-        with self._committing(table):
-            writer = conformed.write.format("delta").mode("overwrite")
-            writer.option("replaceWhere", where).save(self.path(table))
+        with self._shaped(table) as log:
+            is_new = not any(_scanned(log, scope, [table.key[0]]).num_rows for scope in scopes)
+            if is_new or _is_light(log):
+                few = conformed.limit(FEW + 1).toArrow()
+                if few.num_rows <= FEW:
+                    where = None if is_new else _any_of(scopes, _quoted)
+                    self._write(log, table, few.to_pylist(), where=where)
+                    return
+            where = _any_of(scopes, sql_text)
+            with self._spark_commits(table):
+                writer = conformed.write.format("delta").mode("overwrite")
+                writer.option("replaceWhere", where).save(self.path(table))
 
     def upsert(
         self,
@@ -338,11 +351,14 @@ class Lake:
         consumed: Mapping[str, int] | None = None,
     ) -> int:
         """As `upsert`, of rows that are held here; a time must have a zone."""
-        with self._shaped(table):
-            log = self._log(table)
-            difference = _difference(table, rows, _in_scope(log, scope))
+        with self._shaped(table) as log:
+            difference = _difference(table, rows, _scanned(log, scope, table.names).to_pylist())
+            now = [row for row in difference if row[OPERATION] != "delete"]
+            keys = _keys(table, difference)
             if all(row[OPERATION] == "insert" for row in difference):
-                self._add(log, table, difference, consumed)
+                self._write(log, table, now, consumed)
+            elif _is_light(log) and len(keys) <= SCOPES:
+                self._write(log, table, now, consumed, _any_of(keys, _quoted))
             else:
                 with self._spark_commits(table, consumed):
                     self._merge(table, self._frame(log, table, difference))
@@ -355,8 +371,8 @@ class Lake:
         scope: Scope | None,
         consumed: Mapping[str, int] | None,
     ) -> int:
-        with self._shaped(table) as is_new, self._spark_commits(table, consumed):
-            if is_new:
+        with self._shaped(table) as log, self._spark_commits(table, consumed):
+            if not row_count(log) and log.transaction_version(FIRST) is None:
                 self._fill(table, rows)
                 return rows.count()
             difference = self._difference(table, rows, scope).persist()
@@ -365,24 +381,26 @@ class Lake:
                 if changed:
                     self._merge(table, difference)
                 else:
-                    self._add(self._log(table), table, [], consumed)
+                    self._write(log, table, [], consumed)
                 return changed
             finally:
                 difference.unpersist()
 
-    def _add(
+    def _write(
         self,
         log: LogReader,
         table: Table,
         rows: Sequence[Mapping[str, Any]],
-        consumed: Mapping[str, int] | None,
+        consumed: Mapping[str, int] | None = None,
+        where: str | None = None,
     ) -> None:
+        """Add the rows, in place of those that meet the condition, if any."""
         from deltalake import CommitProperties
 
         note = _note(consumed)
         commit = ALONE | ({"custom_metadata": {"userMetadata": note}} if note else {})
-        if rows:
-            _append(log, table, rows, **commit)
+        if rows or where:
+            _commit(log, table, rows, where, **commit)
         elif note and consumed != self.consumed(table):
             log.alter.set_table_properties(
                 {"platelake.consumed": note},
@@ -391,7 +409,7 @@ class Lake:
             )
 
     def _fill(self, table: Table, rows: DataFrame) -> None:
-        first = {"txnAppId": "first rows", "txnVersion": "1"}
+        first = {"txnAppId": FIRST, "txnVersion": "1"}
         writer = rows.select(*table.names).write.format("delta").mode("append")
         writer.options(**first).save(self.path(table))
 
@@ -458,43 +476,25 @@ class Lake:
 
         return DeltaTable.forPath(self.spark, self.path(table)).alias("stored")
 
-    def _make(self, table: Table) -> None:
-        from delta.tables import DeltaTable
+    def _make(self, table: Table) -> LogReader:
+        from deltalake import DeltaTable as LogReader
+        from deltalake import Schema
 
-        maker = (
-            DeltaTable.createIfNotExists(self.spark)
-            .location(self.path(table))
-            .addColumns(table.schema())
-            .comment(table.meaning)
-            .property("delta.enableChangeDataFeed", str(table.changes).lower())
+        return LogReader.create(
+            f"{self.folder}/{table.name}",
+            Schema.from_json(table.schema().json()),
+            mode="ignore",
+            description=table.meaning,
+            configuration={"delta.enableChangeDataFeed": str(table.changes).lower()},
         )
-        for check in table.checks:
-            maker = maker.property(f"delta.constraints.{check.name}", check.condition)
-        maker.execute()
-
-    def _widen(self, table: Table, stored: set[str]) -> None:
-        """Add the columns that were declared since the table was made."""
-        new = [
-            f"`{c.name}` {c.type} COMMENT {sql_text(c.meaning)}"
-            for c in table.columns
-            if c.name not in stored
-        ]
-        if new:
-            self.spark.sql(f"ALTER TABLE {self._sql_name(table)} ADD COLUMNS ({', '.join(new)})")
-
-    def _sql_name(self, table: Table) -> str:
-        return "delta.`" + self.path(table).replace("`", "``") + "`"
 
     @contextlib.contextmanager
-    def _shaped(self, table: Table) -> Iterator[bool]:
-        """Alone with the table, which has its declared columns; whether it was only now made."""
+    def _shaped(self, table: Table) -> Iterator[LogReader]:
+        """Alone with the table, which is made, and has its declared columns and checks."""
         with self.lock(table.name):
-            log = self.log(table)
-            if log is None:
-                self._make(table)
-            else:
-                self._widen(table, {field.name for field in log.schema().fields})
-            yield log is None
+            log = self.log(table) or self._make(table)
+            _complete(log, table)
+            yield log
 
     @contextlib.contextmanager
     def _committing(self, table: Table) -> Iterator[None]:
@@ -522,7 +522,26 @@ def _note(consumed: Mapping[str, int] | None) -> str | None:
     return json.dumps(consumed) if consumed else None
 
 
-def _in_scope(log: LogReader, scope: Scope | None) -> list[dict[str, Any]]:
+def _complete(log: LogReader, table: Table) -> None:
+    """Add the columns and checks that were declared since the table was made."""
+    from deltalake import Schema
+
+    stored = {field.name for field in log.schema().fields}
+    fields = Schema.from_json(table.schema().json()).fields
+    new = [field for field in fields if field.name not in stored]
+    if new:
+        log.alter.add_columns(new)
+    known = log.metadata().configuration
+    checks = {
+        c.name: c.condition for c in table.checks if f"delta.constraints.{c.name}" not in known
+    }
+    if checks:
+        with _explained(table):
+            log.alter.add_constraint(checks)
+
+
+def _scanned(log: LogReader, scope: Scope | None, columns: Sequence[str]) -> pa.Table:
+    """These columns of the rows in the scope."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -532,8 +551,39 @@ def _in_scope(log: LogReader, scope: Scope | None) -> list[dict[str, Any]]:
         for name, values in (scope or {}).items()
     ]
     every = functools.reduce(operator.and_, among, pc.scalar(True))
-    rows: list[dict[str, Any]] = stored.to_table(filter=every).to_pylist()
-    return rows
+    return stored.to_table(columns=list(columns), filter=every)
+
+
+def _any_of(scopes: Iterable[Scope], quote: Callable[[str], str]) -> str:
+    """The rows in any of the scopes, as a condition in SQL."""
+
+    def literal(value: Any) -> str:
+        if isinstance(value, date):
+            return f"DATE '{value}'"
+        return quote(value) if isinstance(value, str) else str(value)
+
+    def among(name: str, values: Collection[Any]) -> str:
+        return f"{name} IN ({', '.join(map(literal, values))})" if values else "false"
+
+    every = (" AND ".join(among(*one) for one in scope.items()) for scope in scopes)
+    return " OR ".join(f"({one})" for one in every)
+
+
+def _keys(table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Scope]:
+    """As few scopes as may be that hold just the keys of these rows."""
+    many = max(table.key, key=lambda name: len({row[name] for row in rows}))
+    rest = [name for name in table.key if name != many]
+    scopes: dict[tuple[Any, ...], list[Any]] = {}
+    for row in rows:
+        scopes.setdefault(tuple(row[name] for name in rest), []).append(row[many])
+    return [
+        {name: [value] for name, value in zip(rest, key, strict=True)} | {many: values}
+        for key, values in scopes.items()
+    ]
+
+
+def _is_light(log: LogReader) -> bool:
+    return sum(_of_files(log, "size_bytes")) <= LIGHT
 
 
 def _difference(
@@ -560,21 +610,36 @@ def _difference(
     ]
 
 
-def _append(log: LogReader, table: Table, rows: Sequence[Mapping[str, Any]], **commit: Any) -> None:
+def _commit(
+    log: LogReader,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    where: str | None = None,
+    **commit: Any,
+) -> None:
     from deltalake import CommitProperties, WriterProperties, write_deltalake
-    from deltalake.exceptions import DeltaError
 
     compression: Any = "ZSTD" if table.compress else "UNCOMPRESSED"
-    try:
+    how: Any = {"mode": "overwrite", "predicate": where} if where else {"mode": "append"}
+    with _explained(table):
         write_deltalake(
             log,
             _arrow(log, table, rows),
-            mode="append",
             writer_properties=WriterProperties(compression=compression),
             commit_properties=CommitProperties(**commit),
+            **how,
         )
+
+
+@contextlib.contextmanager
+def _explained(table: Table) -> Iterator[None]:
+    """What a broken check is about, which delta-rs does not say."""
+    from deltalake.exceptions import DeltaError
+
+    try:
+        yield
     except DeltaError as error:
-        if "failed validation check" not in str(error):
+        if "check" not in str(error).lower():
             raise
         checks = ", ".join(f"{check.name}: {check.condition}" for check in table.checks)
         raise PlatelakeError(f"table {table.name} takes only rows with {checks}; {error}") from None
@@ -644,8 +709,13 @@ def conform(table: Table, rows: DataFrame) -> DataFrame:
     return rows.select(*wanted)
 
 
+def _quoted(value: str) -> str:
+    """The value as a string literal of delta-rs."""
+    return "'" + value.replace("'", "''") + "'"
+
+
 def sql_text(value: str) -> str:
-    """The value as a SQL string literal, whatever characters it holds."""
+    """The value as a string literal of Spark, whatever characters it holds."""
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 

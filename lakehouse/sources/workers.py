@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -55,6 +55,13 @@ class Landed(NamedTuple):
 Read = Callable[[Iterable[Landed]], Iterator[pa.RecordBatch]]
 
 
+def read_here(files: Sequence[LandedFile], read: Read, schema: pa.Schema) -> pa.Table | None:
+    """What `read` makes of the files, read in this process; None where they are too much for it."""
+    if sum(file.size for file in files) > LOCAL_BYTES:
+        return None
+    return pa.Table.from_batches(read(map(_landed, files)), schema)
+
+
 def read_files(lake: Lake, files: Sequence[LandedFile], read: Read, schema: pa.Schema) -> DataFrame:
     """What `read` makes of the files, as a frame of that schema.
 
@@ -62,22 +69,21 @@ def read_files(lake: Lake, files: Sequence[LandedFile], read: Read, schema: pa.S
     """
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    landed = [Landed(file.file, file.url, file.size) for file in files]
-    total = sum(file.size for file in landed)
-    if not landed:
-        return lake.spark.createDataFrame([], from_arrow_schema(schema))
-    if total <= LOCAL_BYTES:
-        return lake.spark.createDataFrame(
-            pa.Table.from_batches(read(landed), schema), from_arrow_schema(schema)
-        )
+    here = read_here(files, read, schema)
+    if here is not None:
+        rows: Any = here if here.num_rows else []  # Spark takes no table without a batch.
+        return lake.spark.createDataFrame(rows, from_arrow_schema(schema))
 
     def read_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             yield from read(Landed(**row) for row in batch.to_pylist())
 
     cores = lake.spark.sparkContext.defaultParallelism
-    tasks = max(1, min(len(landed), max(cores, total // SLICE_BYTES)))
-    spread = lake.spark.createDataFrame(landed, "file string, url string, size bigint")
+    total = sum(file.size for file in files)
+    tasks = max(1, min(len(files), max(cores, total // SLICE_BYTES)))
+    spread = lake.spark.createDataFrame(
+        list(map(_landed, files)), "file string, url string, size bigint"
+    )
     return spread.repartition(tasks).mapInArrow(read_batches, from_arrow_schema(schema))
 
 
@@ -131,13 +137,15 @@ def _look(
                 facts = Facts(rule="unreadable", reason=f"cannot be read: {error.strerror}")
             yield pa.RecordBatch.from_pylist([{"file": file, **asdict(facts)}], FACTS)
 
-    if sum(file.size for file in files) <= LOCAL_BYTES:
-        landed = (Landed(file.file, file.url, file.size) for file in files)
-        found = [row for batch in read(landed) for row in batch.to_pylist()]
-    else:
-        found = [row.asDict() for row in read_files(lake, files, read, FACTS).collect()]
+    here = read_here(files, read, FACTS)
+    if here is None:
+        here = read_files(lake, files, read, FACTS).toArrow()
     names = [field.name for field in fields(Facts)]
-    return {row["file"]: Facts(**{name: row[name] for name in names}) for row in found}
+    return {row["file"]: Facts(**{name: row[name] for name in names}) for row in here.to_pylist()}
+
+
+def _landed(file: LandedFile) -> Landed:
+    return Landed(file.file, file.url, file.size)
 
 
 def _hash(landing: str, url: str) -> Facts:

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.errors import PlatelakeError
 from lakehouse.incremental import refresh
-from lakehouse.io import FEW, Lake, sql_text
+from lakehouse.io import FEW, Lake
 from lakehouse.table import Check, Column, Table
 from lakehouse.tables.lots import LOTS
 
@@ -96,14 +96,15 @@ def test_upsert_touches_what_differs_within_its_scope(
     assert lake.upsert(PLAIN, rows, scope) == 3
     assert stored(lake) == {("a", 1.5), ("d", 4.0), ("c", 3.0)}
     assert lake.version(PLAIN) == version + 1
-    feed = lake.changes(PLAIN, ["name"], version, version + 1)
+    feed = lake.changes(PLAIN, ["name", "value"], version, version + 1)
     assert feed is not None
-    assert sorted((r["name"], r["_change_type"]) for r in feed) == [
-        ("a", "update_postimage"),
-        ("a", "update_preimage"),
-        ("b", "delete"),
-        ("d", "insert"),
-    ]
+    before, after = ("delete", "insert") if few > 1 else ("update_preimage", "update_postimage")
+    assert {(r["name"], r["value"], r["_change_type"]) for r in feed} == {
+        ("a", 1.0, before),
+        ("a", 1.5, after),
+        ("b", 2.0, "delete"),
+        ("d", 4.0, "insert"),
+    }
 
 
 def test_the_keys_that_changed_are_read_without_spark(lake: Lake, spark: SparkSession) -> None:
@@ -196,21 +197,56 @@ def test_a_table_made_but_not_filled_has_consumed_nothing(
 
     rows = frame(spark, (DAY, "a", 1.0, "r"))
     with monkeypatch.context() as broken:
-        broken.setattr(Lake, "_add", crash)
+        broken.setattr(Lake, "_write", crash)
         with pytest.raises(KeyboardInterrupt):
             lake.upsert(PLAIN, rows, None, {"source": 1})
-    assert (lake.version(PLAIN), lake.consumed(PLAIN)) == (0, {})
+    assert (lake.count(PLAIN), lake.consumed(PLAIN)) == (0, {})
     assert lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.0, "r")), None, {"source": 1}) == 1
     assert stored(lake) == {("a", 1.0)}
 
 
-def test_replace_is_one_commit_and_keeps_what_is_outside(lake: Lake, spark: SparkSession) -> None:
+@pytest.mark.parametrize("few", [FEW, 0])
+def test_replace_is_one_commit_and_keeps_what_is_outside(
+    lake: Lake, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Whether it is done here or by Spark."""
+    monkeypatch.setattr("lakehouse.io.FEW", few)
     odd = 'it\'s \\ "odd"\n%_'
     lake.upsert(PLAIN, frame(spark, (DAY, odd, 1.0, "r"), (DAY, "b", 2.0, "r")))
     version = lake.version(PLAIN)
-    lake.replace(PLAIN, frame(spark, (DAY, odd, 9.0, "r")), f"name = {sql_text(odd)}")
+    lake.replace(PLAIN, frame(spark, (DAY, odd, 9.0, "r")), {"name": [odd]})
     assert stored(lake) == {(odd, 9.0), ("b", 2.0)}
     assert lake.version(PLAIN) == version + 1
+    lake.replace(PLAIN, frame(spark), {"name": [odd]}, {"name": [], "day": [DAY]})
+    assert stored(lake) == {("b", 2.0)}
+    lake.replace(PLAIN, frame(spark, (DAY, "c", 3.0, "r")), {"name": ["c"]})
+    assert stored(lake) == {("b", 2.0), ("c", 3.0)}
+    with pytest.raises(Exception, match="value_is_positive"):
+        lake.replace(PLAIN, frame(spark, (DAY, "c", -3.0, "r")), {"name": ["c"]})
+    assert stored(lake) == {("b", 2.0), ("c", 3.0)}
+
+
+def test_a_heavy_table_or_one_changed_all_over_is_left_to_spark(
+    lake: Lake, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.upsert_rows(PLAIN, [row("a", 1.0), row("b", 2.0)])
+
+    def types() -> set[str]:
+        version = lake.version(PLAIN)
+        feed = lake.changes(PLAIN, ["name"], version - 1, version)
+        return {change["_change_type"] for change in feed or []}
+
+    lake.upsert_rows(PLAIN, [row("a", 1.5), row("b", 2.0)])
+    assert types() == {"delete", "insert"}
+    for limit in ("LIGHT", "SCOPES"):
+        with monkeypatch.context() as heavy:
+            heavy.setattr(f"lakehouse.io.{limit}", 0)
+            lake.upsert_rows(PLAIN, [row("a", 3.0), row("b", 2.0)])
+            assert types() == {"update_preimage", "update_postimage"}
+            lake.upsert_rows(PLAIN, [row("a", 4.0), row("b", 2.0)])
+    monkeypatch.setattr("lakehouse.io.LIGHT", 0)
+    lake.replace(PLAIN, frame(spark, (DAY, "a", 9.0, "r")), {"name": ["a"]})
+    assert stored(lake) == {("a", 9.0), ("b", 2.0)}
 
 
 def test_insert_adds_once(lake: Lake, spark: SparkSession) -> None:
@@ -238,6 +274,17 @@ def test_a_column_declared_later_is_added(lake: Lake, spark: SparkSession) -> No
     assert {(row["name"], row["more"]) for row in lake.rows(wider)} == {("a", None), ("b", 3.0)}
 
 
+def test_a_check_declared_later_is_added(lake: Lake) -> None:
+    bare = replace(PLAIN, checks=())
+    lake.insert_rows(bare, [row("a", -1.0)])
+    with pytest.raises(PlatelakeError, match="value_is_positive: value > 0"):
+        lake.insert_rows(PLAIN, [row("b", 1.0)])
+    lake.upsert_rows(bare, [])
+    lake.insert_rows(PLAIN, [row("b", 1.0)])
+    with pytest.raises(PlatelakeError, match="value_is_positive: value > 0"):
+        lake.insert_rows(PLAIN, [row("c", -1.0)])
+
+
 def test_refresh_computes_only_the_days_that_changed(lake: Lake, spark: SparkSession) -> None:
     seen: list[set[date]] = []
 
@@ -255,7 +302,7 @@ def test_refresh_computes_only_the_days_that_changed(lake: Lake, spark: SparkSes
     lake.upsert(PLAIN, frame(spark, (DAY, "1", 1.0, "r"), (later, "1", 1.0, "r")))
     assert refresh(lake, LOTS, [PLAIN], lots_of) == 2
     assert refresh(lake, LOTS, [PLAIN], lots_of) == 0
-    lake.replace(PLAIN, frame(spark, (later, "2", 1.0, "r")), f"day = DATE '{later}'")
+    lake.replace(PLAIN, frame(spark, (later, "2", 1.0, "r")), {"day": [later]})
     assert refresh(lake, LOTS, [PLAIN], lots_of) == 2
     assert seen == [{DAY, later}, {later}]
     assert {(row["day"], row["lot"]) for row in lake.rows(LOTS)} == {(DAY, "1"), (later, "2")}
