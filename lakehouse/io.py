@@ -10,18 +10,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import operator
 import time
 import urllib.parse
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from filelock import FileLock, Timeout
 
+from lakehouse import delta_rs
+from lakehouse.delta_rs import OPERATION, Row, Scope
 from lakehouse.errors import PlatelakeError
 from lakehouse.table import Table, spark_type
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable as LogReader
     from pyspark.sql import DataFrame, SparkSession
-
-OPERATION = "_operation"
 
 OF_CHANGE = ("_change_type", "_commit_version", "_commit_timestamp")
 
@@ -43,14 +41,8 @@ LIGHT = 64 << 20
 SCOPES = 100
 """So many conditions joined by OR, or less, are planned by delta-rs in good time."""
 
-Scope = Mapping[str, Collection[Any]]
-"""Columns, each with some values: the rows are meant that have one of them in each column."""
-
 FIRST = "first rows"
 """The transaction that fills a table for the first time, however many try."""
-
-ALONE: dict[str, Any] = {"max_commit_retries": 0}
-"""A commit to the very version that was read: any other in between has it refused."""
 
 
 class Lake:
@@ -144,12 +136,12 @@ class Lake:
     def file_sizes(self, table: Table) -> list[int]:
         """Bytes of each file of the latest version."""
         log = self.log(table)
-        return _of_files(log, "size_bytes") if log else []
+        return delta_rs.file_sizes(log) if log else []
 
     def count(self, table: Table) -> int:
         """Rows of the latest version."""
         log = self.log(table)
-        return row_count(log) if log else 0
+        return delta_rs.row_count(log) if log else 0
 
     def rows(self, table: Table, *columns: str) -> list[dict[str, Any]]:
         """The table's rows, of these columns or all; for small tables, read without Spark.
@@ -229,49 +221,33 @@ class Lake:
     ) -> set[tuple[Any, ...]] | None:
         """The values of these columns in the rows that changed; None as of `changes`."""
         feed = self._feed(table, columns, after, until)
-        if feed is None:
-            return None
-        return {tuple(row[name] for name in columns) for rows in feed for row in rows}
+        return None if feed is None else {tuple(row.values()) for rows in feed for row in rows}
 
     def _feed(
         self, table: Table, columns: Sequence[str], after: int, until: int
     ) -> Iterator[list[dict[str, Any]]] | None:
         log = self.log(table)
-        if log is None:
-            return None
-        try:
-            feed = log.load_cdf(after + 1, until, columns=list(columns)).read_all()
-        except Exception:  # Of a file that is gone, delta-rs raises nothing narrower.
-            return None
-        return (_dicts(batch, columns) for batch in feed.to_batches())
+        return delta_rs.changes(log, columns, after, until) if log else None
 
     def consumed(self, table: Table) -> dict[str, int]:
         """The versions of other tables that this one was last computed from."""
         log = self.log(table)
-        for commit in log.history() if log else []:
-            if commit.get("userMetadata"):
-                return {str(k): int(v) for k, v in json.loads(commit["userMetadata"]).items()}
-        return {}
+        return delta_rs.consumed(log) if log else {}
 
     # -- writing ---------------------------------------------------------------------------
 
-    def append_rows(
-        self, table: Table, rows: Sequence[Mapping[str, Any]], transaction: str
-    ) -> None:
+    def append_rows(self, table: Table, rows: Sequence[Row], transaction: str) -> None:
         """Add the rows, once: a second append under the same transaction name adds nothing.
 
         Each has every declared column; a time must have a zone. Done without Spark.
         """
-        from deltalake import Transaction
-
         with self._shaped(table) as log:
-            if log.transaction_version(transaction) is None:
-                _commit(log, table, rows, app_transactions=[Transaction(transaction, 1)])
+            delta_rs.append_once(log, table, rows, transaction)
 
     def insert_rows(
         self,
         table: Table,
-        rows: Sequence[Mapping[str, Any]],
+        rows: Sequence[Row],
         consumed: Mapping[str, int] | None = None,
     ) -> int:
         """Add the rows whose key is new, as `append_rows` does; one that is there stays.
@@ -282,11 +258,11 @@ class Lake:
         if not rows and not consumed:
             return 0
         with self._shaped(table) as log:
-            stored = log.to_pyarrow_table(columns=list(table.key)).to_pylist()
-            known = {tuple(row.values()) for row in stored}
-            by_key = {tuple(row[name] for name in table.key): row for row in reversed(rows)}
+            stored = delta_rs.rows_in(log, None, table.key).to_pylist()
+            known = {table.key_of(row) for row in stored}
+            by_key = {table.key_of(row): row for row in reversed(rows)}
             new = [row for key, row in reversed(by_key.items()) if key not in known]
-            self._write(log, table, new, consumed)
+            delta_rs.write(log, table, new, note=consumed)
             return len(new)
 
     def insert(self, table: Table, rows: DataFrame) -> None:
@@ -307,14 +283,14 @@ class Lake:
         """
         conformed = conform(table, rows)
         with self._shaped(table) as log:
-            is_new = not any(_scanned(log, scope, [table.key[0]]).num_rows for scope in scopes)
-            if is_new or _is_light(log):
+            known = any(delta_rs.rows_in(log, scope, table.key).num_rows for scope in scopes)
+            if not known or _is_light(log):
                 few = conformed.limit(FEW + 1).toArrow()
                 if few.num_rows <= FEW:
-                    where = None if is_new else _any_of(scopes, _quoted)
-                    self._write(log, table, few.to_pylist(), where=where)
+                    where = delta_rs.in_sql(scopes if known else ())
+                    delta_rs.write(log, table, few.to_pylist(), where)
                     return
-            where = _any_of(scopes, sql_text)
+            where = delta_rs.in_sql(scopes, sql_text)
             with self._spark_commits(table):
                 writer = conformed.write.format("delta").mode("overwrite")
                 writer.option("replaceWhere", where).save(self.path(table))
@@ -346,22 +322,26 @@ class Lake:
     def upsert_rows(
         self,
         table: Table,
-        rows: Sequence[Mapping[str, Any]],
+        rows: Sequence[Row],
         scope: Scope | None = None,
         consumed: Mapping[str, int] | None = None,
     ) -> int:
         """As `upsert`, of rows that are held here; a time must have a zone."""
         with self._shaped(table) as log:
-            difference = _difference(table, rows, _scanned(log, scope, table.names).to_pylist())
-            now = [row for row in difference if row[OPERATION] != "delete"]
-            keys = _keys(table, difference)
+            stored = delta_rs.rows_in(log, scope, table.names).to_pylist()
+            difference = delta_rs.compare(table, rows, stored)
+            new = [row for row in difference if row[OPERATION] != "delete"]
+            keys = delta_rs.keys_of(table, difference)
             if all(row[OPERATION] == "insert" for row in difference):
-                self._write(log, table, now, consumed)
+                delta_rs.write(log, table, new, note=consumed)
             elif _is_light(log) and len(keys) <= SCOPES:
-                self._write(log, table, now, consumed, _any_of(keys, _quoted))
+                delta_rs.write(log, table, new, delta_rs.in_sql(keys), consumed)
             else:
                 with self._spark_commits(table, consumed):
-                    self._merge(table, self._frame(log, table, difference))
+                    operations = [[row[OPERATION] for row in difference]]
+                    changed = delta_rs.to_arrow(log, table, difference)
+                    changed = changed.append_column(OPERATION, operations)
+                    self._merge(table, self.spark.createDataFrame(changed))
             return len(difference)
 
     def _upsert_many(
@@ -372,7 +352,7 @@ class Lake:
         consumed: Mapping[str, int] | None,
     ) -> int:
         with self._shaped(table) as log, self._spark_commits(table, consumed):
-            if not row_count(log) and log.transaction_version(FIRST) is None:
+            if not delta_rs.row_count(log) and log.transaction_version(FIRST) is None:
                 self._fill(table, rows)
                 return rows.count()
             difference = self._difference(table, rows, scope).persist()
@@ -381,32 +361,10 @@ class Lake:
                 if changed:
                     self._merge(table, difference)
                 else:
-                    self._write(log, table, [], consumed)
+                    delta_rs.write(log, table, [], note=consumed)
                 return changed
             finally:
                 difference.unpersist()
-
-    def _write(
-        self,
-        log: LogReader,
-        table: Table,
-        rows: Sequence[Mapping[str, Any]],
-        consumed: Mapping[str, int] | None = None,
-        where: str | None = None,
-    ) -> None:
-        """Add the rows, in place of those that meet the condition, if any."""
-        from deltalake import CommitProperties
-
-        note = _note(consumed)
-        commit = ALONE | ({"custom_metadata": {"userMetadata": note}} if note else {})
-        if rows or where:
-            _commit(log, table, rows, where, **commit)
-        elif note and consumed != self.consumed(table):
-            log.alter.set_table_properties(
-                {"platelake.consumed": note},
-                raise_if_not_exists=False,
-                commit_properties=CommitProperties(**commit),
-            )
 
     def _fill(self, table: Table, rows: DataFrame) -> None:
         first = {"txnAppId": FIRST, "txnVersion": "1"}
@@ -464,36 +422,17 @@ class Lake:
             .execute()
         )
 
-    def _frame(
-        self, log: LogReader, table: Table, difference: Sequence[Mapping[str, Any]]
-    ) -> DataFrame:
-        operations = [[row[OPERATION] for row in difference]]
-        rows = _arrow(log, table, difference).append_column(OPERATION, operations)
-        return self.spark.createDataFrame(rows)
-
     def _delta(self, table: Table) -> Any:
         from delta.tables import DeltaTable
 
         return DeltaTable.forPath(self.spark, self.path(table)).alias("stored")
 
-    def _make(self, table: Table) -> LogReader:
-        from deltalake import DeltaTable as LogReader
-        from deltalake import Schema
-
-        return LogReader.create(
-            f"{self.folder}/{table.name}",
-            Schema.from_json(table.schema().json()),
-            mode="ignore",
-            description=table.meaning,
-            configuration={"delta.enableChangeDataFeed": str(table.changes).lower()},
-        )
-
     @contextlib.contextmanager
     def _shaped(self, table: Table) -> Iterator[LogReader]:
         """Alone with the table, which is made, and has its declared columns and checks."""
         with self.lock(table.name):
-            log = self.log(table) or self._make(table)
-            _complete(log, table)
+            log = self.log(table) or delta_rs.make(f"{self.folder}/{table.name}", table)
+            delta_rs.complete(log, table)
             yield log
 
     @contextlib.contextmanager
@@ -506,9 +445,10 @@ class Lake:
     def _spark_commits(
         self, table: Table, consumed: Mapping[str, int] | None = None
     ) -> Iterator[None]:
+        note = json.dumps(consumed) if consumed else None
         settings = {
             "spark.sql.parquet.compression.codec": "zstd" if table.compress else "uncompressed",
-            "spark.databricks.delta.commitInfo.userMetadata": _note(consumed),
+            "spark.databricks.delta.commitInfo.userMetadata": note,
         }
         start = time.monotonic()
         with _session_settings(self.spark, settings):
@@ -517,139 +457,8 @@ class Lake:
         structlog.get_logger().debug("committed", table=table.name, seconds=seconds)
 
 
-def _note(consumed: Mapping[str, int] | None) -> str | None:
-    """What a commit says of the versions that it comes from."""
-    return json.dumps(consumed) if consumed else None
-
-
-def _complete(log: LogReader, table: Table) -> None:
-    """Add the columns and checks that were declared since the table was made."""
-    from deltalake import Schema
-
-    stored = {field.name for field in log.schema().fields}
-    fields = Schema.from_json(table.schema().json()).fields
-    new = [field for field in fields if field.name not in stored]
-    if new:
-        log.alter.add_columns(new)
-    known = log.metadata().configuration
-    checks = {
-        c.name: c.condition for c in table.checks if f"delta.constraints.{c.name}" not in known
-    }
-    if checks:
-        with _explained(table):
-            log.alter.add_constraint(checks)
-
-
-def _scanned(log: LogReader, scope: Scope | None, columns: Sequence[str]) -> pa.Table:
-    """These columns of the rows in the scope."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    stored = log.to_pyarrow_dataset()
-    among = [
-        pc.field(name).isin(pa.array(list(values), stored.schema.field(name).type))
-        for name, values in (scope or {}).items()
-    ]
-    every = functools.reduce(operator.and_, among, pc.scalar(True))
-    return stored.to_table(columns=list(columns), filter=every)
-
-
-def _any_of(scopes: Iterable[Scope], quote: Callable[[str], str]) -> str:
-    """The rows in any of the scopes, as a condition in SQL."""
-
-    def literal(value: Any) -> str:
-        if isinstance(value, date):
-            return f"DATE '{value}'"
-        return quote(value) if isinstance(value, str) else str(value)
-
-    def among(name: str, values: Collection[Any]) -> str:
-        return f"{name} IN ({', '.join(map(literal, values))})" if values else "false"
-
-    every = (" AND ".join(among(*one) for one in scope.items()) for scope in scopes)
-    return " OR ".join(f"({one})" for one in every)
-
-
-def _keys(table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Scope]:
-    """As few scopes as may be that hold just the keys of these rows."""
-    many = max(table.key, key=lambda name: len({row[name] for row in rows}))
-    rest = [name for name in table.key if name != many]
-    scopes: dict[tuple[Any, ...], list[Any]] = {}
-    for row in rows:
-        scopes.setdefault(tuple(row[name] for name in rest), []).append(row[many])
-    return [
-        {name: [value] for name, value in zip(rest, key, strict=True)} | {many: values}
-        for key, values in scopes.items()
-    ]
-
-
 def _is_light(log: LogReader) -> bool:
-    return sum(_of_files(log, "size_bytes")) <= LIGHT
-
-
-def _difference(
-    table: Table, rows: Sequence[Mapping[str, Any]], stored: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """The rows that are not yet stored so, and those that are no more, with the operation."""
-
-    def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple(row[name] for name in table.key)
-
-    def facts(row: Mapping[str, Any]) -> str:  # As text, in which what is not a number is equal.
-        return json.dumps([row[name] for name in table.facts], default=str)
-
-    before = {key(row): facts(row) for row in stored}
-    known = {key(row) for row in rows}
-    return [
-        *({**row, OPERATION: "insert"} for row in rows if key(row) not in before),
-        *(
-            {**row, OPERATION: "update"}
-            for row in rows
-            if key(row) in before and facts(row) != before[key(row)]
-        ),
-        *({**row, OPERATION: "delete"} for row in stored if key(row) not in known),
-    ]
-
-
-def _commit(
-    log: LogReader,
-    table: Table,
-    rows: Sequence[Mapping[str, Any]],
-    where: str | None = None,
-    **commit: Any,
-) -> None:
-    from deltalake import CommitProperties, WriterProperties, write_deltalake
-
-    compression: Any = "ZSTD" if table.compress else "UNCOMPRESSED"
-    how: Any = {"mode": "overwrite", "predicate": where} if where else {"mode": "append"}
-    with _explained(table):
-        write_deltalake(
-            log,
-            _arrow(log, table, rows),
-            writer_properties=WriterProperties(compression=compression),
-            commit_properties=CommitProperties(**commit),
-            **how,
-        )
-
-
-@contextlib.contextmanager
-def _explained(table: Table) -> Iterator[None]:
-    """What a broken check is about, which delta-rs does not say."""
-    from deltalake.exceptions import DeltaError
-
-    try:
-        yield
-    except DeltaError as error:
-        if "check" not in str(error).lower():
-            raise
-        checks = ", ".join(f"{check.name}: {check.condition}" for check in table.checks)
-        raise PlatelakeError(f"table {table.name} takes only rows with {checks}; {error}") from None
-
-
-def _arrow(log: LogReader, table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    import pyarrow as pa
-
-    values = [{name: row[name] for name in table.names} for row in rows]
-    return pa.Table.from_pylist(values, pa.schema(log.schema().to_arrow()))
+    return sum(delta_rs.file_sizes(log)) <= LIGHT
 
 
 @contextlib.contextmanager
@@ -677,18 +486,6 @@ def _version_gone(table: Table, version: int) -> PlatelakeError:
     )
 
 
-def row_count(log: LogReader) -> int:
-    """Rows of the version that the log was read at."""
-    return sum(_of_files(log, "num_records"))
-
-
-def _of_files(log: LogReader, what: str) -> list[int]:
-    import pyarrow as pa
-
-    values: list[int] = pa.table(log.get_add_actions())[what].to_pylist()
-    return values
-
-
 def conform(table: Table, rows: DataFrame) -> DataFrame:
     """The rows with just the declared columns, in order.
 
@@ -709,11 +506,6 @@ def conform(table: Table, rows: DataFrame) -> DataFrame:
     return rows.select(*wanted)
 
 
-def _quoted(value: str) -> str:
-    """The value as a string literal of delta-rs."""
-    return "'" + value.replace("'", "''") + "'"
-
-
 def sql_text(value: str) -> str:
     """The value as a string literal of Spark, whatever characters it holds."""
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
@@ -722,9 +514,3 @@ def sql_text(value: str) -> str:
 
 def _same_key(table: Table) -> str:
     return " AND ".join(f"stored.{name} = new.{name}" for name in table.key)
-
-
-def _dicts(batch: Any, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of a batch of delta-rs, which pyarrow cannot read: its texts are views."""
-    values = (batch[name].to_pylist() for name in columns)
-    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from lakehouse.delta_rs import row_count
 from lakehouse.errors import PlatelakeError
-from lakehouse.io import Lake, row_count
+from lakehouse.io import Lake
 from lakehouse.sql import MirrorState, SummaryStore, is_transient
 from lakehouse.table import Table
 from lakehouse.tables import MIRRORED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Check:
-    """A condition, in SQL, that every stored row meets; Delta enforces it on each commit."""
+    """A condition, in SQL, that every stored row meets; Delta enforces it on each commit.
+
+    Without brackets around what is compared: delta-rs, which keeps it in words of its own, loses
+    them.
+    """
 
     name: str
     condition: str
@@ -70,6 +75,10 @@ class Table:
     def row(self, *values: Any) -> dict[str, Any]:
         """A row by its columns, from one value for each, in order."""
         return dict(zip(self.names, values, strict=True))
+
+    def key_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The values of the row's key columns."""
+        return tuple(row[name] for name in self.key)
 
     def schema(self) -> StructType:
         """The Spark schema; key columns are not nullable, meaning and unit are the comment."""

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lakehouse.delta_rs import row_count
 from lakehouse.errors import PlatelakeError, UsageError
-from lakehouse.io import Lake, row_count
+from lakehouse.io import Lake
 from lakehouse.table import Table
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from lakehouse.tables.pictures import PICTURES

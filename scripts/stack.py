@@ -58,16 +58,21 @@ def main(argv: list[str]) -> int:
     finally:
         supervisor.terminate()
         supervisor.wait()
-        end_jobs(env)
+        end_jobs(env, supervisor.pid)
 
 
-def end_jobs(env: dict[str, str]) -> None:
-    """End the jobs that Airflow had under way: they are no children of supervisor's."""
+def end_jobs(env: dict[str, str], session: int) -> None:
+    """End what is not supervisor's own: jobs of Airflow, workers of a scheduler that was killed.
+
+    The former have sessions of their own, and our surroundings; the latter the reverse, since they
+    write their title over them.
+    """
     mark = f"SUPERVISOR_SOCKET={env['SUPERVISOR_SOCKET']}".encode()
     for file in Path("/proc").glob("[0-9]*/environ"):
+        process = int(file.parent.name)
         with contextlib.suppress(OSError):  # Gone meanwhile, or somebody else's.
-            if mark in file.read_bytes().split(b"\0"):
-                os.kill(int(file.parent.name), signal.SIGTERM)
+            if os.getsid(process) == session or mark in file.read_bytes().split(b"\0"):
+                os.kill(process, signal.SIGTERM)
 
 
 def check(folder: Path) -> None:

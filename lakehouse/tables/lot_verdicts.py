@@ -18,7 +18,11 @@ VERDICT_COLUMNS = (
 
 CHECKS = (
     Check("known_verdict", "verdict IN ('good', 'bad', 'needs_human', 'unreadable')"),
-    Check("has_probability", "(verdict = 'unreadable') = (probability IS NULL)"),
+    Check(
+        "has_probability",
+        "(verdict <> 'unreadable' OR probability IS NULL)"
+        " AND (verdict = 'unreadable' OR probability IS NOT NULL)",
+    ),
 )
 
 LOT_VERDICTS = Table(

@@ -19,7 +19,9 @@ from pyspark.sql import functions as F
 from lakehouse.errors import PlatelakeError
 from lakehouse.incremental import refresh
 from lakehouse.io import FEW, Lake
+from lakehouse.stage import Stage
 from lakehouse.table import Check, Column, Table
+from lakehouse.tables import all_tables
 from lakehouse.tables.lots import LOTS
 
 DAY = date(2021, 9, 6)
@@ -55,7 +57,7 @@ def stored(lake: Lake) -> set[tuple[str, float]]:
 def test_every_wrong_column_is_named_at_once(lake: Lake, spark: SparkSession) -> None:
     rows = spark.createDataFrame([(DAY, 1, 2.0)], "day date, name int, other double")
     with pytest.raises(PlatelakeError) as raised:
-        lake.replace(PLAIN, rows, "true")
+        lake.replace(PLAIN, rows, {"day": [DAY]})
     for part in (
         "table plain",
         "name should be string, is int",
@@ -192,12 +194,12 @@ def test_a_table_made_but_not_filled_has_consumed_nothing(
 ) -> None:
     """The crash between making a table and its first rows."""
 
-    def crash(*_: object) -> None:
+    def crash(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     rows = frame(spark, (DAY, "a", 1.0, "r"))
     with monkeypatch.context() as broken:
-        broken.setattr(Lake, "_write", crash)
+        broken.setattr("lakehouse.delta_rs.write", crash)
         with pytest.raises(KeyboardInterrupt):
             lake.upsert(PLAIN, rows, None, {"source": 1})
     assert (lake.count(PLAIN), lake.consumed(PLAIN)) == (0, {})
@@ -272,6 +274,18 @@ def test_a_column_declared_later_is_added(lake: Lake, spark: SparkSession) -> No
     new = spark.createDataFrame([(DAY, "b", 2.0, "r", 3.0)], wider.schema())
     lake.insert(wider, new)
     assert {(row["name"], row["more"]) for row in lake.rows(wider)} == {("a", None), ("b", 3.0)}
+
+
+def test_the_checks_of_every_table_are_understood_by_spark(lake: Lake, stage: Stage) -> None:
+    """They are declared for both, and delta-rs keeps them in words of its own."""
+    for table in all_tables(stage):
+        lake.upsert_rows(table, [])
+        log = lake.log(table)
+        assert log
+        kept = log.metadata().configuration
+        for check in table.checks:
+            condition = kept[f"delta.constraints.{check.name}"]
+            assert lake.read(table).where(condition).where(check.condition).isEmpty()
 
 
 def test_a_check_declared_later_is_added(lake: Lake) -> None:

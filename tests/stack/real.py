@@ -230,8 +230,16 @@ def running(folder: Path, sink: Sink) -> Iterator[Stack]:
         try:
             yield Stack(folder)
         finally:
+            session = int((folder / "supervisord.pid").read_text())
             process.terminate()
             process.wait(120)
+            until(lambda: not _of_session(session), 60, "the end of every process")
+
+
+def _of_session(session: int) -> list[str]:
+    """What still runs of the stack."""
+    listed = subprocess.run(["ps", "-s", str(session), "-o", "args="], capture_output=True)
+    return listed.stdout.decode().splitlines()
 
 
 def _pass_on(lines: Iterable[str]) -> None:
