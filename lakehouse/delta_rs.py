@@ -25,6 +25,9 @@ Row = Mapping[str, Any]
 Scope = Mapping[str, Collection[Any]]
 """Columns, each with some values: the rows are meant that have one of them in each column."""
 
+OUT_OF_REACH = ("not found", "Invalid table version", "does not have change data enabled")
+"""What delta-rs says of files, a log or a feed that are no longer there, or were not yet."""
+
 OPERATION = "_operation"
 """What is to be done with a row: insert, update or delete."""
 
@@ -103,8 +106,10 @@ def changes(
     """
     try:
         feed = log.load_cdf(after + 1, until, columns=list(columns)).read_all()
-    except Exception:  # Of a file that is gone, delta-rs raises nothing narrower.
-        return None
+    except Exception as error:  # delta-rs raises nothing narrower.
+        if any(sign in str(error) for sign in OUT_OF_REACH):
+            return None
+        raise
 
     def rows(batch: Any) -> list[dict[str, Any]]:  # Not by pyarrow: its texts are views.
         values = (batch[name].to_pylist() for name in columns)
@@ -180,12 +185,19 @@ def in_sql(scopes: Iterable[Scope], quote: Callable[[str], str] = quoted) -> str
 
 
 def append_once(log: DeltaTable, table: Table, rows: Sequence[Row], transaction: str) -> None:
-    """Commit the rows, unless one has been committed under that name of a transaction."""
+    """Commit the rows, unless some have been committed under that name of a transaction.
+
+    Raises PlatelakeError where one of their keys is there under another name.
+    """
     from deltalake import CommitProperties, Transaction
 
-    if log.transaction_version(transaction) is None:
-        named = CommitProperties(app_transactions=[Transaction(transaction, 1)])
-        _commit(log, table, rows, "", named)
+    if log.transaction_version(transaction) is not None:
+        return
+    known = {table.key_of(row) for row in rows_in(log, None, table.key).to_pylist()}
+    if any(table.key_of(row) in known for row in rows):
+        raise overtaken(table)
+    names = [Transaction(transaction, 1)]
+    _commit(log, table, rows, "", CommitProperties(max_commit_retries=0, app_transactions=names))
 
 
 def write(
@@ -212,6 +224,14 @@ def write(
             raise_if_not_exists=False,
             commit_properties=alone,
         )
+
+
+def overtaken(table: Table) -> PlatelakeError:
+    """What a run is told that another has overtaken."""
+    return PlatelakeError(
+        f"another run wrote the same table, {table.name}, since this one looked at it; the tables "
+        "are as they were at their last commit. Have the scheduler run one at a time and run again"
+    )
 
 
 def _commit(
@@ -247,7 +267,7 @@ def _explained(table: Table) -> Iterator[None]:
     try:
         yield
     except DeltaError as error:
-        if "check" not in str(error).lower():
+        if "failed validation check" not in str(error):
             raise
         checks = ", ".join(f"{check.name}: {check.condition}" for check in table.checks)
         raise PlatelakeError(f"table {table.name} takes only rows with {checks}; {error}") from None

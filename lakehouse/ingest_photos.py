@@ -274,8 +274,10 @@ def _write_quarantine(
         if event.facts.rule
     ]
     files = {event.landed.file for event in events} | {row[0] for row in conflicts}
-    entries = [to.entry(KIND, *row) for row in (*faults, *conflicts)]
-    to.lake.upsert_rows(QUARANTINE, entries, {"kind": [KIND], "file": files})
+    # One entry a file: that it cannot be decoded goes before what its label is.
+    entries = {row[0]: to.entry(KIND, *row) for row in (*conflicts, *faults)}
+    scope = {"kind": [KIND], "file": files}
+    to.lake.upsert_rows(QUARANTINE, list(entries.values()), scope)
 
 
 def _write_names(to: Ingest, named: Iterable[Known], content: Content) -> None:

@@ -88,6 +88,7 @@ def _load(
     files = [delivery.landed.file for delivery in deliveries if delivery.facts.sha256]
     unread = [delivery.landed.file for delivery in deliveries if not delivery.facts.sha256]
     loading = [delivery for delivery in deliveries if delivery.status == LOADED]
+    seen = to.lake.version(table)
     judged = _judged(to, kind, table, layout, loading, superseded).persist()
     try:
         rows = judged
@@ -98,7 +99,7 @@ def _load(
         held_back.unpersist()
         if loading or to.lake.counts(table, "file", in_files(files)):
             passed = quality.filter_passed(rows).select(*table.names)
-            to.lake.replace(table, passed, {"file": files})
+            to.lake.replace(table, passed, {"file": files}, seen=seen)
     finally:
         judged.unpersist()
     _count(to.lake, kind, table, deliveries)

@@ -276,13 +276,18 @@ class Lake:
                 conformed.alias("new"), _same_key(table)
             ).whenNotMatchedInsertAll().execute()
 
-    def replace(self, table: Table, rows: DataFrame, *scopes: Scope) -> None:
+    def replace(
+        self, table: Table, rows: DataFrame, *scopes: Scope, seen: int | None = None
+    ) -> None:
         """In one commit, make `rows` the table's only rows in any of the scopes.
 
-        Every one of `rows` must be in one. No commit where there are none, before and after.
+        Every one of `rows` must be in one. No commit where there are none, before and after. Raises
+        PlatelakeError where the table is no longer of the version `seen`, on which `rows` depend.
         """
         conformed = conform(table, rows)
         with self._shaped(table) as log:
+            if seen is not None and seen >= 0 and log.version() != seen:
+                raise delta_rs.overtaken(table)
             known = any(delta_rs.rows_in(log, scope, table.key).num_rows for scope in scopes)
             if not known or _is_light(log):
                 few = conformed.limit(FEW + 1).toArrow()

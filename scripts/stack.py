@@ -62,16 +62,18 @@ def main(argv: list[str]) -> int:
 
 
 def end_jobs(env: dict[str, str], session: int) -> None:
-    """End what is not supervisor's own: jobs of Airflow, workers of a scheduler that was killed.
+    """End what supervisor does not know: jobs of Airflow, workers of a scheduler that was killed.
 
-    The former have sessions of their own, and our surroundings; the latter the reverse, since they
-    write their title over them.
+    The former have sessions of their own, and our surroundings. The latter the reverse, since they
+    write their title over them; they heed SIGTERM only from a scheduler that lives.
     """
     mark = f"SUPERVISOR_SOCKET={env['SUPERVISOR_SOCKET']}".encode()
     for file in Path("/proc").glob("[0-9]*/environ"):
         process = int(file.parent.name)
         with contextlib.suppress(OSError):  # Gone meanwhile, or somebody else's.
-            if os.getsid(process) == session or mark in file.read_bytes().split(b"\0"):
+            if os.getsid(process) == session:
+                os.kill(process, signal.SIGKILL)
+            elif mark in file.read_bytes().split(b"\0"):
                 os.kill(process, signal.SIGTERM)
 
 

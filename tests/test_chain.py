@@ -108,7 +108,7 @@ def test_sql_equals_the_lake(chain: Chain, sql_url: str, monkeypatch: pytest.Mon
     lake, store = chain.lake(), SummaryStore(sql_url)
     try:
         for table in MIRRORED:
-            mine = [{k: _plain(v) for k, v in row.items()} for row in lake.rows(table)]
+            mine = [{k: plain(v) for k, v in row.items()} for row in lake.rows(table)]
             theirs = store.rows("chromate", table)
             assert sorted(map(repr, mine)) == sorted(map(repr, theirs)), table.name
             assert found["sql"][table.name] == len(mine)
@@ -137,7 +137,7 @@ def test_a_run_that_finds_nothing_new_starts_no_spark(
     assert ids[-1] == found["run"] and len(set(ids)) == 3
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     return value.replace(tzinfo=None) if hasattr(value, "tzinfo") else value  # type: ignore[attr-defined]
 
 

@@ -158,6 +158,23 @@ def test_a_photo_that_cannot_be_read_for_a_moment_keeps_its_name(chain: Chain) -
     assert (names(chain), held_back(chain)) == ({("good", "a.png")}, {})
 
 
+def test_a_photo_held_back_for_two_reasons_has_one_entry(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jobs.quarantine import replay
+
+    write_photo(chain.landing, "good/a.png", 1)
+    write_photo(chain.landing, "bad/a.png", 1, mode="RGBA")
+    work = chain.work(*INGEST)
+    assert set(held_back(chain).values()) == {"label_conflict"}
+    monkeypatch.setenv("PLATELAKE_MAX_PHOTO_BYTES", "1")
+    replay(work.options, [])
+    assert held_back(chain) == {"good/a.png": "too_large", "bad/a.png": "too_large"}
+    monkeypatch.delenv("PLATELAKE_MAX_PHOTO_BYTES")
+    replay(work.options, [])
+    assert set(held_back(chain).values()) == {"label_conflict"}
+
+
 def test_a_picture_with_two_labels_is_held_back_whichever_came_first(
     chain: Chain, stage: Stage
 ) -> None:

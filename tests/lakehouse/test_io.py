@@ -109,8 +109,14 @@ def test_upsert_touches_what_differs_within_its_scope(
     }
 
 
-def test_the_keys_that_changed_are_read_without_spark(lake: Lake, spark: SparkSession) -> None:
-    """Also of commits by delta-rs; None where the feed's files are gone."""
+def test_the_keys_that_changed_are_read_without_spark(
+    lake: Lake, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of commits by delta-rs; None where the feed's files are gone, not for the moment."""
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("no answer from the NameNode")
+
     lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.0, "r"), (DAY, "b", 2.0, "r")))
     version = lake.version(PLAIN)
     lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.5, "r"), (DAY, "c", 3.0, "r")))
@@ -119,6 +125,10 @@ def test_the_keys_that_changed_are_read_without_spark(lake: Lake, spark: SparkSe
     assert lake.changed(PLAIN, ["day"], version, version + 1) == {(DAY,)}
     lake.append_rows(PLAIN, [row("d", 4.0)], "once")
     assert lake.changed(PLAIN, key, version + 1, version + 2) == {(DAY, "d")}
+    with monkeypatch.context() as away:
+        away.setattr("deltalake.DeltaTable.load_cdf", unreachable)
+        with pytest.raises(OSError, match="no answer"):
+            lake.changes(PLAIN, key, version, version + 1)
     for file in Path(lake.folder, PLAIN.name, "_change_data").iterdir():
         file.unlink()
     assert lake.changed(PLAIN, key, version, version + 1) is None
@@ -136,6 +146,8 @@ def test_rows_are_appended_once_and_are_as_by_spark(lake: Lake, spark: SparkSess
         PlatelakeError, match=r"value_is_positive: value > 0.*failed validation check"
     ):
         lake.append_rows(PLAIN, [row("d", -1.0)], "d")
+    with pytest.raises(PlatelakeError, match="another run wrote the same table, plain"):
+        lake.append_rows(PLAIN, [row("d", 1.0), row("b", 1.0)], "of another run")
     wider = replace(PLAIN, columns=(*PLAIN.columns, Column("more", "double", "More")))
     lake.append_rows(wider, [{**row("e", 1.0), "more": 2.0}], transaction="e")
     assert {one["more"] for one in lake.rows(wider)} == {None, 2.0}
@@ -223,6 +235,8 @@ def test_replace_is_one_commit_and_keeps_what_is_outside(
     assert stored(lake) == {("b", 2.0)}
     lake.replace(PLAIN, frame(spark, (DAY, "c", 3.0, "r")), {"name": ["c"]})
     assert stored(lake) == {("b", 2.0), ("c", 3.0)}
+    with pytest.raises(PlatelakeError, match="another run wrote the same table, plain"):
+        lake.replace(PLAIN, frame(spark, (DAY, "c", 4.0, "r")), {"name": ["c"]}, seen=version)
     with pytest.raises(Exception, match="value_is_positive"):
         lake.replace(PLAIN, frame(spark, (DAY, "c", -3.0, "r")), {"name": ["c"]})
     assert stored(lake) == {("b", 2.0), ("c", 3.0)}

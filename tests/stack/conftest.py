@@ -42,7 +42,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if real.is_dir():
         return real
     folder = tmp_path_factory.mktemp("plant")
-    make_sample_plant(folder, days=10, lots_per_day=8, rows_per_lot=24, failed_lots=6, photos=24)
+    make_sample_plant(folder, days=14, lots_per_day=8, rows_per_lot=24, failed_lots=6, photos=24)
     return folder
 
 

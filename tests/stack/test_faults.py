@@ -60,8 +60,9 @@ def test_a_datanode_dies_during_an_ingest(stack: Stack, lake: Lake, land: Path) 
     started(stack, job)
     stack.kill("datanode-1")
     stack.finish(job, code=None)
+    assert job.returncode in (0, 1)
     if job.returncode:
-        stack.submit("jobs/ingest_readings.py", "--stage", STAGE, "--landing", str(stack.landing))
+        stack.finish(ingest(stack))
     assert held(lake, land) == rows_of(land)
 
 
@@ -70,8 +71,9 @@ def test_the_namenode_restarts_during_an_ingest(stack: Stack, lake: Lake, land: 
     started(stack, job)
     stack.ctl("restart", "namenode")
     stack.finish(job, code=None)
+    assert job.returncode in (0, 1)
     if job.returncode:
-        stack.submit("jobs/ingest_readings.py", "--stage", STAGE, "--landing", str(stack.landing))
+        stack.finish(ingest(stack))
     print("the first try ended with", job.returncode)
     assert held(lake, land) == rows_of(land)
 
@@ -79,11 +81,15 @@ def test_the_namenode_restarts_during_an_ingest(stack: Stack, lake: Lake, land: 
 def test_a_spark_worker_dies_in_the_middle(stack: Stack, lake: Lake, land: Path) -> None:
     job = ingest(stack)
     started(stack, job)
-    worker = stack.pid("spark-worker-1")
-    executors = subprocess.run(["pgrep", "-P", str(worker)], capture_output=True, text=True)
+    worker = ["pgrep", "-P", str(stack.pid("spark-worker-1"))]
+
+    def children() -> list[str]:
+        return subprocess.run(worker, capture_output=True, text=True).stdout.split()
+
+    executors = until(children, 30, "the worker's executor")
     stack.ctl("signal", "KILL", "spark-worker-1")
     stack.ctl("stop", "spark-worker-1")
-    for executor in executors.stdout.split():
+    for executor in executors:
         os.kill(int(executor), signal.SIGKILL)
     stack.finish(job)
     stack.ctl("start", "spark-worker-1")
