@@ -243,7 +243,7 @@ def test_an_operator_gets_a_verdict_in_a_browser(stack: Stack, plant: Path) -> N
         chromium.close()
 
 
-def test_files_are_collected_from_hdfs(stack: Stack, plant: Path) -> None:
+def test_files_are_collected_from_hdfs(stack: Stack, lake: Lake, plant: Path) -> None:
     """Into a lake of its own; archived once its rows are read back."""
     import fsspec
 

@@ -1,5 +1,6 @@
 """What breaks on a real stack, broken; after each the tables are as they would be without."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -90,7 +91,8 @@ def test_a_spark_worker_dies_in_the_middle(stack: Stack, lake: Lake, land: Path)
     stack.ctl("signal", "KILL", "spark-worker-1")
     stack.ctl("stop", "spark-worker-1")
     for executor in executors:
-        os.kill(int(executor), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # It has noticed that its worker is gone.
+            os.kill(int(executor), signal.SIGKILL)
     stack.finish(job)
     stack.ctl("start", "spark-worker-1")
     assert held(lake, land) == rows_of(land)
