@@ -285,9 +285,7 @@ class Lake:
         PlatelakeError where the table is no longer of the version `seen`, on which `rows` depend.
         """
         conformed = conform(table, rows)
-        with self._shaped(table) as log:
-            if seen is not None and seen >= 0 and log.version() != seen:
-                raise delta_rs.overtaken(table)
+        with self._shaped(table, seen) as log:
             known = any(delta_rs.rows_in(log, scope, table.key).num_rows for scope in scopes)
             if not known or _is_light(log):
                 few = conformed.limit(FEW + 1).toArrow()
@@ -336,10 +334,9 @@ class Lake:
             stored = delta_rs.rows_in(log, scope, table.names).to_pylist()
             difference = delta_rs.compare(table, rows, stored)
             new = [row for row in difference if row[OPERATION] != "delete"]
-            keys = delta_rs.keys_of(table, difference)
             if all(row[OPERATION] == "insert" for row in difference):
                 delta_rs.write(log, table, new, note=consumed)
-            elif _is_light(log) and len(keys) <= SCOPES:
+            elif _is_light(log) and len(keys := delta_rs.keys_of(table, difference)) <= SCOPES:
                 delta_rs.write(log, table, new, delta_rs.in_sql(keys), consumed)
             else:
                 with self._spark_commits(table, consumed):
@@ -433,9 +430,14 @@ class Lake:
         return DeltaTable.forPath(self.spark, self.path(table)).alias("stored")
 
     @contextlib.contextmanager
-    def _shaped(self, table: Table) -> Iterator[LogReader]:
-        """Alone with the table, which is made, and has its declared columns and checks."""
+    def _shaped(self, table: Table, seen: int | None = None) -> Iterator[LogReader]:
+        """Alone with the table, which is made, and has its declared columns and checks.
+
+        Raises PlatelakeError where it was no longer of the version `seen`, before that.
+        """
         with self.lock(table.name):
+            if seen is not None and self.version(table) != seen:
+                raise delta_rs.overtaken(table)
             log = self.log(table) or delta_rs.make(f"{self.folder}/{table.name}", table)
             delta_rs.complete(log, table)
             yield log

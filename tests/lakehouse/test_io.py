@@ -288,6 +288,10 @@ def test_a_column_declared_later_is_added(lake: Lake, spark: SparkSession) -> No
     new = spark.createDataFrame([(DAY, "b", 2.0, "r", 3.0)], wider.schema())
     lake.insert(wider, new)
     assert {(row["name"], row["more"]) for row in lake.rows(wider)} == {("a", None), ("b", 3.0)}
+    widest = replace(wider, columns=(*wider.columns, Column("most", "double", "Newer")))
+    rows = spark.createDataFrame([(DAY, "c", 2.0, "r", 3.0, 4.0)], widest.schema())
+    lake.replace(widest, rows, {"name": ["c"]}, seen=lake.version(widest))  # It is our own change.
+    assert lake.count(widest) == 3
 
 
 def test_the_checks_of_every_table_are_understood_by_spark(lake: Lake, stage: Stage) -> None:
