@@ -107,6 +107,10 @@ def item_costs(judged: Judged, costs: Costs) -> NDArray[np.float64] | None:
     return found
 
 
+MEAN = Figure(lambda _, values, drawn: drawn @ values / drawn.sum(axis=1))
+"""The mean of what an item has, such as its cost."""
+
+
 def figures(judged: Judged, paid: NDArray[np.float64] | None) -> dict[str, Interval]:
     """Each figure as the mean over the splits of its value over all judged items.
 
@@ -117,13 +121,17 @@ def figures(judged: Judged, paid: NDArray[np.float64] | None) -> dict[str, Inter
         for name, figure in FIGURES.items()
     }
     if paid is not None:
-        found["cost"] = bootstrap(lambda y, c: float(c.mean()), judged.y, paid, judged.groups)
+        found["cost"] = bootstrap(MEAN, judged.y, paid.mean(axis=1), judged.groups)
     return found
 
 
 def mean_over_splits(figure: Figure) -> Figure:
     """The figure of a `p` of shape (n, splits): its mean over the columns."""
-    return lambda y, p: float(np.mean([figure(y, p[:, at]) for at in range(p.shape[1])]))
+    return Figure(
+        lambda y, p, drawn: np.mean(
+            [figure.of_draws(y, p[:, at], drawn) for at in range(p.shape[1])], axis=0
+        )
+    )
 
 
 def flat(found: Mapping[str, Interval]) -> dict[str, float]:

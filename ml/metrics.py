@@ -7,48 +7,89 @@ items of one group are drawn together, since they are not independent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Labels = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
-Figure = Callable[[Labels, Probabilities], float]
+Draws = NDArray[np.int64]
+"""How often each draw holds each item, shape (draws, n)."""
+
+OfDraws = Callable[[Labels, Probabilities, Draws], NDArray[np.float64]]
 
 FALSE_POSITIVES = 0.05
 DRAWS = 1_000
+DRAWS_AT_ONCE = 4_000_000
+"""Items of all draws that are in memory together."""
+
 COVERAGE = 0.95
 
 
-def auroc(y: Labels, p: Probabilities) -> float:
+class Figure:
+    """A figure of labels and probabilities, and of a thousand draws of them in one go.
+
+    `of_draws` gives it for each draw, shape (draws,), NaN where it is not defined.
+    """
+
+    def __init__(self, of_draws: OfDraws) -> None:
+        self.of_draws = of_draws
+
+    def __call__(self, y: Labels, p: Probabilities) -> float:
+        """The figure of the items as they are."""
+        return float(self.of_draws(y, p, np.ones((1, len(y)), np.int64))[0])
+
+
+@Figure
+def auroc(y: Labels, p: Probabilities, drawn: Draws) -> NDArray[np.float64]:
     """Area under the ROC curve; NaN where only one class is there."""
-    from sklearn.metrics import roc_auc_score
+    found, false = _curve(y, p, drawn)
+    twice = ((found[:, 1:] + found[:, :-1]) * np.diff(false, axis=1)).sum(axis=1)
+    return _share(twice, 2 * found[:, -1] * false[:, -1])
 
-    return float(roc_auc_score(y, p)) if 0 < y.sum() < len(y) else float("nan")
 
-
-def average_precision(y: Labels, p: Probabilities) -> float:
+@Figure
+def average_precision(y: Labels, p: Probabilities, drawn: Draws) -> NDArray[np.float64]:
     """Average precision (AP), the step-wise area under precision and recall."""
-    from sklearn.metrics import average_precision_score
+    found, false = _curve(y, p, drawn)
+    precision = _share(found, found + false)[:, 1:]
+    area = (np.diff(found, axis=1) * np.nan_to_num(precision)).sum(axis=1)
+    return np.where(false[:, -1] > 0, _share(area, found[:, -1]), np.nan)
 
-    return float(average_precision_score(y, p)) if 0 < y.sum() < len(y) else float("nan")
 
-
-def recall_at_fpr(y: Labels, p: Probabilities) -> float:
+@Figure
+def recall_at_fpr(y: Labels, p: Probabilities, drawn: Draws) -> NDArray[np.float64]:
     """Largest recall at a threshold with at most 5 % false positives."""
-    from sklearn.metrics import roc_curve
-
-    if not 0 < y.sum() < len(y):
-        return float("nan")
-    false_positives, recall, _ = roc_curve(y, p, drop_intermediate=False)
-    return float(recall[false_positives <= FALSE_POSITIVES].max())
+    found, false = _curve(y, p, drawn)
+    allowed = _share(false, false[:, -1:]) <= FALSE_POSITIVES
+    most = np.where(allowed, found, 0).max(axis=1)
+    return np.where(false[:, -1] > 0, _share(most, found[:, -1]), np.nan)
 
 
-def brier(y: Labels, p: Probabilities) -> float:
+@Figure
+def brier(y: Labels, p: Probabilities, drawn: Draws) -> NDArray[np.float64]:
     """Mean squared difference of probability and label (Brier 1950)."""
-    return float(np.mean((p - y) ** 2))
+    return _share(drawn @ (p - y) ** 2, drawn.sum(axis=1))
+
+
+def _curve(y: Labels, p: Probabilities, drawn: Draws) -> tuple[Draws, Draws]:
+    """True and false positives of each draw by falling threshold, both (draws, thresholds).
+
+    The first threshold is above all, the last finds all.
+    """
+    order = np.argsort(-p, kind="stable")
+    y, p, drawn = y[order], p[order], drawn[:, order]
+    at = np.flatnonzero(np.append(np.diff(p) != 0, True))  # Equal ones are found together.
+    found, false = (np.cumsum(drawn * side, axis=1)[:, at] for side in (y, 1 - y))
+    return np.pad(found, ((0, 0), (1, 0))), np.pad(false, ((0, 0), (1, 0)))
+
+
+def _share(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    """Quotients; NaN where there is nothing to divide by."""
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
 
 
 FIGURES: Mapping[str, Figure] = {
@@ -137,8 +178,8 @@ def bootstrap(
     figure: Figure, y: Labels, p: Probabilities, groups: Sequence[str], seed: int = 0
 ) -> Interval:
     """The figure with its interval; draws in which it is not defined are left out."""
-    values = [figure(y[at], p[at]) for at in _draws(groups, seed)]
-    return _interval(figure(y, p), values)
+    values = [figure.of_draws(y, p, drawn) for drawn in _draws(groups, seed)]
+    return _interval(figure(y, p), np.concatenate(values))
 
 
 def paired_bootstrap(
@@ -151,24 +192,26 @@ def paired_bootstrap(
 ) -> Interval:
     """Challenger minus champion on the same items: both are judged on the same draws."""
     values = [
-        figure(y[at], challenger[at]) - figure(y[at], champion[at]) for at in _draws(groups, seed)
+        figure.of_draws(y, challenger, drawn) - figure.of_draws(y, champion, drawn)
+        for drawn in _draws(groups, seed)
     ]
-    return _interval(figure(y, challenger) - figure(y, champion), values)
+    return _interval(figure(y, challenger) - figure(y, champion), np.concatenate(values))
 
 
-def _draws(groups: Sequence[str], seed: int) -> list[NDArray[np.intp]]:
+def _draws(groups: Sequence[str], seed: int) -> Iterator[Draws]:
+    """A thousand draws of groups with replacement, as many at a time as memory takes."""
     _, member = np.unique(np.asarray(groups), return_inverse=True)
-    members = [np.flatnonzero(member == one) for one in range(member.max() + 1)]
+    count = int(member.max()) + 1
     draw = np.random.default_rng(seed)
-    return [
-        np.concatenate([members[one] for one in draw.integers(0, len(members), len(members))])
-        for _ in range(DRAWS)
-    ]
+    at_once = max(1, DRAWS_AT_ONCE // len(member))
+    for first in range(0, DRAWS, at_once):
+        drawn = draw.integers(0, count, (min(at_once, DRAWS - first), count))
+        yield np.stack([np.bincount(one, minlength=count) for one in drawn])[:, member]
 
 
-def _interval(value: float, values: Sequence[float]) -> Interval:
-    known = [one for one in values if np.isfinite(one)]
-    if not known:
+def _interval(value: float, values: NDArray[np.float64]) -> Interval:
+    known = values[np.isfinite(values)]
+    if not len(known):
         return Interval(value, float("nan"), float("nan"))
     edge = (1 - COVERAGE) / 2
     low, high = np.quantile(known, [edge, 1 - edge])

@@ -144,14 +144,15 @@ class Registry:
                 self._client.log_artifact(run_id, str(file))
 
     def log_table(self, run_id: str, name: str, path: str, version: int) -> None:
-        """The table and the Delta version that the run learned from."""
+        """The table and the Delta version that the run learned from; nothing of it is read."""
         import mlflow
+        from mlflow.data.delta_dataset_source import DeltaDatasetSource
+        from mlflow.data.meta_dataset import MetaDataset
 
+        source = DeltaDatasetSource(path=path, delta_table_version=version)
         with self._speaking(), mlflow.start_run(run_id=run_id):
-            dataset = mlflow.data.load_delta(  # type: ignore[attr-defined]
-                path=path, version=str(version), name=name
-            )
-            mlflow.log_input(dataset, context="training")
+            table = MetaDataset(source, name=name)  # type: ignore[abstract]
+            mlflow.log_input(table, context="training")
         self._still_running(run_id)
 
     def log_model(self, run_id: str, content: bytes, example: Mapping[str, Any]) -> str:

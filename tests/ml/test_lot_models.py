@@ -92,7 +92,7 @@ def test_a_run_names_the_delta_versions_it_learned_from(shop: Workshop, first: V
         one.dataset.name: json.loads(one.dataset.source)["delta_table_version"] for one in inputs
     }
     lake, table = shop.lake, readings(shop.stage)
-    assert found == {"readings": f"{lake.version(table)}", "lots": f"{lake.version(LOTS)}"}
+    assert found == {"readings": lake.version(table), "lots": lake.version(LOTS)}
 
 
 def test_plots_and_figures_by_fold_are_kept(shop: Workshop, first: Version) -> None:

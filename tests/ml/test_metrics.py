@@ -4,9 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from ml.metrics import (
     Costs,
+    Labels,
+    Probabilities,
     Thresholds,
     auroc,
     average_precision,
@@ -31,6 +34,44 @@ def test_figures_by_hand() -> None:
     assert recall_at_fpr(Y, P) == 0.5  # the other bad one costs a third of the good ones
     assert brier(Y, P) == pytest.approx((0.01 + 0.04 + 0.49 + 0.16 + 0.01) / 5)
     assert np.isnan(auroc(np.zeros(3, int), P[:3]))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_figures_are_those_of_scikit_learn_in_each_draw(seed: int) -> None:
+    """Of a draw that holds items several times, and probabilities that are equal."""
+    draw = np.random.default_rng(seed)
+    n = int(draw.integers(2, 60))
+    y, p = draw.integers(0, 2, n), np.round(draw.random(n), 1 if seed % 2 else 9)
+    drawn = draw.multinomial(n, np.full(n, 1 / n), 30)
+    for figure, theirs in (
+        (auroc, sklearn.metrics.roc_auc_score),
+        (average_precision, sklearn.metrics.average_precision_score),
+        (recall_at_fpr, recall_by_scikit_learn),
+        (brier, lambda y, p: sklearn.metrics.brier_score_loss(y, p, pos_label=1)),
+    ):
+        found = figure.of_draws(y, p, drawn)
+        for value, times in zip(found, drawn, strict=True):
+            at = np.repeat(np.arange(n), times)
+            if figure is brier or 0 < y[at].sum() < n:
+                assert value == pytest.approx(theirs(y[at], p[at]))
+            else:
+                assert np.isnan(value)
+
+
+def recall_by_scikit_learn(y: Labels, p: Probabilities) -> float:
+    false_positives, recall, _ = sklearn.metrics.roc_curve(y, p, drop_intermediate=False)
+    return float(recall[false_positives <= 0.05].max())
+
+
+def test_an_interval_is_the_same_however_many_draws_fit_into_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw = np.random.default_rng(3)
+    y, p = draw.integers(0, 2, 50), draw.random(50)
+    groups = [str(k // 2) for k in range(50)]
+    whole = bootstrap(auroc, y, p, groups)
+    monkeypatch.setattr("ml.metrics.DRAWS_AT_ONCE", 350)
+    assert bootstrap(auroc, y, p, groups) == whole
 
 
 @pytest.mark.parametrize(
