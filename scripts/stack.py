@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,7 @@ from stack_files import processes, write_files
 from stack_install import AIRFLOW_VENV, ROOT, install, mariadbd, run_step
 
 START_SECONDS = 180
-SECOND_WAVE = ("mlflow", "app")
-"""They need what the others bring."""
+AIRFLOW = ("airflow-api", "airflow-scheduler", "airflow-dag-processor")
 
 
 def main(argv: list[str]) -> int:
@@ -94,7 +93,7 @@ def check(folder: Path) -> None:
 
 
 def prepare(folder: Path, env: dict[str, str]) -> None:
-    """What is done once, before the first start: databases, and HDFS's own file system."""
+    """What is done once, before the first start: MariaDB's data, and HDFS's own file system."""
     if not (folder / "mariadb").is_dir():
         say("making MariaDB's data folder")
         options = f"--defaults-file={folder}/conf/mariadb.cnf"
@@ -107,26 +106,37 @@ def prepare(folder: Path, env: dict[str, str]) -> None:
         name_node = "org.apache.hadoop.hdfs.server.namenode.NameNode"
         java = [env["JAVA"], "-cp", env["HDFS_CLASSPATH"], name_node]
         run_step([*java, "-format", "-force", "-nonInteractive"], env)
-    say("bringing Airflow's database up to date")
-    run_step([AIRFLOW_VENV / "bin" / "airflow", "db", "migrate"], env)
-    pools = {"lake": {"slots": 1, "description": "Jobs that write the lake's tables"}}
-    file = folder / "airflow" / "pools.json"
-    file.write_text(json.dumps(pools | {"training": {"slots": 1, "description": "Trainings"}}))
-    run_step([AIRFLOW_VENV / "bin" / "airflow", "pools", "import", file], env)
 
 
 def start(env: dict[str, str]) -> None:
-    """Start all, and wait until all are well."""
-    names = list(processes(env))
-    first = [name for name in names if name not in SECOND_WAVE]
+    """Start all, each when what it needs is there, and wait until all are well."""
     until(lambda: control(env, "pid").returncode == 0, "supervisord")
-    for wave in (first, SECOND_WAVE):
-        control(env, "start", *wave)
-        for name in wave:
-            until(partial(is_well, name, env), name)
-            say(f"{name} is well")
-        if wave is first:
-            make_folders(env)
+    first = [name for name in processes(env) if name not in (*AIRFLOW, "mlflow", "app")]
+    control(env, "start", *first)
+    prepare_airflow(env)
+    await_well(first, env)
+    make_folders(env)
+    control(env, "start", *AIRFLOW, "mlflow")
+    await_well(["mlflow"], env)
+    control(env, "start", "app")
+    await_well([*AIRFLOW, "app"], env)
+
+
+def await_well(names: Sequence[str], env: dict[str, str]) -> None:
+    """Wait for these, and say so."""
+    for name in names:
+        until(partial(is_well, name, env), name)
+        say(f"{name} is well")
+
+
+def prepare_airflow(env: dict[str, str]) -> None:
+    """Airflow's database, and the pools of its tasks."""
+    say("bringing Airflow's database up to date")
+    run_step([AIRFLOW_VENV / "bin" / "airflow", "db", "migrate"], env)
+    pools = {"lake": {"slots": 1, "description": "Jobs that write the lake's tables"}}
+    file = Path(env["STACK"], "airflow", "pools.json")
+    file.write_text(json.dumps(pools | {"training": {"slots": 1, "description": "Trainings"}}))
+    run_step([AIRFLOW_VENV / "bin" / "airflow", "pools", "import", file], env)
 
 
 def make_folders(env: dict[str, str]) -> None:

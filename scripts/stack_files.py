@@ -213,7 +213,8 @@ def _spark_defaults(places: dict[str, str], secret: str) -> str:
         "spark.authenticate.secret": secret,
         "spark.worker.cleanup.enabled": "true",  # Copies of the jars, of applications that ended.
         "spark.worker.cleanup.appDataTtl": "86400",
-        "spark.jars": str(jar("openlineage-spark")),
+        # Not by spark.jars: the driver alone needs it, and each executor would copy its 43 MB.
+        "spark.driver.extraClassPath": f"{jars}/*:{jar('openlineage-spark')}",
         "spark.extraListeners": "io.openlineage.spark.agent.OpenLineageSparkListener",
         "spark.openlineage.namespace": "platelake",
         "spark.openlineage.transport.type": "file",
@@ -243,7 +244,7 @@ def _supervisor(stack: Path, places: dict[str, str]) -> str:
 
 
 def processes(places: dict[str, str]) -> dict[str, str]:
-    """Name and command of each process, in the order in which they start."""
+    """Name and command of each process."""
     text = (ROOT / "conf" / "stack" / "Procfile").read_text()
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     pairs = (line.partition(": ") for line in lines)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -75,9 +75,10 @@ class Stack:
         """A job by spark-submit, as a data engineer does; what it said."""
         return self.finish(self.start(job, *args), code)
 
-    def start(self, job: str, *args: str) -> "subprocess.Popen[str]":
-        """A job by spark-submit that is under way."""
-        command = [str(BIN / "spark-submit"), str(ROOT / job), *args]
+    def start(self, job: str, *args: str, conf: Sequence[str] = ()) -> "subprocess.Popen[str]":
+        """A job by spark-submit that is under way, with these settings of Spark besides."""
+        settings = [word for one in conf for word in ("--conf", one)]
+        command = [str(BIN / "spark-submit"), *settings, str(ROOT / job), *args]
         pipe, both = subprocess.PIPE, subprocess.STDOUT  # Spark gives a driver's errors to either.
         return subprocess.Popen(
             command, env=self.env, cwd=self.folder, text=True, stdout=pipe, stderr=both

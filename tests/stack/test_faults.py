@@ -39,9 +39,9 @@ def held(lake: Lake, file: Path) -> int:
     return sum(row["file"] == name for row in lake.rows(readings(load_stage(STAGE)), "file"))
 
 
-def ingest(stack: Stack) -> "subprocess.Popen[str]":
+def ingest(stack: Stack, *conf: str) -> "subprocess.Popen[str]":
     where = ["--stage", STAGE, "--landing", str(stack.landing)]
-    return stack.start("jobs/ingest_readings.py", *where)
+    return stack.start("jobs/ingest_readings.py", *where, conf=conf)
 
 
 def started(stack: Stack, job: "subprocess.Popen[str]") -> None:
@@ -80,7 +80,8 @@ def test_the_namenode_restarts_during_an_ingest(stack: Stack, lake: Lake, land: 
 
 
 def test_a_spark_worker_dies_in_the_middle(stack: Stack, lake: Lake, land: Path) -> None:
-    job = ingest(stack)
+    """Of two with an executor each."""
+    job = ingest(stack, "spark.executor.cores=1")
     started(stack, job)
     worker = ["pgrep", "-P", str(stack.pid("spark-worker-1"))]
 
