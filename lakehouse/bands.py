@@ -25,10 +25,10 @@ def fit_and_store(lake: Lake, stage: Stage, width: float) -> dict[str, Band]:
     """Fit on all readings there are and keep that as the next fit; no readings, no fit."""
     from pyspark.sql import functions as F
 
-    rows = lake.read(readings(stage))
-    extent = rows.agg(F.min("day"), F.max("day"), F.count("*")).first()
-    if extent is None or extent[2] == 0:
+    if not lake.count(readings(stage)):
         return {}
+    rows = lake.read(readings(stage))
+    (extent,) = rows.agg(F.min("day"), F.max("day"), F.count("*")).collect()
     bands = fit_bands(rows, [variable.name for variable in stage.readings.variables], width)
     fit = 1 + max((row["fit"] for row in lake.rows(BANDS, "fit")), default=0)
     name = bands_id(bands)

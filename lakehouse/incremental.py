@@ -37,7 +37,7 @@ def refresh(
     """
     before = lake.consumed(target)
     versions = {source.name: lake.version(source) for source in sources}
-    if versions == before and not whole:
+    if (versions == before and not whole) or max(versions.values()) < 0:  # None is made yet.
         return 0
     days = None if whole else changed_days(lake, sources, before, versions)
     if days is not None and not days:

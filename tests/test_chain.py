@@ -125,9 +125,6 @@ def test_a_run_that_finds_nothing_new_starts_no_spark(
     write_photo(chain.landing, "good/a.png", 1)
     chain()
 
-    def no_spark() -> NoReturn:
-        raise AssertionError("nothing is new")
-
     monkeypatch.setattr(jobs.runner, "session", no_spark)
     for runs in (2, 3):
         found = chain()
@@ -135,6 +132,19 @@ def test_a_run_that_finds_nothing_new_starts_no_spark(
         assert found["sql"]["runs"] == runs == chain.lake().read(RUNS).count()
     ids = [row["run_id"] for row in chain.lake().read(RUNS).orderBy("started_at").collect()]
     assert ids[-1] == found["run"] and len(set(ids)) == 3
+
+
+def test_a_lake_that_has_nothing_yet_starts_no_spark(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (chain.landing / "notes.txt").touch()
+    monkeypatch.setattr(jobs.runner, "session", no_spark)
+    rows = chain()["sql"]
+    assert rows.pop("runs") == 1 and not any(rows.values())
+
+
+def no_spark() -> NoReturn:
+    raise AssertionError("nothing is new")
 
 
 def plain(value: object) -> object:
