@@ -9,6 +9,7 @@ import contextlib
 import functools
 import json
 import operator
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,9 @@ Row = Mapping[str, Any]
 Scope = Mapping[str, Collection[Any]]
 """Columns, each with some values: the rows are meant that have one of them in each column."""
 
-OUT_OF_REACH = ("not found", "Invalid table version", "does not have change data enabled")
+OUT_OF_REACH = re.compile(
+    "Object at location .+ not found|Invalid table version|does not have change data enabled"
+)
 """What delta-rs says of files, a log or a feed that are no longer there, or were not yet."""
 
 OPERATION = "_operation"
@@ -107,7 +110,7 @@ def changes(
     try:
         feed = log.load_cdf(after + 1, until, columns=list(columns)).read_all()
     except Exception as error:  # delta-rs raises nothing narrower.
-        if any(sign in str(error) for sign in OUT_OF_REACH):
+        if OUT_OF_REACH.search(str(error)):
             return None
         raise
 

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -55,6 +56,8 @@ def main(argv: list[str]) -> int:
         say("stopping")
         return 0
     finally:
+        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # Once is enough.
+            signal.signal(sign, signal.SIG_IGN)
         supervisor.terminate()
         supervisor.wait()
         end_jobs(env, supervisor.pid)
@@ -166,7 +169,7 @@ def health(env: dict[str, str]) -> dict[str, bool]:
 
 def is_well(name: str, env: dict[str, str]) -> bool:
     """Ask the process itself, or who knows of it."""
-    with contextlib.suppress(OSError, URLError, ValueError, LookupError):
+    with contextlib.suppress(OSError, URLError, HTTPException, ValueError, LookupError, TypeError):
         return CHECKS[name](env)
     return False
 

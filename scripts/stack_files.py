@@ -37,8 +37,7 @@ def write_files(stack: Path) -> dict[str, str]:
     """Make the stack's folder complete; the environment in which its processes run."""
     for folder in FOLDERS:
         (stack / folder).mkdir(parents=True, exist_ok=True)
-    for folder in ("conf", "logs", "airflow"):
-        (stack / folder).chmod(0o700)  # There are passwords in them.
+    stack.chmod(0o700)  # There are passwords and the plant's data in it.
     ports = _kept_ports(stack / "ports.json")
     passwords = _kept_passwords(stack / "passwords.json")
     places = _places(stack, ports)
