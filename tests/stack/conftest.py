@@ -40,7 +40,9 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real input where it is there, else that of a plant that is made up."""
     real = REAL / "kamp" / "chromate"
     if real.is_dir():
+        print("input: the published data of the chromate plant")
         return real
+    print("input: a plant that is made up, since the published data are not here")
     folder = tmp_path_factory.mktemp("plant")
     make_sample_plant(folder, days=14, lots_per_day=8, rows_per_lot=24, failed_lots=6, photos=24)
     return folder

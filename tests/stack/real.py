@@ -1,5 +1,6 @@
 """The real stack as a test sees it: its processes, its Airflow, and who is told of its runs."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -8,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -62,7 +62,7 @@ class Stack:
         self.landing = folder / "landing"
         words = shlex.split((folder / "env").read_text(), comments=True)
         pairs = (word.partition("=") for word in words if "=" in word)
-        self.env = {**os.environ, **{name: value for name, _, value in pairs}}
+        self.env = {**surroundings(), **{name: value for name, _, value in pairs}}
         self.env["PYTHONPATH"] = str(ROOT)
         self.ports = json.loads((folder / "ports.json").read_text())
         self.airflow = Airflow(f"http://127.0.0.1:{self.ports['AIRFLOW']}", self._password())
@@ -89,6 +89,20 @@ class Stack:
         said = job.communicate(timeout=600)[0]
         assert code is None or job.returncode == code, said[-4000:]
         return said
+
+    def shell(self, command: str) -> None:
+        """A line as a person types it, in a shell of the stack and the project's own folder."""
+        line = f". {self.folder}/env && {command}"
+        env, pipe = surroundings(), subprocess.PIPE
+        job = subprocess.Popen(
+            ["bash", "-c", line],
+            env=env,
+            cwd=ROOT,
+            text=True,
+            stdout=pipe,
+            stderr=subprocess.STDOUT,
+        )
+        self.finish(job)
 
     def ctl(self, *words: str) -> str:
         """A word to the process manager."""
@@ -181,8 +195,8 @@ class Airflow:
         """Have all of the run's tasks done again."""
         self.http.post(f"{self._path(dag, run)}/clear", json={"dry_run": False}).raise_for_status()
 
-    def backfill(self, dag: str, day: str) -> None:
-        """Airflow's own backfill of one day, of a run that was, too; waits for its end."""
+    def backfill(self, dag: str, day: str) -> str:
+        """Airflow's own backfill of one day, of a run that was, too; its run, which has ended."""
         asked = {  # As `airflow backfill create --from-date DAY --to-date DAYT23:59` in Seoul.
             "dag_id": dag,
             "from_date": f"{day}T00:00:00+09:00",
@@ -193,6 +207,8 @@ class Airflow:
         made = self.http.post("/backfills", json=asked).raise_for_status().json()
         path = f"/backfills/{made['id']}"
         until(lambda: self.get(path)["completed_at"], 300, f"the backfill of {dag}")
+        runs = [run for run in self.runs(dag) if run["run_type"] == "backfill"]
+        return str(max(runs, key=lambda run: run["start_date"])["dag_run_id"])
 
     @staticmethod
     def _path(dag: str, run: str) -> str:
@@ -208,13 +224,13 @@ def until(found: Callable[[], Any], seconds: float, what: str) -> Any:
     return value
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(folder: Path, sink: Sink) -> Iterator[Stack]:
     """`make stack` in that folder, with both channels of alerts to the sink, until the end."""
     slack = {"conn_type": "slackwebhook", "host": f"{sink.address}/slack", "password": "T0/B0/x"}
     hook = {"conn_type": "http", "host": f"{sink.address}/webhook", "password": "a token"}
     env = dict(
-        os.environ,
+        surroundings(),
         AIRFLOW_CONN_PLATELAKE_SLACK=json.dumps(slack),
         AIRFLOW_CONN_PLATELAKE_WEBHOOK=json.dumps(hook),
     )
@@ -234,13 +250,24 @@ def running(folder: Path, sink: Sink) -> Iterator[Stack]:
             session = int((folder / "supervisord.pid").read_text())
             process.terminate()
             process.wait(120)
-            until(lambda: not _of_session(session), 60, "the end of every process")
+            until(lambda: not _left_of(folder, session), 60, "the end of every process")
 
 
-def _of_session(session: int) -> list[str]:
-    """What still runs of the stack."""
-    listed = subprocess.run(["ps", "-s", str(session), "-o", "args="], capture_output=True)
-    return listed.stdout.decode().splitlines()
+def surroundings() -> dict[str, str]:
+    """What a person's shell has: not the settings that other tests run with."""
+    return {n: value for n, value in os.environ.items() if not n.startswith("PLATELAKE_")}
+
+
+def _left_of(folder: Path, session: int) -> list[int]:
+    """What still runs of the stack: of supervisor's session, or of Airflow's environment."""
+    mark, found = f"AIRFLOW_HOME={folder}/airflow".encode(), []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        process = int(file.parent.name)
+        with contextlib.suppress(OSError):  # Gone meanwhile, or somebody else's.
+            given = file.read_bytes()  # Empty of one that has ended and waits to be noticed.
+            if given and (os.getsid(process) == session or mark in given.split(b"\0")):
+                found.append(process)
+    return found
 
 
 def _pass_on(lines: Iterable[str]) -> None:
