@@ -98,6 +98,13 @@ def fit_cnn(
         return training.fitted()
 
 
+def gains_by_bfloat16(device: torch.device) -> bool:
+    """Whether 16 bits are faster there; without AVX-512 a processor takes eight times as long."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
 @contextlib.contextmanager
 def repeatable(recipe: CnnRecipe) -> Iterator[None]:
     """Have torch as the recipe wants it, and as it was afterwards."""
@@ -218,7 +225,8 @@ class _Training:
         if not len(at):
             shown = shown.new_empty((0, self.frame.height, self.frame.width, 3))
         seen = augment(shown, labels, at, number, recipe)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bfloat16):
+        halved = recipe.bfloat16 and gains_by_bfloat16(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=halved):
             logits = self.network(seen.pictures)
         bad = float(self.source.labels.mean())
         targets = (labels.bool() | seen.drawn).float()

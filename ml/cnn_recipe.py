@@ -48,7 +48,8 @@ class CnnRecipe:
         turns: and square ones are mirrored at their diagonal at random.
         defects: and this share of the good ones gets a drawn defect, and is then bad.
         judge_flips: a verdict is the mean over the four flips of a picture.
-        bfloat16: training computes in 16 bits; three times as fast where the processor can.
+        bfloat16: training computes in 16 bits, on processors that are faster then; on others in 32,
+            and ends in other digits.
         threads: of torch; other numbers add in another order, and end in other digits.
         processes: that share each batch, through Spark's TorchDistributor; 1: this one alone.
         memory_bytes: tensors up to this size are read once, larger sets are read each epoch.
