@@ -97,7 +97,7 @@ def make_champions(options: Options, console: Console) -> None:
     for kind in ("lots", "photos"):
         name = f"{work.stage.name}-{kind}"
         if registry.version(name) is None:
-            console.print(f"Training {name}; this takes a minute or two")
+            console.print(f"Training {name}; this takes some minutes")
             try:
                 if kind == "lots":
                     train_trees(options, list(TREES), Protocol("kfold", FOLDS), "lot", 0)
