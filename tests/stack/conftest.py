@@ -15,7 +15,7 @@ from lakehouse.io import Lake
 from lakehouse.sample_plant import make_sample_plant
 from lakehouse.stage import load_stage
 from tests.conftest import REAL
-from tests.stack.real import BIN, Sink, Stack, running
+from tests.stack.real import BIN, Sink, Stack, running, surroundings
 
 STAGE = "chromate"
 
@@ -85,8 +85,7 @@ def lake(stack: Stack) -> Lake:
 def laptop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The same jobs on the same files as a laptop runs them: local files, SQLite, no cluster."""
     folder = tmp_path_factory.mktemp("laptop")
-    mine = ("PLATELAKE_", "SPARK_CONF_DIR", "HADOOP_CONF_DIR", "AIRFLOW_")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
+    env = surroundings()
 
     def run() -> Lake:
         where = ["--landing", stack.landing, "--lake", folder / "lake", "--stage", STAGE]

@@ -254,8 +254,9 @@ def running(folder: Path, sink: Sink) -> Iterator[Stack]:
 
 
 def surroundings() -> dict[str, str]:
-    """What a person's shell has: not the settings that other tests run with."""
-    return {n: value for n, value in os.environ.items() if not n.startswith("PLATELAKE_")}
+    """What a person's shell has: no settings of other tests, nor of the stack."""
+    mine = ("PLATELAKE_", "SPARK_CONF_DIR", "HADOOP_CONF_DIR", "AIRFLOW_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(mine)}
 
 
 def _left_of(folder: Path, session: int) -> list[int]:
