@@ -26,7 +26,7 @@ from tests.digest import digests
 from tests.serving.test_browser import FLAGS, PROGRAM, TIMEOUT, judge
 from tests.stack.conftest import STAGE
 from tests.stack.real import BIN, ROOT, Sink, Stack, until
-from tests.test_chain import plain
+from tests.test_chain import mirrored
 
 DAGS = {
     "readings": "0 19 * * *",
@@ -148,9 +148,7 @@ def assert_mirrored(stack: Stack, lake: Lake) -> None:
     store = SummaryStore(stack.env["PLATELAKE_SQL_URL"])
     try:
         for table in MIRRORED:
-            mine = [{k: plain(v) for k, v in row.items()} for row in lake.rows(table)]
-            theirs = store.rows(STAGE, table)
-            assert sorted(map(repr, mine)) == sorted(map(repr, theirs)) and mine, table.name
+            assert mirrored(lake, store, table), table.name
     finally:
         store.close()
 
