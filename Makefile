@@ -1,4 +1,4 @@
-# Needs Python 3.11 or 3.12, Java 17 and make; nothing here needs root.
+# Needs Python 3.11 to 3.13, Java 17 or newer and make; nothing here needs root.
 .DEFAULT_GOAL := help
 .PHONY: help env demo test lint crash stack stack-test lock clean
 SHELL := /bin/sh

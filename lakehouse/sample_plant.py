@@ -110,7 +110,8 @@ def make_sample_plant(
 
 
 def _weekdays(count: int) -> list[date]:
-    return cast(list[date], np.busday_offset(FIRST_DAY, np.arange(count)).tolist())
+    days = np.busday_offset(np.datetime64(FIRST_DAY), np.arange(count))
+    return cast(list[date], days.tolist())
 
 
 def _failed_lots(seed: int, days: int, lots: int, count: int) -> list[tuple[date, int]]:
@@ -298,4 +299,4 @@ def _stain(rng: Rng, tube: _Tube, metal: Array) -> Array:
     rough = _noise(rng, tube, 8) + 0.7 * _noise(rng, tube, 40)
     depth = 1.2 - np.hypot(along, around) + rng.uniform(0.15, 0.4) * rough
     mask = rng.uniform(0.45, 0.95) * np.clip(depth * rng.uniform(1.5, 6), 0, 1)
-    return cast(Array, metal + mask * (tone * (0.6 + 0.5 * metal) - metal))
+    return metal + mask * (tone * (0.6 + 0.5 * metal) - metal)

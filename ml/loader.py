@@ -224,7 +224,7 @@ def _row_groups(files: Sequence[str], seed: int | None) -> Iterator[Any]:
     system = _live_files(tuple(files))
     try:
         with _quiet():
-            from petastorm import make_batch_reader
+            from ml.petastorm_compat import make_batch_reader
 
             reader = make_batch_reader(
                 sorted(system.files),
@@ -249,42 +249,27 @@ def _row_groups(files: Sequence[str], seed: int | None) -> Iterator[Any]:
         ) from None
 
 
-@functools.cache
-def _file_system_class() -> Any:
-    """A class that shows petastorm the given files, and nothing else, under short names.
+class LiveFiles:
+    """Shows petastorm the given files, and nothing else, under short names.
 
-    pyarrow reads `#`, `%` and `=` in a path as it likes; the names here have none of them.
+    petastorm reads `#`, `%` and `=` in a path as it likes; the names here have none of them.
     """
-    with _quiet():
-        from pyarrow.filesystem import DaskFileSystem
 
-    class LiveFiles(DaskFileSystem):  # type: ignore[misc]
-        def __init__(self, system: Any, files: Sequence[str]) -> None:
-            with _quiet():
-                super().__init__(system)
-            self.files = {f"/{at:09d}.parquet": file for at, file in enumerate(files)}
+    def __init__(self, system: Any, files: Sequence[str]) -> None:
+        self._system = system
+        self.files = {f"/{at:09d}.parquet": file for at, file in enumerate(files)}
 
-        def exists(self, path: str) -> bool:
-            return path in self.files
-
-        def isfile(self, path: str) -> bool:
-            return path in self.files
-
-        def isdir(self, path: str) -> bool:
-            return False
-
-        def open(self, path: str, mode: str = "rb") -> Any:
-            return self.fs.open(self.files[path], mode)
-
-    return LiveFiles
+    def open(self, path: str, mode: str = "rb") -> Any:
+        """The file of that short name, opened."""
+        return self._system.open(self.files[path], mode)
 
 
-def _live_files(files: tuple[str, ...]) -> Any:
+def _live_files(files: tuple[str, ...]) -> LiveFiles:
     first = urlsplit(files[0])
     if first.scheme != "hdfs":
         from fsspec.implementations.local import LocalFileSystem
 
-        return _file_system_class()(LocalFileSystem(), [f.removeprefix("file://") for f in files])
+        return LiveFiles(LocalFileSystem(), [f.removeprefix("file://") for f in files])
     try:
         from hdfs_native.fsspec import HdfsFileSystem
     except ImportError:
@@ -292,14 +277,13 @@ def _live_files(files: tuple[str, ...]) -> Any:
             f"pictures lie on {first.scheme}://{first.netloc}, which needs the package "
             "hdfs-native; install it by `pip install hdfs-native`"
         ) from None
-    return _file_system_class()(HdfsFileSystem(first.hostname, first.port), files)
+    return LiveFiles(HdfsFileSystem(first.hostname, first.port), files)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the warnings that pyarrow 14 is old: it is pinned for petastorm's sake."""
+    """Without petastorm's notes that the files were not written by petastorm."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         logging.getLogger("petastorm").setLevel(logging.ERROR)
         yield

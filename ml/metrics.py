@@ -89,7 +89,9 @@ def _curve(y: Labels, p: Probabilities, drawn: Draws) -> tuple[Draws, Draws]:
 
 def _share(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
     """Quotients; NaN where there is nothing to divide by."""
-    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
+    share = np.full(np.shape(part), np.nan)
+    np.divide(part, whole, out=share, where=whole > 0)
+    return share
 
 
 FIGURES: Mapping[str, Figure] = {

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
+from lakehouse.delta_rs import Row
 from lakehouse.incremental import changed_days
 from lakehouse.io import Lake
 from lakehouse.stage import Stage
@@ -29,8 +30,9 @@ from ml.predictor import LotModel, Model, PhotoModel, Verdict, open_model
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-Judge = Callable[[Any, pd.DataFrame], list[Verdict]]
-PICTURES_AT_ONCE = 64
+Judge = Callable[[Any, list[Row]], list[Verdict]]
+AT_ONCE = 64
+"""So many rows are judged at once: 10 MB of tensors at 224 x 224."""
 _OPEN: dict[tuple[str, int], Any] = {}
 
 
@@ -100,6 +102,7 @@ def _judged(
     judge: Judge,
 ) -> DataFrame:
     """The key of each row with the columns of a verdict."""
+    from pyspark.sql.pandas.types import to_arrow_schema
     from pyspark.sql.types import StructType
 
     spark = rows.sparkSession
@@ -107,26 +110,24 @@ def _judged(
     name, number, sha256 = model.name, model.version, model.sha256
     now = datetime.now(UTC)
 
-    def score(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        opened = _opened(shared.value, sha256, name, number)
-        for part in parts:
-            for start in range(0, len(part), PICTURES_AT_ONCE):
-                some = part.iloc[start : start + PICTURES_AT_ONCE]
-                found = judge(opened, some)
-                yield some[list(key)].assign(
-                    **_columns(found), model_sha256=sha256, data_version=data_version, scored_at=now
-                )
-
     target = LOT_VERDICTS if "lot" in key else PHOTO_VERDICTS
     names = [*key, *(column.name for column in VERDICT_COLUMNS)]
     fields = {field.name: field for field in target.schema().fields}
     schema = StructType([fields[name] for name in names])
+    arrow = to_arrow_schema(schema)
 
-    def ordered(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        for part in score(parts):
-            yield part[names]
+    def score(parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        opened = _opened(shared.value, sha256, name, number)
+        for part in parts:
+            for start in range(0, len(part), AT_ONCE):
+                some = part.slice(start, AT_ONCE)
+                same = {"model_sha256": sha256, "data_version": data_version, "scored_at": now}
+                found = [_columns(verdict) | same for verdict in judge(opened, some.to_pylist())]
+                keys = some.select(list(key)).to_pylist()
+                rows = [one | other for one, other in zip(keys, found, strict=True)]
+                yield pa.RecordBatch.from_pylist(rows, arrow)
 
-    return rows.mapInPandas(ordered, schema)
+    return rows.mapInArrow(score, schema)
 
 
 def _opened(content: bytes, sha256: str, name: str, version: int) -> Any:
@@ -137,35 +138,35 @@ def _opened(content: bytes, sha256: str, name: str, version: int) -> Any:
     return _OPEN[sha256, version]
 
 
-def _columns(found: list[Verdict]) -> dict[str, Any]:
+def _columns(found: Verdict) -> dict[str, Any]:
     return {
-        "model_version": np.array([one.version for one in found], np.int32),
-        "model": [one.model for one in found],
-        "verdict": [one.verdict for one in found],
-        "probability": [one.probability for one in found],
-        "low": [one.low for one in found],
-        "high": [one.high for one in found],
-        "reason": [one.reason for one in found],
+        "model_version": found.version,
+        "model": found.model,
+        "verdict": found.verdict,
+        "probability": found.probability,
+        "low": found.low,
+        "high": found.high,
+        "reason": found.reason,
     }
 
 
-def _judge_lots(model: Any, part: pd.DataFrame) -> list[Verdict]:
-    rows: list[Any] = part.to_dict("records")
+def _judge_lots(model: Any, rows: list[Row]) -> list[Verdict]:
     found: list[Verdict] = model.judge_features(as_matrix(rows, model.variables))
     return found
 
 
-def _judge_pictures(model: Any, part: pd.DataFrame) -> list[Verdict]:
+def _judge_pictures(model: Any, rows: list[Row]) -> list[Verdict]:
     """A tensor that is not what the model takes is unreadable; the others are judged."""
     size = model.height * model.width * 3
     found: list[Verdict | None] = []
     tensors = []
-    for row in part.itertuples():
-        if (row.tensor_height, row.tensor_width) != (model.height, model.width):
-            said = f"{row.tensor_width} x {row.tensor_height} pixels"
+    for row in rows:
+        height, width, content = row["tensor_height"], row["tensor_width"], row["tensor"] or b""
+        if (height, width) != (model.height, model.width):
+            said = f"{width} x {height} pixels"
             wanted = f"{model.width} x {model.height}"
             found.append(model.unreadable(f"the tensor has {said}; the model takes {wanted}"))
-        elif len(content := cast(bytes, row.tensor) or b"") != size:
+        elif len(content) != size:
             reason = f"the tensor has {len(content)} bytes; {size} are needed"
             found.append(model.unreadable(reason))
         else:

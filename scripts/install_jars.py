@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SUMS = ROOT / "conf" / "jars.sha256"
+DELTA = "io.delta"
 
 
 def main(arguments: list[str]) -> int:
@@ -50,8 +51,13 @@ def complete(jars: Path, wanted: dict[str, str]) -> bool:
 
 
 def resolve(spark: Path, scratch: Path) -> dict[str, Path]:
-    """Let Spark download Delta and what it needs; the files that Spark itself lacks, by name."""
-    package = f"io.delta:delta-spark_2.13:{version('delta-spark')}"
+    """Let Spark download Delta; Delta's own files, by name.
+
+    The rest of what Delta names stays out: Spark brings it in newer versions, and two versions of a
+    library on one class path do not do. Unity Catalog's client is for its own tables only.
+    """
+    line = ".".join(version("pyspark").split(".")[:2])
+    package = f"io.delta:delta-spark_{line}_2.13:{version('delta-spark')}"
     nothing = scratch / "nothing.py"
     nothing.touch()
     command = [str(spark / "bin" / "spark-submit"), "--master", "local[1]", "--packages", package]
@@ -65,12 +71,11 @@ def resolve(spark: Path, scratch: Path) -> dict[str, Path]:
     if done.returncode:
         last = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
         raise SystemExit(f"{last}\nSpark could not fetch {package}; its last lines are above")
-    files = (scratch / "ivy" / "jars").glob("*.jar")
-    named = {path.name.split("_", 1)[1]: path for path in files}  # organisation_name-version.jar
+    jars = (path.name.split("_", 1) for path in (scratch / "ivy" / "jars").glob("*.jar"))
     return {
-        name: path
-        for name, path in named.items()
-        if name.startswith("delta-") or not (spark / "jars" / name).exists()
+        name: scratch / "ivy" / "jars" / f"{organisation}_{name}"
+        for organisation, name in jars
+        if organisation == DELTA
     }
 
 

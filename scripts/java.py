@@ -1,4 +1,4 @@
-"""Finding a Java that Spark 4.0 runs on, before anything is downloaded."""
+"""Find a Java that Spark runs on, before anything is downloaded."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-OLDEST, NEWEST = 17, 22  # Hadoop 3.4.1, which Spark 4.0 brings, fails to start on 23 and newer.
+OLDEST = 17
 ADVICE = "Install one, for example: apt-get install openjdk-17-jre-headless"
 USUAL_FOLDERS = ("/usr/lib/jvm", "/Library/Java/JavaVirtualMachines")
 
@@ -25,7 +25,7 @@ class Java(NamedTuple):
     @property
     def fits(self) -> bool:
         """Whether Spark runs on it."""
-        return OLDEST <= self.major <= NEWEST and self.vectors
+        return self.major >= OLDEST and self.vectors
 
 
 def find_java() -> Java:
@@ -37,7 +37,7 @@ def find_java() -> Java:
         named = ask(Path(home, "bin", "java"))
         if named is None:
             raise SystemExit(
-                f"platelake needs Java {OLDEST} to {NEWEST}; JAVA_HOME={home} has no working "
+                f"platelake needs Java {OLDEST} or newer; JAVA_HOME={home} has no working "
                 f"bin/java. Correct or unset JAVA_HOME. {ADVICE}"
             )
         return named if named.fits else refuse(named, f"JAVA_HOME={home}")
@@ -100,8 +100,6 @@ def refuse(java: Java, place: str) -> Java:
     """Say in one sentence why this Java does not do."""
     if java.major < OLDEST:
         reason = f"platelake needs Java {OLDEST} or newer; found {java.major}"
-    elif java.major > NEWEST:
-        reason = f"platelake needs Java {OLDEST} to {NEWEST} (Spark 4.0); found {java.major}"
     else:
         reason = "platelake needs a Java with the module jdk.incubator.vector; found one without"
     usable = next((java.home for java in installed() if java.fits), None)

@@ -1,6 +1,6 @@
 """Bring .venv up to date with the lock files: what `make env` runs.
 
-Needs a Python 3.11 or 3.12 and nothing but its standard library. Does nothing where the
+Needs a Python 3.11 to 3.13 and nothing but its standard library. Does nothing where the
 environment was made from the same files, by the same Python and Java, in the same place.
 """
 

@@ -23,7 +23,7 @@ LOCK = ROOT / "requirements-airflow.lock"
 JARS = AIRFLOW_VENV / "jars"
 SUMS = ROOT / "conf" / "stack" / "jars.sha256"
 PACKAGES = (
-    "org.apache.hadoop:hadoop-client-minicluster:3.4.1",  # The Hadoop that Spark 4.0 brings.
+    "org.apache.hadoop:hadoop-client-minicluster:3.5.0",  # The Hadoop that Spark 4.2 brings.
     "io.openlineage:openlineage-spark_2.13:1.53.0",
 )
 

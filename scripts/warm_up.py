@@ -6,7 +6,7 @@
 import sys
 from pathlib import Path
 
-import pandas as pd
+import pyarrow as pa
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession, Window
 from pyspark.sql import functions as F
@@ -18,7 +18,7 @@ def main(folder: str) -> int:
     table = str(Path(folder) / "table")
     text = str(Path(folder) / "text")
     columns = {"key": [1, 2, 3, 4], "day": ["a", "a", "b", "b"], "value": [0.5, 1.5, None, 2.5]}
-    rows = spark.createDataFrame(pd.DataFrame(columns))
+    rows = spark.createDataFrame(pa.table(columns))
     rows.withColumn("at", F.current_timestamp()).write.option("header", True).csv(text)
     read = spark.read.schema("key long, day string, value double, at timestamp")
     new = read.option("header", True).csv(text).withColumn("file", F.col("_metadata.file_path"))
@@ -29,12 +29,12 @@ def main(folder: str) -> int:
     )
     merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
     stored = spark.read.format("delta").load(table)
-    through_python = stored.mapInPandas(lambda batches: batches, stored.schema)
+    through_python = stored.mapInArrow(lambda batches: batches, stored.schema)
     ranked = through_python.withColumn(
         "rank", F.row_number().over(Window.partitionBy("day").orderBy("value"))
     )
     summary = ranked.groupBy("day").agg(F.avg("value"), F.expr("percentile(value, 0.5)"))
-    summary.join(stored, on="day", how="left").orderBy("key").toPandas()
+    summary.join(stored, on="day", how="left").orderBy("key").toArrow()
     spark.stop()
     return 0
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from lakehouse.io import Lake
@@ -46,6 +47,8 @@ def versions(lake: Lake, stage: Stage) -> dict[str, int]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):  # However the reader writes UTC.
+        return value.isoformat()
     return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else value
 
 
