@@ -229,6 +229,17 @@ def write(
         )
 
 
+def compact(log: DeltaTable, table: Table) -> None:
+    """Write the small files of each partition together, in one commit if there are any."""
+    log.optimize.compact(writer_properties=_writer(table))
+
+
+def vacuum(log: DeltaTable, hours: int) -> None:
+    """Remove the files, those of no version too, that no version of so many hours needs."""
+    if log.vacuum(hours, full=True):
+        log.vacuum(hours, dry_run=False, full=True)
+
+
 def overtaken(table: Table) -> PlatelakeError:
     """What a run is told that another has overtaken."""
     return PlatelakeError(
@@ -240,18 +251,24 @@ def overtaken(table: Table) -> PlatelakeError:
 def _commit(
     log: DeltaTable, table: Table, rows: Sequence[Row], where: str, properties: Any
 ) -> None:
-    from deltalake import WriterProperties, write_deltalake
+    from deltalake import write_deltalake
 
     how: Any = {"mode": "overwrite", "predicate": where} if where else {"mode": "append"}
-    compression: Any = "ZSTD" if table.compress else "UNCOMPRESSED"
     with _explained(table):
         write_deltalake(
             log,
             to_arrow(log, table, rows),
-            writer_properties=WriterProperties(compression=compression),
+            writer_properties=_writer(table),
             commit_properties=properties,
             **how,
         )
+
+
+def _writer(table: Table) -> Any:
+    """How the table's files are written."""
+    from deltalake import WriterProperties
+
+    return WriterProperties(compression="ZSTD" if table.compress else "UNCOMPRESSED")
 
 
 def to_arrow(log: DeltaTable, table: Table, rows: Sequence[Row]) -> pa.Table:

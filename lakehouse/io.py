@@ -374,15 +374,17 @@ class Lake:
         writer.options(**first).save(self.path(table))
 
     def compact(self, table: Table) -> None:
-        """Write the table's small files together; its rows stay as they are."""
-        with self._committing(table):
-            self._delta(table).optimize().executeCompaction()
+        """Write the table's small files together, without Spark; its rows stay as they are."""
+        with self._shaped(table) as log:
+            delta_rs.compact(log, table)
 
     def vacuum(self, table: Table, hours: int) -> None:
-        """Remove the files that no version of the last `hours` hours needs; no new version."""
-        quiet = {"spark.databricks.delta.vacuum.logging.enabled": "false"}
-        with self._committing(table), _session_settings(self.spark, quiet):
-            self._delta(table).vacuum(hours)
+        """Remove the files that no version of the last `hours` hours needs, without Spark.
+
+        Where there are such files, Delta notes start and end in the log, as two versions.
+        """
+        with self._shaped(table) as log:
+            delta_rs.vacuum(log, hours)
 
     def _difference(self, table: Table, rows: DataFrame, scope: Scope | None) -> DataFrame:
         from pyspark.sql import functions as F

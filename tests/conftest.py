@@ -33,8 +33,16 @@ LONGEST = ("tests/serving/", "tests/test_crash.py", "tests/test_chain.py", "test
 """What takes longest is begun first, so that of two processes none is left alone for long."""
 
 
+HEAVY = {"spark", "mariadb_server", "browser"}
+"""Fixtures that start a JVM, a database server or a browser."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    for item in items:
+        if HEAVY.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("heavy")
 
 
 class SharedTogether(LoadScopeScheduling):
