@@ -114,7 +114,7 @@ def _judged(
     names = [*key, *(column.name for column in VERDICT_COLUMNS)]
     fields = {field.name: field for field in target.schema().fields}
     schema = StructType([fields[name] for name in names])
-    arrow = to_arrow_schema(schema)
+    arrow = to_arrow_schema(schema, timezone="UTC")  # The session's: `open_session` sees to it.
 
     def score(parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         opened = _opened(shared.value, sha256, name, number)
