@@ -71,7 +71,8 @@ def train_cnn(
         int, typer.Option("--processes", min=1, help="Processes that share each batch")
     ] = 1,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="Safetensors file for the timm networks")
+        Path | None,
+        typer.Option("--weights", help="Safetensors file for timm networks; lite0 brings its own"),
     ] = None,
     fine_tune: Annotated[
         bool, typer.Option("--fine-tune", help="Train these weights too, not a layer on them alone")

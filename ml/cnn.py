@@ -27,7 +27,7 @@ from torch import Tensor
 from lakehouse.errors import PlatelakeError, UsageError
 from ml.augment import augment
 from ml.checkpoint import read_checkpoint, write_checkpoint
-from ml.cnn_recipe import FIRST_STUDY, CnnRecipe, recipe_for, verify_weights
+from ml.cnn_recipe import FIRST_STUDY, CnnRecipe, recipe_for, weights_file
 from ml.fitted import JUDGED_AT_ONCE, Calibrated, Fitted, calibrate, export_onnx
 from ml.loader import ALONE, Indices, Source, Tensors
 from ml.losses import verdict_loss
@@ -139,8 +139,7 @@ class _Training:
         self.source = Source(frame, train, recipe.memory_bytes, together.shard)
         self.judged = Source(frame, validate, recipe.memory_bytes, together.shard)
         size = (frame.height, frame.width)
-        verify_weights(recipe)
-        network = make_network(recipe.network, *size, recipe.dropout, recipe.weights)
+        network = make_network(recipe.network, *size, recipe.dropout, weights_file(recipe))
         _refuse_lonely_norms(network, recipe.network, together.shard[1])
         network = network.to(memory_format=torch.channels_last)
         self.network = network.to(self.device)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lakehouse.errors import PlatelakeError, UsageError
+from ml.weights import NETWORK, installed_weights
 
 SCHEDULES = ("onecycle", "cosine")
 
@@ -20,7 +21,8 @@ class CnnRecipe:
         weights: safetensors file for a timm backbone; empty: none.
         frozen: the backbone stays as it is, and a linear layer on it learns (`ml.probe`), from all
             training pictures at once: epochs, steps and augmentation do not count.
-        weights_sha256: of that file, so that another in its place is noticed.
+        weights_sha256: of that file, so that another in its place is noticed; the installed
+            weights are taken where they are the ones meant, wherever the environment now stands.
         members: so many networks judge together, each validated on another fold of the training
             pictures, so that none of these is lost to training.
         epochs: passes over the training pictures, at most.
@@ -143,10 +145,13 @@ def recipe_for(
 ) -> CnnRecipe:
     """The recipe that a network is trained by where nothing else is said; `epochs` are exact.
 
-    Given weights stay as they are, below a linear layer, unless `fine_tune` trains them further.
+    Weights, given or installed, stay as they are, below a linear layer, unless `fine_tune` trains
+    them further.
     """
     recipe = FIRST_STUDY if network == "first_study" else CnnRecipe(network=network)
     recipe = replace(recipe, members=members, processes=processes)
+    if weights is None and network == NETWORK:
+        weights = installed_weights()
     if weights is not None and network.startswith("timm:"):
         file = str(weights.resolve())
         recipe = replace(
@@ -164,10 +169,20 @@ def file_sha256(file: str) -> str:
         raise UsageError(f"--weights {file}: {error.strerror}") from None
 
 
-def verify_weights(recipe: CnnRecipe) -> None:
-    """Raise PlatelakeError where the file of weights is no longer the one that the recipe names."""
-    if recipe.weights and file_sha256(recipe.weights) != recipe.weights_sha256:
-        raise PlatelakeError(
-            f"{recipe.weights} is not the file of weights that the recipe names (sha256 "
-            f"{recipe.weights_sha256[:16]}…); put that one back"
-        )
+def weights_file(recipe: CnnRecipe) -> str:
+    """The file of weights that the recipe names by its hash, or nothing where it names none.
+
+    It is where the recipe says, or the installed one. Raises PlatelakeError where neither is it.
+    """
+    if not recipe.weights:
+        return ""
+    places = [Path(recipe.weights)]
+    if recipe.network == NETWORK:
+        places.append(installed_weights())
+    for place in places:
+        if place.is_file() and file_sha256(str(place)) == recipe.weights_sha256:
+            return str(place)
+    raise PlatelakeError(
+        f"{recipe.weights} is not the file of weights that the recipe names (sha256 "
+        f"{recipe.weights_sha256[:16]}…); put that one back"
+    )

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ml.cnn import repeatable
-from ml.cnn_recipe import CnnRecipe, verify_weights
+from ml.cnn_recipe import CnnRecipe, weights_file
 from ml.fitted import FLIPS, JUDGED_AT_ONCE, Fitted, calibrate
 from ml.loader import ALONE, Indices, Source
 from ml.metrics import log_loss
@@ -73,8 +73,8 @@ def _fitted(
 
 
 def _backbone(recipe: CnnRecipe, frame: PictureFrame) -> Backbone:
-    verify_weights(recipe)
-    network = make_network(recipe.network, frame.height, frame.width, weights=recipe.weights)
+    file = weights_file(recipe)
+    network = make_network(recipe.network, frame.height, frame.width, weights=file)
     assert isinstance(network, Backbone)
     return network.eval()
 

@@ -24,6 +24,7 @@ INPUTS = (
     "conf/spark-defaults.conf",
     "conf/log4j2.properties",
     "scripts/*.py",
+    "ml/weights.py",
 )
 
 
@@ -40,6 +41,7 @@ def main() -> int:
     home = dict(os.environ, JAVA_HOME=str(java.home))
     for step in ("install_jars.py", "install_spark_conf.py"):
         run(VENV / "bin" / "python", ROOT / "scripts" / step, env=home)
+    run(VENV / "bin" / "python", "-m", "ml.weights")
     STAMP.write_text(wanted)
     say("ready: .venv/bin/platelake --help")
     return 0

@@ -10,13 +10,13 @@ from safetensors.torch import save_file
 
 from lakehouse.errors import PlatelakeError, UsageError
 from ml.cnn import fit_cnn
-from ml.cnn_recipe import CnnRecipe, recipe_for
+from ml.cnn_recipe import CnnRecipe, recipe_for, weights_file
 from ml.fitted import Fitted
 from ml.metrics import auroc
 from ml.networks import Backbone, make_network
 from ml.pictures import PictureFrame, picture_frame
 from ml.probe import fit_probe
-from scripts import lite0_weights
+from ml.weights import FILE, NETWORK, write_weights
 from tests.ml.photo_lake import photo_lake
 
 NAME = "timm:test_resnet"
@@ -87,9 +87,40 @@ def test_other_weights_are_noticed(frame: PictureFrame, recipe: CnnRecipe, tmp_p
         recipe_for(NAME, members=2, weights=file)
 
 
-def test_weights_of_a_package_fit(tmp_path: Path) -> None:
-    file = tmp_path / "lite0.safetensors"
-    lite0_weights.main(str(file))
-    network = make_network(f"timm:{lite0_weights.NAME}", 224, 224, weights=str(file))
+def test_installed_weights_are_taken_where_none_are_named() -> None:
+    recipe = recipe_for(NETWORK)
+    assert (recipe.weights, recipe.frozen) == (str(FILE), True)
+    network = make_network(NETWORK, 224, 224, weights=weights_file(recipe))
     assert isinstance(network, Backbone)
     assert network.head.in_features == 2 * (40 + 112 + 320)
+    assert not recipe_for(NETWORK, fine_tune=True).frozen
+    assert recipe_for("timm:resnet18").weights == ""
+
+
+def test_installed_weights_stand_for_the_same_file_elsewhere(tmp_path: Path) -> None:
+    recipe = replace(recipe_for(NETWORK), weights=str(tmp_path / "gone.safetensors"))
+    assert weights_file(recipe) == str(FILE)
+    (tmp_path / "gone.safetensors").write_bytes(b"others")
+    assert weights_file(recipe) == str(FILE)
+    with pytest.raises(PlatelakeError, match="not the file of weights"):
+        weights_file(replace(recipe, weights_sha256="0" * 64))
+    assert weights_file(CnnRecipe(network=NETWORK)) == ""  # A study before there were any.
+
+
+def test_weights_are_converted_to_the_same_bytes_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "share" / "lite0.safetensors"
+    write_weights(file)
+    assert file.read_bytes() == FILE.read_bytes()
+    assert file.stat().st_mode & 0o777 == 0o644
+
+    def full(tensors: object, target: str) -> None:
+        Path(target).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr("ml.weights.FILE", tmp_path / "other" / "lite0.safetensors")
+    with pytest.raises(PlatelakeError, match="No space left"):
+        recipe_for(NETWORK)
+    assert list((tmp_path / "other").iterdir()) == []

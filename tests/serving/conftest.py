@@ -24,7 +24,7 @@ from ml.train import Protocol, Workshop
 from ml.train_lots import train_lots
 from ml.train_photos import train_photos
 from ml.trees import TreeRecipe
-from scripts import lite0_weights
+from ml.weights import NETWORK
 from serving.app import create_app
 from serving.parts import Parts, open_parts
 from tests.conftest import REAL
@@ -58,10 +58,7 @@ def plant(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Plan
     run_jobs(CHAIN, options)
     shop = workshop(begin(Options("chromate", lake=str(lake))))
     crown(shop, train_lots(shop, [TreeRecipe("logistic")], Protocol("kfold", 3), "lot"))
-    weights = folder / "lite0.safetensors"
-    lite0_weights.main(str(weights))
-    recipe = recipe_for(f"timm:{lite0_weights.NAME}", weights=weights)
-    crown(shop, train_photos(shop, [recipe], Protocol("kfold", 3)))
+    crown(shop, train_photos(shop, [recipe_for(NETWORK)], Protocol("kfold", 3)))
     run_jobs(["score_lots"], Options("chromate", lake=str(lake)))
     good, bad = (sorted((landing / "photos" / label).iterdir()) for label in ("good", "bad"))
     return Plant(landing, lake, good, bad, sorted((landing / "sensor").iterdir())[0])
