@@ -6,9 +6,12 @@ A seed gives the same bytes again under the same versions of numpy and Pillow.
 
 import cmath
 import math
+import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -32,7 +35,7 @@ SPREAD: Final = np.array([0.118, 1.42, 1.40])
 EXCURSION_SIGN: Final = np.array([1, -1, -1])
 COLLAR: Final = 1.11  # The radius of the elbow's collars, in tube radii.
 # What stains look like: burnt, rust, salt left by the rinse, bare steel.
-STAINS: Final = ((0.14, 0.11, 0.09), (0.48, 0.34, 0.20), (0.95, 0.95, 0.92), (0.50, 0.53, 0.58))
+STAINS: Final = ((0.13, 0.10, 0.08), (0.46, 0.22, 0.08), (1.36, 1.37, 1.40), (0.27, 0.30, 0.36))
 
 
 class SamplePlantError(UsageError, ValueError):
@@ -101,7 +104,10 @@ def make_sample_plant(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         if _holds(target, plant):
             return plant
-        raise SamplePlantError(f"{directory} holds something else: name a new or empty directory")
+        raise SamplePlantError(
+            f"{directory} holds something else, or the plant of another version: delete it, or "
+            "name a new or empty directory"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".sample-plant-") as work:
         _write(Path(work) / "plant", plant)
@@ -134,7 +140,7 @@ def _marker(plant: SamplePlant) -> str:
     return (
         "This plant is generated. It holds no real data: a random generator with the seed "
         f"{plant.seed}\ndrew every reading and every photo, to show how the project works. "
-        "What is measured on it\nsays nothing about a real plating line.\n\nformat 1\n"
+        "What is measured on it\nsays nothing about a real plating line.\n\nformat 2\n"
         f"days {plant.days}\nlots {plant.lots}\nfailed lots {len(plant.failed_lots)}\n"
         f"readings {plant.readings}\npictures {plant.pictures}\nphoto files {plant.names}\n"
     )
@@ -162,10 +168,25 @@ def _write(made: Path, plant: SamplePlant) -> None:
         (made / SENSOR_FILE.format(day)).write_bytes(text.encode("utf-8-sig"))
         listed.append(",".join([f"{day}", *(f"{lot}.0" for lot in failed), "", ""][:3]))
     (made / "Error Lot list.csv").write_bytes("\n".join([*listed, ""]).encode())
-    for name, number in _photo_files(plant.seed, plant.pictures).items():
-        rng = np.random.default_rng([plant.seed, 4, number])  # The same number, the same bytes.
-        draw_photo(rng, bad="/bad/" in name).save(made / name, compress_level=1)
+    _write_photos(made, plant)
     (made / MARKER).write_bytes(_marker(plant).encode())
+
+
+def _write_photos(made: Path, plant: SamplePlant) -> None:
+    """Each picture is drawn once, on all cores, and written under each of its names."""
+    names: dict[int, list[str]] = {}
+    for name, number in _photo_files(plant.seed, plant.pictures).items():
+        names.setdefault(number, []).append(name)
+
+    def write(number: int) -> None:
+        rng, content = np.random.default_rng([plant.seed, 4, number]), BytesIO()
+        bad = "/bad/" in names[number][0]
+        draw_photo(rng, bad=bad).save(content, "PNG", compress_level=1)
+        for name in names[number]:
+            (made / name).write_bytes(content.getvalue())
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy and Pillow leave Python's lock.
+        list(pool.map(write, names))
 
 
 def _readings(rng: Rng, plant: SamplePlant, failed: dict[int, float]) -> Array:
@@ -284,19 +305,26 @@ def _metal(rng: Rng, tube: _Tube, light: Array, *, bad: bool) -> Array:
     hue = np.cos(4 * tube.normal[..., 2:] + 0.9 * _noise(rng, tube, 2.5) + phase)
     gold = np.array([0.80, 0.74, 0.60], np.float32) + 0.02 * rng.standard_normal(3, np.float32)
     metal = gold * (1 + rng.uniform(0.03, 0.08) * hue) * (1 + 0.05 * grain)
-    for _ in range(int(rng.integers(1, 4)) if bad else 0):
-        metal = _stain(rng, tube, metal)
+    dull = np.zeros_like(gloss)
+    for number in range(int(rng.integers(1, 4)) if bad else 0):
+        metal, mask = _stain(rng, tube, metal, least=0.4 if number == 0 else 0.2)
+        dull = np.maximum(dull, mask)
     sheen = rng.uniform(0.15, 0.3) * gloss**12 * (1 + 0.15 * grain) + 0.25 * gloss**90
+    sheen *= 1 - 0.85 * dull  # A stain does not shine: under the lamp it would vanish.
     return cast(Array, metal * (shade + sheen) + 0.3 * sheen)
 
 
-def _stain(rng: Rng, tube: _Tube, metal: Array) -> Array:
-    """The metal with one irregular stain somewhere on the pipe between the collars."""
+def _stain(rng: Rng, tube: _Tube, metal: Array, least: float) -> tuple[Array, Array]:
+    """The metal with one irregular stain somewhere on the pipe between the collars, and where.
+
+    `least` is the smallest size, in tube radii.
+    """
     tone = np.array(STAINS[int(rng.integers(0, len(STAINS)))], np.float32)
-    size = math.exp(rng.uniform(math.log(0.1), math.log(0.7)))
-    along = (tube.along - rng.uniform(-1.3, 1.3)) / (size * rng.uniform(0.7, 1.8))
-    around = (np.arcsin(tube.around) - rng.uniform(-0.8, 0.8)) / size
-    rough = _noise(rng, tube, 8) + 0.7 * _noise(rng, tube, 40)
-    depth = 1.2 - np.hypot(along, around) + rng.uniform(0.15, 0.4) * rough
-    mask = rng.uniform(0.45, 0.95) * np.clip(depth * rng.uniform(1.5, 6), 0, 1)
-    return metal + mask * (tone * (0.6 + 0.5 * metal) - metal)
+    size = math.exp(rng.uniform(math.log(least), math.log(0.7)))
+    along = (tube.along - rng.uniform(-1.3, 1.3)) / (size * rng.uniform(0.8, 1.6))
+    around = (np.arcsin(tube.around) - rng.uniform(-0.6, 0.6)) / size
+    rough = np.clip(_noise(rng, tube, 8) + 0.7 * _noise(rng, tube, 40), -1.5, 1.5)
+    depth = 1.1 - np.hypot(along, around) + rng.uniform(0.15, 0.35) * rough
+    mask = rng.uniform(0.85, 0.97) * np.clip(depth * rng.uniform(2.5, 6), 0, 1)
+    rim = metal * (1 - 0.4 * np.exp(-((depth / 0.12) ** 2)))  # Where it dried last.
+    return rim + mask * (tone * (0.75 + 0.25 * metal) - rim), mask

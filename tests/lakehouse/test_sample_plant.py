@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from lakehouse.sample_plant import (
     Array,
@@ -175,14 +175,51 @@ def test_the_stains_of_a_bad_photo_can_be_seen(seed: int, monkeypatch: pytest.Mo
         image = draw_photo(np.random.default_rng(seed), bad=True).convert("L")
         return np.asarray(image, np.float64)
 
-    def no_stain(rng: Rng, tube: _Tube, metal: Array) -> Array:
-        _stain(rng, tube, metal)  # The draws must go on the same way.
-        return metal
+    def no_stain(rng: Rng, tube: _Tube, metal: Array, least: float) -> tuple[Array, Array]:
+        _, mask = _stain(rng, tube, metal, least)  # The draws must go on the same way.
+        return metal, 0 * mask
 
     stained = drawn()
     monkeypatch.setattr("lakehouse.sample_plant._stain", no_stain)
     changed = np.abs(stained - drawn()) > 8
     assert 50 < changed.sum() < changed.size / 4
+
+
+def test_a_person_sees_the_defect_of_every_bad_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 224 px: a spot of 100 pixels or more, a fifth of the range away from the metal near it."""
+    stains: list[tuple[Array, Array]] = []
+
+    def seen(rng: Rng, tube: _Tube, metal: Array, least: float) -> tuple[Array, Array]:
+        stained, mask = _stain(rng, tube, metal, least)
+        stains.append((mask * tube.metal, tube.metal))
+        return stained, mask
+
+    monkeypatch.setattr("lakehouse.sample_plant._stain", seen)
+    for number in range(48):
+        stains.clear()
+        photo = draw_photo(np.random.default_rng([7, 4, number]), bad=True)
+        found = spots_at_224(photo, np.array([mask for mask, _ in stains]), stains[0][1])
+        assert any(area >= 100 and contrast >= 51 for area, contrast in found), (number, found)
+
+
+def spots_at_224(photo: Image.Image, masks: Array, metal: Array) -> list[tuple[int, float]]:
+    """Of each stain's part that no later one covers: pixels, and how far its colour stands out."""
+
+    def small(there: Array) -> Image.Image:
+        return Image.fromarray(np.uint8(255 * there[..., 0])).resize((224, 224))
+
+    clean = np.asarray(small((masks.max(0) < 0.02) & (metal > 0.99))) == 255
+    pixels = np.asarray(photo.convert("RGB").resize((224, 224)), np.float64)
+    found = []
+    for at, mask in enumerate(masks):
+        covered = masks[at + 1 :].max(0, initial=0)
+        spot = small((mask > 0.5) & (covered < 0.1))
+        inside = np.asarray(spot) > 127
+        around = clean & (np.asarray(spot.filter(ImageFilter.MaxFilter(13))) > 127)
+        if inside.any() and around.any():
+            apart = pixels[inside].mean(0) - pixels[around].mean(0)
+            found.append((int(inside.sum()), float(np.abs(apart).max())))
+    return found
 
 
 def test_photos_that_people_put_in_are_no_other_plant(tmp_path: Path) -> None:
