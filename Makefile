@@ -42,5 +42,5 @@ lock: env ## Make the lock files anew from pyproject.toml [ARGS=--upgrade]
 	@$(LOCK) --group airflow -o requirements-airflow.lock
 
 clean: ## Remove .venv and what tools left
-	@rm -rf .venv .venv-airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
-		*.egg-info spark-warehouse
+	@rm -rf .venv .venv.before .venv-airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache *.egg-info spark-warehouse

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from lakehouse.errors import PlatelakeError, UsageError
+from lakehouse.errors import DISK_FULL, PlatelakeError, UsageError
 
 if TYPE_CHECKING:
     from jobs.runner import Work
 
 CAUSES = (
-    (("No space left on device", "Disk quota exceeded"), "the disk is full", "Make room"),
+    (DISK_FULL, "the disk is full", "Make room"),
     (
         ("There are 0 datanode(s) running",),
         "HDFS has no DataNode that is alive",

@@ -17,3 +17,7 @@ class QualityGateError(PlatelakeError):
     """Counts that do not add up: the run stops rather than believe itself."""
 
     exit_code = 3
+
+
+DISK_FULL = ("No space left on device", "Disk quota exceeded")
+"""How the system, and all that runs on it, says that a disk is full."""

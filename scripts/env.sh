@@ -1,17 +1,32 @@
 #!/bin/sh
-# Finds a Python 3.11 to 3.13 and lets it bring .venv up to date: `make env`.
+# Finds a Python that fits pyproject.toml and lets it bring .venv up to date: `make env`.
 # An argument (`make env PYTHON=...`) names it: a command, a path, or just 3.12.
 set -eu
 cd "$(dirname "$0")/.."
 asked=${1:-}
 
+# requires-python = ">=3.OLDEST,<3.AFTER"
+rule=$(sed -n 's/^requires-python = ">=3\.\([0-9]*\),<3\.\([0-9]*\)"$/\1 \2/p' pyproject.toml)
+oldest=${rule% *}
+newest=$((${rule#* } - 1))
+found=""
+
 fits() {
     # A pyenv shim is there for versions that are not: only running it tells.
-    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
+    version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || return 1
+    found="$found, $1 is $version"
+    [ "${version%.*}" = 3 ] && [ "${version#*.}" -ge "$oldest" ] && [ "${version#*.}" -le "$newest" ]
 }
 
 case $asked in
-    "") candidates=".venv/bin/python python3 python3.13 python3.12 python3.11" ;;
+    "")
+        candidates=".venv/bin/python python3"
+        minor=$newest
+        while [ "$minor" -ge "$oldest" ]; do
+            candidates="$candidates python3.$minor"
+            minor=$((minor - 1))
+        done
+        ;;
     3.*) candidates="python$asked" ;;
     *) candidates=$asked ;;
 esac
@@ -20,10 +35,12 @@ for python in $candidates; do
         exec "$python" -B scripts/make_env.py
     fi
 done
+needs="platelake needs Python 3.$oldest to 3.$newest"
+found=${found#, }
 if [ -n "$asked" ]; then
-    echo "platelake needs Python 3.11 to 3.13; $candidates is not one of them, or does not run." >&2
+    fault=${found:-$candidates does not run}
 else
-    echo "platelake needs Python 3.11 to 3.13; found none as python3, python3.13, python3.12 or" \
-        "python3.11. Name one: make env PYTHON=/path/to/python3.13" >&2
+    fault="none is on PATH (${found:-no python3 runs})"
 fi
+echo "$needs; $fault. Name another: make env PYTHON=/path/to/python3.$newest" >&2
 exit 1

@@ -6,7 +6,6 @@ A second run finds them there and does nothing. `--record` writes that file anew
 change of version.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -16,8 +15,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-SUMS = ROOT / "conf" / "jars.sha256"
+from lakehouse.installed import SUMS, digest, jar_faults, listed, why_not_fetched
+
 DELTA = "io.delta"
 
 
@@ -28,7 +27,7 @@ def main(arguments: list[str]) -> int:
         raise SystemExit("PySpark is not installed in this environment: run `make env`")
     spark = Path(spec.origin).parent
     recording = arguments == ["--record"]
-    if not recording and complete(spark / "jars", listed()):
+    if not recording and not jar_faults(spark / "jars"):
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         found = resolve(spark, Path(scratch))
@@ -36,18 +35,6 @@ def main(arguments: list[str]) -> int:
             SUMS.write_text("".join(f"{digest(found[n])}  {n}\n" for n in sorted(found)))
         install(found, listed(), spark / "jars")
     return 0
-
-
-def listed() -> dict[str, str]:
-    """Each jar's name and the sha256 it must have."""
-    pairs = (line.split() for line in SUMS.read_text().splitlines() if line.strip())
-    return {name: sha256 for sha256, name in pairs}
-
-
-def complete(jars: Path, wanted: dict[str, str]) -> bool:
-    """Whether exactly these Delta jars are there, whole."""
-    names = {path.name for path in jars.glob("delta-*.jar")} | wanted.keys()
-    return {name: digest(jars / name) for name in names if (jars / name).is_file()} == wanted
 
 
 def resolve(spark: Path, scratch: Path) -> dict[str, Path]:
@@ -69,7 +56,10 @@ def resolve(spark: Path, scratch: Path) -> dict[str, Path]:
         command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     if done.returncode:
-        last = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        said = done.stdout + done.stderr
+        if why := why_not_fetched(said, f"the Maven repository with {package}"):
+            raise SystemExit(f"platelake: {why}")
+        last = "\n".join(said.splitlines()[-20:])
         raise SystemExit(f"{last}\nSpark could not fetch {package}; its last lines are above")
     jars = (path.name.split("_", 1) for path in (scratch / "ivy" / "jars").glob("*.jar"))
     return {
@@ -99,12 +89,6 @@ def install(found: dict[str, Path], wanted: dict[str, str], jars: Path) -> None:
         part = jars / f".{name}.part"
         shutil.copyfile(path, part)
         part.replace(jars / name)
-
-
-def digest(path: Path) -> str:
-    """The file's sha256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

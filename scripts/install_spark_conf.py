@@ -20,12 +20,11 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from java import ask
+from lakehouse.installed import ROOT, archive_fits, archive_made_from, archive_of
+from lakehouse.java import java_of
 
-ROOT = Path(__file__).resolve().parent.parent
 VENV = Path(sys.prefix)
-ARCHIVE = VENV / "spark-classes.jsa"
-MADE_FROM = ARCHIVE.with_suffix(".made-from")
+ARCHIVE, MADE_FROM = archive_of(VENV)
 # The log is off because it goes to standard output, when an archive does not match.
 USE = f'"-XX:SharedArchiveFile={ARCHIVE}" -Xshare:auto -Xlog:cds*=off'
 
@@ -71,19 +70,11 @@ def shell_defaults() -> str:
     return "".join(lines)
 
 
-def made_from(jars: Path) -> str:
-    """What an archive belongs to: the Java, the jars as the JVM compares them, the small job."""
-    lines = [f"{ask(Path(os.environ['JAVA_HOME'], 'bin', 'java'))}\n"]
-    for jar in sorted(jars.glob("*.jar")):
-        lines.append(f"{jar} {jar.stat().st_size} {jar.stat().st_mtime_ns}\n")
-    lines.append((ROOT / "scripts" / "warm_up.py").read_text())
-    return "".join(lines)
-
-
 def make_archive(spark: Path) -> bool:
     """Run a small job and archive its classes. Without an archive all works, only slower."""
-    wanted = made_from(spark / "jars")
-    if ARCHIVE.is_file() and MADE_FROM.is_file() and MADE_FROM.read_text() == wanted:
+    home = os.environ["JAVA_HOME"]
+    java = java_of(home, f"JAVA_HOME={home}", "Run `make env`")
+    if archive_fits(VENV, java, spark / "jars"):
         return True
     print("platelake: archiving Spark's classes for a faster start", file=sys.stderr, flush=True)
     part = ARCHIVE.with_suffix(".part")
@@ -97,7 +88,7 @@ def make_archive(spark: Path) -> bool:
         done = run([submit, "--conf", setting, job, scratch], scratch)
     if done.returncode == 0 and part.is_file() and starts(spark, part):
         part.replace(ARCHIVE)
-        MADE_FROM.write_text(wanted)
+        MADE_FROM.write_text(archive_made_from(java, spark / "jars"))
         return True
     part.unlink(missing_ok=True)
     last = "\n".join(done.stderr.splitlines()[-5:])

@@ -27,6 +27,8 @@ import fsspec
 from stack_files import processes, write_files
 from stack_install import AIRFLOW_VENV, ROOT, install, mariadbd, run_step
 
+from lakehouse.errors import PlatelakeError
+
 START_SECONDS = 180
 AIRFLOW = ("airflow-api", "airflow-scheduler", "airflow-dag-processor")
 
@@ -259,4 +261,7 @@ def _interrupt() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except PlatelakeError as error:
+        sys.exit(str(error))

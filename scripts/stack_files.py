@@ -12,15 +12,16 @@ import re
 import secrets
 import shlex
 import socket
-import sys
 import tempfile
 from hashlib import sha256
 from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-from java import find_java
 from stack_install import AIRFLOW_VENV, ROOT, VENV, jar, mariadbd
+
+from lakehouse.installed import jars_of
+from lakehouse.java import find_java
 
 PORTS = (
     *("NAMENODE", "NAMENODE_PAGES", "SPARK", "SPARK_PAGES"),
@@ -103,9 +104,8 @@ def _places(stack: Path, ports: dict[str, str]) -> dict[str, str]:
     short.mkdir(mode=0o700, exist_ok=True)
     if short.stat().st_uid != os.getuid():
         raise SystemExit(f"{short} belongs to somebody else; set TMPDIR to a folder of your own")
-    spark = Path(sys.prefix, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}")
-    jars = spark / "site-packages" / "pyspark" / "jars"
-    hadoop = (str(stack / "conf" / "hadoop"), str(jar("hadoop-client-minicluster")), f"{jars}/*")
+    jars = f"{jars_of(VENV)}/*"
+    hadoop = (str(stack / "conf" / "hadoop"), str(jar("hadoop-client-minicluster")), jars)
     return {
         **ports,
         "STACK": str(stack),

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from install_jars import digest
+from lakehouse.installed import digest
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = Path(sys.prefix)

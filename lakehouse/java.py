@@ -1,4 +1,4 @@
-"""Find a Java that Spark runs on, before anything is downloaded."""
+"""Find a Java that Spark runs on. Standard library only: `make env` asks before it installs."""
 
 import os
 import re
@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from lakehouse.errors import PlatelakeError
 
 OLDEST = 17
 ADVICE = "Install one, for example: apt-get install openjdk-17-jre-headless"
@@ -31,16 +33,10 @@ class Java(NamedTuple):
 def find_java() -> Java:
     """JAVA_HOME's Java; without one the command's, else the first usual one that fits.
 
-    Raises SystemExit with one sentence where none fits.
+    Raises PlatelakeError with one sentence where none fits.
     """
     if home := os.environ.get("JAVA_HOME"):
-        named = ask(Path(home, "bin", "java"))
-        if named is None:
-            raise SystemExit(
-                f"platelake needs Java {OLDEST} or newer; JAVA_HOME={home} has no working "
-                f"bin/java. Correct or unset JAVA_HOME. {ADVICE}"
-            )
-        return named if named.fits else refuse(named, f"JAVA_HOME={home}")
+        return java_of(home, f"JAVA_HOME={home}", f"Correct or unset JAVA_HOME. {ADVICE}")
     command = shutil.which("java")
     on_path = ask(Path(command)) if command else None
     if on_path and on_path.fits:
@@ -50,10 +46,21 @@ def find_java() -> Java:
             return java
     if on_path:
         return refuse(on_path, f"java on PATH, {command}")
-    raise SystemExit(
-        f"platelake needs Java {OLDEST} or newer; found none "
-        f"(java is not on PATH and JAVA_HOME is not set). {ADVICE}"
+    reason = f"java on PATH, {command}, does not run" if command else "java is not on PATH"
+    raise PlatelakeError(
+        f"platelake needs Java {OLDEST} or newer; found none ({reason}, JAVA_HOME is not set, and "
+        f"the usual folders hold none). {ADVICE}"
     )
+
+
+def java_of(home: str, place: str, advice: str) -> Java:
+    """The Java in that folder; PlatelakeError, with `place` and `advice`, where it does not do."""
+    java = ask(Path(home, "bin", "java"))
+    if java is None:
+        raise PlatelakeError(
+            f"platelake needs Java {OLDEST} or newer; {place} has no working bin/java. {advice}"
+        )
+    return java if java.fits else refuse(java, place)
 
 
 def ask(java: Path) -> Java | None:
@@ -104,4 +111,4 @@ def refuse(java: Java, place: str) -> Java:
         reason = "platelake needs a Java with the module jdk.incubator.vector; found one without"
     usable = next((java.home for java in installed() if java.fits), None)
     advice = f"There is one that fits: JAVA_HOME={usable}" if usable else ADVICE
-    raise SystemExit(f"{reason} ({place}). {advice}")
+    raise PlatelakeError(f"{reason} ({place}). {advice}")
