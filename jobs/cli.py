@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from jobs import model_commands, user_commands
+from jobs.doctor import doctor
 from jobs.options import (
     JsonFile,
     LakeOption,
@@ -30,6 +31,7 @@ quarantine_app = typer.Typer(help="What was held back: list it, look at it, repl
 app.add_typer(quarantine_app, name="quarantine", no_args_is_help=True)
 model_commands.add_to(app)
 user_commands.add_to(app)
+app.command("doctor")(doctor)
 
 
 FirstDay = Annotated[

@@ -1,5 +1,6 @@
 """One SQL database, SQLite or MySQL: address, transactions, schema, readable errors."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -68,8 +69,7 @@ class Database:
             ):
                 yield connection
         except DBAPIError as error:
-            hint = "; check PLATELAKE_SQL_URL" if _code(error) in REFUSED else ""
-            raise SqlError(f"{self.place}: {_said(error)}{hint}") from error
+            raise _sql_error(self.place, error) from error
 
     def _bring_to_head(self) -> None:
         config = Config()
@@ -101,6 +101,34 @@ class Database:
                 connection.execute(sa.select(sa.func.release_lock(name)))
 
 
+def sqlite_file(url: str) -> Path | None:
+    """The SQLite file of that URL; None where it names a server."""
+    address = _address(url)
+    return Path(address.database or "").resolve() if address.drivername == "sqlite" else None
+
+
+def reach(url: str, seconds: int) -> str:
+    """Where the database is, once it has answered; nothing in it is made or changed.
+
+    Raises UsageError as `Database` does, and SqlError where it does not answer in that time.
+    """
+    address = _address(url)
+    if address.drivername == "sqlite":
+        engine = _sqlite_engine(address, seconds)
+        if not os.access(address.database or "", os.W_OK):
+            raise SqlError(f"{_place(address)} cannot be written by this user")
+    else:
+        engine = _mysql_engine(address, connect_timeout=seconds)
+    try:
+        with engine.connect() as connection:
+            sa.inspect(connection).get_table_names()
+    except DBAPIError as error:
+        raise _sql_error(_place(address), error) from error
+    finally:
+        engine.dispose()
+    return _place(address)
+
+
 def _address(url: str) -> URL:
     try:
         address = make_url(url)
@@ -119,23 +147,23 @@ def _address(url: str) -> URL:
     return address
 
 
-def _mysql_engine(address: URL) -> Engine:
+def _mysql_engine(address: URL, **options: int) -> Engine:
     return sa.create_engine(
         address,
         hide_parameters=True,
         pool_pre_ping=True,
         isolation_level="READ COMMITTED",  # No gap locks: one stage does not block another.
-        connect_args={"charset": "utf8mb4", "sql_mode": "STRICT_ALL_TABLES"},
+        connect_args={"charset": "utf8mb4", "sql_mode": "STRICT_ALL_TABLES", **options},
     )
 
 
-def _sqlite_engine(address: URL) -> Engine:
+def _sqlite_engine(address: URL, seconds: int = WAIT_SECONDS) -> Engine:
     if address.database:
         try:
             Path(address.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SqlError(f"{_place(address)}: its folder cannot be made: {error}") from error
-    engine = sa.create_engine(address, hide_parameters=True, connect_args={"timeout": WAIT_SECONDS})
+    engine = sa.create_engine(address, hide_parameters=True, connect_args={"timeout": seconds})
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -149,6 +177,11 @@ def _place(address: URL) -> str:
     if address.drivername == "sqlite":
         return f"SQLite file {address.database}"
     return f"SQL database {address.database} at {address.host}:{address.port or 3306}"
+
+
+def _sql_error(place: str, error: DBAPIError) -> SqlError:
+    hint = "; check PLATELAKE_SQL_URL" if _code(error) in REFUSED else ""
+    return SqlError(f"{place}: {_said(error)}{hint}")
 
 
 def _code(error: DBAPIError) -> object:

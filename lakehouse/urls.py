@@ -12,3 +12,8 @@ KEYS = (
 def has_password(url: str) -> bool:
     """Whether there is a password between the URL's scheme and its host."""
     return re.match(r"[^:/]+://[^/@]*:[^/]*@", url) is not None
+
+
+def without_password(text: str) -> str:
+    """The text without what stands before the host in a URL."""
+    return re.sub(r"//[^/\s]*@", "//", text)

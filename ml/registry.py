@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import socket
 import time
 import warnings
@@ -22,6 +21,7 @@ from typing import Any
 
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.settings import Settings
+from lakehouse.urls import without_password
 from ml.predictor import open_model
 
 os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
@@ -341,4 +341,4 @@ class Registry:
     def _away(self, error: Exception) -> PlatelakeError:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         said = f"MLflow at {self.uri} cannot be used: {first[:200]}"
-        return PlatelakeError(re.sub(r"//[^/\s]*@", "//", said))
+        return PlatelakeError(without_password(said))

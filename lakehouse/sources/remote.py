@@ -43,14 +43,14 @@ CONNECTION = {
 }
 
 
-def connect(url: str) -> tuple[Any, str]:
+def connect(url: str, what: str = "the landing directory") -> tuple[Any, str]:
     """The file system of that URL and the path there; connected anew where it was lost.
 
     Raises UsageError for a URL with a password, which logs and other users would see, and
     PlatelakeError where the machine cannot be reached or is not the one that is known.
     """
     if has_password(url):
-        raise UsageError(f"a password does not belong into a landing directory's URL; {KEYS}")
+        raise UsageError(f"a password does not belong into the URL of {what}; {KEYS}")
     try:
         if found := SFTP_URL.fullmatch(url):
             return _sftp(*found.groups())
@@ -59,17 +59,15 @@ def connect(url: str) -> tuple[Any, str]:
         file_system, root = fsspec.core.url_to_fs(url)
     except misc.HostKeyNotVerifiable as error:
         raise PlatelakeError(
-            f"the landing directory {url} cannot be reached: {error}; compare the host's key with "
+            f"{what} {url} cannot be reached: {error}; compare the host's key with "
             "the machine's own, then put it into ~/.ssh/known_hosts of the user who runs this"
         ) from None
     except (misc.PermissionDenied, PermissionError) as error:
         raise PlatelakeError(
-            f"the landing directory {url} cannot be reached, its host refuses: {error}; {KEYS}"
+            f"{what} {url} cannot be reached, its host refuses: {error}; {KEYS}"
         ) from None
     except (*LOST, misc.Error, ValueError, ImportError, OSError) as error:
-        raise PlatelakeError(
-            f"the landing directory {url} cannot be reached: {_words(error)}"
-        ) from None
+        raise PlatelakeError(f"{what} {url} cannot be reached: {_words(error)}") from None
     return file_system, root
 
 
