@@ -5,6 +5,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,14 @@ from lakehouse.tables import all_tables
 from scripts.document_tables import PAGE, page
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "ROADMAP.md", "dags/README.md")
+NAMES = (
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "ROADMAP.md",
+    "SECURITY.md",
+    "dags/README.md",
+)
 PAGES = [*(ROOT / name for name in NAMES), *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLE = ROOT / "docs" / "examples" / "electroplating.toml"
 README = (ROOT / "README.md").read_text("utf-8")
@@ -211,6 +219,16 @@ def test_links_lead_somewhere(file: Path) -> None:
             heads = re.findall(r"^#+ (.+)$", linked.read_text("utf-8"), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
             assert anchor in slugs, f"{file.name}: {target}"
+
+
+def test_the_licence_is_the_one_that_the_package_names() -> None:
+    """The whole text, as the Apache Software Foundation publishes it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert (project["license"], project["license-files"]) == ("Apache-2.0", ["LICENSE"])
+    text = (ROOT / "LICENSE").read_bytes()
+    assert sha256(text).hexdigest() == (
+        "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+    )
 
 
 @pytest.mark.parametrize("file", [*PAGES, EXAMPLE], ids=lambda file: str(file.relative_to(ROOT)))
