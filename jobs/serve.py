@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import errno
+import socket
+from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +16,8 @@ from jobs.runner import Options
 from jobs.user_commands import COMMAND_LINE
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.io import Lake
-from lakehouse.settings import load_settings
-from lakehouse.stage import load_stage
+from lakehouse.settings import Settings, load_settings
+from lakehouse.stage import Stage, load_stage
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -26,17 +28,23 @@ if TYPE_CHECKING:
 
 def run_serve(options: Options, host: str, port: int, tls: tuple[Path, Path] | None) -> None:
     """Serve the app until it is stopped. `tls`: certificate and key, PEM."""
+    settings, stage, lake = _what_to_serve(options)
+    with closing(_listen(host, port)) as listener:  # Before anything of a running app is touched.
+        parts = _open_parts(options, settings, stage, lake)
+        _serve(parts, listener, f"{host}:{port}", tls)
+
+
+def _serve(
+    parts: Parts, listener: socket.socket, where: str, tls: tuple[Path, Path] | None
+) -> None:
     import uvicorn
 
     from serving.app import create_app
 
-    parts = _open_parts(options)
     settings = parts.settings
     set_up_logs(settings.log_level)
     config = uvicorn.Config(
         create_app(parts),
-        host=host,
-        port=port,
         log_level="warning",
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies or None,
@@ -46,24 +54,45 @@ def run_serve(options: Options, host: str, port: int, tls: tuple[Path, Path] | N
         timeout_graceful_shutdown=5,
     )
     say = Console(soft_wrap=True).print
-    say(f"The app is at http{'s' if tls else ''}://{host}:{port}/; Ctrl-C stops it")
+    say(f"The app is at http{'s' if tls else ''}://{where}/; Ctrl-C stops it")
     if not parts.accounts.everybody():
         say("Nobody can log in yet; `platelake users add NAME --role admin` makes an account")
     with suppress(KeyboardInterrupt):  # It has stopped as it was told to.
-        uvicorn.Server(config).run()
+        uvicorn.Server(config).run(sockets=[listener])
 
 
-def _open_parts(options: Options) -> Parts:
-    """The app's parts by the options of a command, with its champions asked for once."""
-    from ml.registry import registry_of
-    from serving.parts import open_parts
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; raises PlatelakeError where none can."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return socket.create_server((host, port), family=found[0][0])
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PlatelakeError(
+                f"port {port} of {host} is taken, perhaps by an app that runs already; stop what "
+                "uses it, or choose another port by --port"
+            ) from None
+        reason = error.strerror or error
+        raise PlatelakeError(
+            f"the app cannot listen on port {port} of {host}: {reason}; choose others by --host "
+            "and --port"
+        ) from None
 
+
+def _what_to_serve(options: Options) -> tuple[Settings, Stage, Lake]:
     if not options.landing:
         raise UsageError("the app puts photos into the landing zone: give its folder by --landing")
     settings = load_settings(lake=options.lake, sql_url=options.sql_url)
     stage = load_stage(options.stage, options.stage_file)
-    lake = Lake(settings.lake, stage.name, _no_spark, must_exist=True)
-    parts = open_parts(stage, settings, lake, options.landing, registry_of(settings))
+    return settings, stage, Lake(settings.lake, stage.name, _no_spark, must_exist=True)
+
+
+def _open_parts(options: Options, settings: Settings, stage: Stage, lake: Lake) -> Parts:
+    """The app's parts, with its champions asked for once."""
+    from ml.registry import registry_of
+    from serving.parts import open_parts
+
+    parts = open_parts(stage, settings, lake, str(options.landing), registry_of(settings))
     parts.look_around()
     return parts
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from filelock import FileLock, Timeout
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
@@ -44,12 +45,21 @@ class Received:
 
 
 class Uploads:
-    """The uploaded files below one folder, each in a folder of its own that nobody can guess."""
+    """The uploaded files below one folder, each in a folder of its own that nobody can guess.
+
+    Apps that share the folder keep apart: each has a folder in it, and a lock for as long as it
+    lives.
+    """
 
     def __init__(self, folder: Path, max_bytes: int, max_files: int) -> None:
-        shutil.rmtree(folder, ignore_errors=True)  # What an earlier process left was judged then.
-        folder.mkdir(parents=True)
-        self.folder = folder.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        name = secrets.token_hex(8)
+        self._living = FileLock(folder / f"{name}.lock")
+        with FileLock(folder / ".starting.lock"):
+            self._living.acquire()
+            _remove_left(folder)
+        self.folder = folder.resolve() / name
+        self.folder.mkdir()
         self.max_bytes, self.max_files = max_bytes, max_files
         self._known: OrderedDict[str, Received] = OrderedDict()
         self._lock = threading.Lock()
@@ -127,6 +137,19 @@ class Uploads:
                 old.append(self._known.popitem(last=False)[1])
         for one in old:
             shutil.rmtree(one.path.parent, ignore_errors=True)
+
+
+def _remove_left(folder: Path) -> None:
+    """Uploads of apps that have ended go; those of a living app are left alone."""
+    for left in [one for one in folder.iterdir() if one.is_dir()]:
+        lock = FileLock(folder / f"{left.name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        shutil.rmtree(left, ignore_errors=True)
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 class _Form:

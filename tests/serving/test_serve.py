@@ -3,16 +3,20 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
+from serving.uploads import Uploads
 from tests.serving.conftest import Plant
 
+TIMEOUT = 120
 PLATELAKE = Path(sys.executable).with_name("platelake")
 DEMO = """
 from rich.console import Console
@@ -92,12 +96,64 @@ def test_the_demo_ends_with_the_app_and_a_password_of_its_own(
             assert process.wait(20) == 0
 
 
-def test_serve_says_what_is_missing(plant: Plant, environment: dict[str, str]) -> None:
-    def run(*options: str) -> "subprocess.CompletedProcess[str]":
-        command = [str(PLATELAKE), "serve", "--stage", "chromate", *options]
-        return subprocess.run(command, capture_output=True, text=True, env=environment)
+@pytest.fixture
+def serve(environment: dict[str, str]) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Run `platelake serve` with these options, where it does not come to serve."""
 
-    nowhere = run("--landing", "x", "--lake", "nowhere")
+    def run(*options: str) -> "subprocess.CompletedProcess[str]":
+        command = [str(PLATELAKE), "serve", "--stage", "chromate", "--landing", "x", *options]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=TIMEOUT
+        )
+
+    return run
+
+
+def test_serve_says_what_is_missing(
+    plant: Plant, serve: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    nowhere = serve("--lake", "nowhere")
     assert nowhere.returncode == 1 and "there is no lake" in nowhere.stderr
-    half = run("--landing", "x", "--lake", str(plant.lake), "--tls-cert", "cert.pem")
+    half = serve("--lake", str(plant.lake), "--tls-cert", "cert.pem")
     assert half.returncode == 2 and "--tls-key" in half.stderr
+
+
+def test_a_taken_port_is_found_before_anything_is_touched(
+    plant: Plant, tmp_path: Path, serve: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    upload = tmp_path / "app" / "uploads" / "x" / "part.png"
+    upload.parent.mkdir(parents=True)
+    upload.touch()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        taken = serve("--lake", str(plant.lake), "--port", port)
+    assert taken.returncode == 1 and taken.stdout == ""
+    assert f"port {port} of 127.0.0.1 is taken" in taken.stderr and "--port" in taken.stderr
+    assert "Traceback" not in taken.stderr and "Errno" not in taken.stderr
+    assert [file for file in (tmp_path / "app").rglob("*") if file.is_file()] == [upload]
+    foreign = serve("--lake", str(plant.lake), "--host", "192.0.2.1")
+    assert foreign.returncode == 1 and "--host" in foreign.stderr
+
+
+def test_an_app_leaves_the_uploads_of_a_living_app_alone(tmp_path: Path) -> None:
+    """Those of an app that was killed go."""
+    folder = tmp_path / "uploads"
+    code = (
+        "import sys, pathlib, serving.uploads\n"
+        "uploads = serving.uploads.Uploads(pathlib.Path(sys.argv[1]), 9, 9)\n"
+        "file = uploads.place('part.png')\n"
+        "file.touch()\n"
+        "print('file', file, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as first:
+        file = Path(said(first, r"file (\S+)"))
+        second = Uploads(folder, 9, 9)
+        assert file.exists() and second.folder not in file.parents
+        first.kill()
+        first.wait()
+        third = Uploads(folder, 9, 9)
+        assert not file.exists() and second.folder.is_dir()
+    assert {one for one in folder.iterdir() if one.is_dir()} == {second.folder, third.folder}
