@@ -6,12 +6,14 @@ upload apart by whose it is, and stay within the limits while a file is on its w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
+from gradio.events import Dependency
 from starlette.concurrency import run_in_threadpool
 
 from lakehouse.errors import PlatelakeError, UsageError
@@ -30,11 +32,14 @@ SHOWN_ROWS = 200
 HEAD = """
 <link rel="icon" href="/static/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/static/colors.css">
+<script src="/static/form.js"></script>
 <script>document.documentElement.lang = "{language}"</script>
 """
 """The colours are linked: what is given as css Gradio makes more particular, and loses :root."""
 ANNOUNCE = "() => document.getElementById('results')?.setAttribute('aria-live', 'polite')"
 """Lets a screen reader speak of what comes into the results."""
+UNJUDGED = ("lot", "nothing")
+"""Rules that are no answer to any photo: the photos stay in their boxes."""
 file_routes = APIRouter(include_in_schema=False)
 
 
@@ -120,13 +125,14 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
     with page:
         top = gr.HTML()
         gr.HTML(f"<h1>{t('inspect.title')}</h1>")
-        with gr.Row():
-            files = gr.File(label=t("inspect.files"), file_count="multiple", elem_id="files")
-            snapshot = gr.Image(
-                label=t("inspect.snapshot"), sources=["webcam", "clipboard"], elem_id="snapshot"
-            )
-        lot = gr.Textbox(label=t("inspect.lot"), info=t("inspect.lot_help"), max_lines=1)
-        button = gr.Button(t("inspect.judge"), variant="primary", elem_id="judge")
+        with gr.Column(elem_id="form"):
+            with gr.Row():
+                files = gr.File(label=t("inspect.files"), file_count="multiple", elem_id="files")
+                snapshot = gr.Image(
+                    label=t("inspect.snapshot"), sources=["webcam", "clipboard"], elem_id="snapshot"
+                )
+            lot = gr.Textbox(label=t("inspect.lot"), info=t("inspect.lot_help"), max_lines=1)
+            button = gr.Button(t("inspect.judge"), variant="primary", elem_id="judge")
         results = gr.HTML(elem_id="results")
         answers = gr.JSON(visible=False)
 
@@ -155,21 +161,41 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
             if named and found:  # What drove a lot's verdict takes longer than a photo's.
                 yield _shown(html, t, user, found, named)
 
-        def cleared(answers: list[dict[str, Any]] | None) -> tuple[Any, Any]:
-            """The boxes, empty once their photos are judged; a mistyped lot leaves them."""
-            done = any(one["rule"] not in ("lot", "nothing") for one in answers or [])
-            return (None, None) if done else (gr.skip(), gr.skip())
-
         page.load(show_top, outputs=top, api_visibility="private")
         page.load(None, js=ANNOUNCE)
-        button.click(
+        _close_at_click(t, button, results)
+        judging = button.click(
             judged,
             [_raw(files), _raw(snapshot), lot],
             [results, answers],
+            js="(...taken) => form.take(taken)",
             api_name="verdicts",
             concurrency_limit=parts.inspector.at_once,
-        ).then(cleared, answers, [files, snapshot], api_visibility="private")
+        )
+        left = f"(...now) => form.left({list(UNJUDGED)}, ...now)"
+        boxes = [files, snapshot]
+        judging.success(None, [answers, *boxes], boxes, js=left, api_visibility="private")
+        _open_after(t, button, judging)
     return page
+
+
+def _close_at_click(t: Texts, button: gr.Button, results: gr.HTML) -> None:
+    """From a click on, the form is closed, for Gradio would ignore a second click in silence.
+
+    An earlier verdict leaves then, or at once when somebody chooses the next file. This is bound
+    before what judges: Gradio begins with the second listener when the first has ended.
+    """
+    close = f"() => form.close({json.dumps(t('inspect.judging'))})"
+    button.click(None, None, [results, button], js=close, api_visibility="private")
+    fresh = gr.Button(visible="hidden", elem_id="fresh")
+    fresh.click(None, None, results, js="() => ''", api_visibility="private")
+
+
+def _open_after(t: Texts, button: gr.Button, judging: Dependency) -> None:
+    """The form is open again once the judging has ended, well or not."""
+    again = f"() => form.open({json.dumps(t('inspect.judge'))})"
+    for ended in (judging.then, judging.failure):  # In Gradio `then` leaves out what failed.
+        ended(None, None, button, js=again, api_visibility="private")
 
 
 def _judged(
@@ -215,8 +241,9 @@ def _sensor(html: Html, t: Texts) -> gr.Blocks:
     with page:
         top = gr.HTML()
         gr.HTML(f"<h1>{t('sensor.title')}</h1><p>{t('sensor.help')}</p>")
-        files = _raw(gr.File(label=t("sensor.file"), file_count="single", elem_id="file"))
-        button = gr.Button(t("sensor.judge"), variant="primary", elem_id="judge")
+        with gr.Column(elem_id="form"):
+            files = _raw(gr.File(label=t("sensor.file"), file_count="single", elem_id="file"))
+            button = gr.Button(t("sensor.judge"), variant="primary", elem_id="judge")
         results = gr.HTML(elem_id="results")
 
         def show_top(request: gr.Request) -> str:
@@ -229,7 +256,9 @@ def _sensor(html: Html, t: Texts) -> gr.Blocks:
 
         page.load(show_top, outputs=top, api_visibility="private")
         page.load(None, js=ANNOUNCE)
-        button.click(judged, files, results, api_name="lots", concurrency_limit=2)
+        _close_at_click(t, button, results)
+        judging = button.click(judged, files, results, api_name="lots", concurrency_limit=2)
+        _open_after(t, button, judging)
     return page
 
 

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import secrets
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect, sync_playwright
 
 from serving.app import create_app
 from serving.parts import Parts
@@ -98,10 +99,26 @@ def enter(page: Page, name: str, password: str = PASSWORD) -> None:
     page.press("[name=password]", "Enter")
 
 
+class Gate:
+    """Holds up what it stands before until it is opened; the real thing is done then."""
+
+    def __init__(self, done: Callable[..., Any]) -> None:
+        self._done, self.opened = done, threading.Event()
+
+    def __call__(self, *given: Any) -> Any:
+        assert self.opened.wait(TIMEOUT / 1000)
+        return self._done(*given)
+
+
+def choose(page: Page, *photos: Path, box: str = "#files") -> None:
+    """Put files into a box, where they are listed once they are uploaded."""
+    page.set_input_files(f"{box} input[type=file]", photos)
+    for photo in photos:  # A long name is shown in two parts.
+        expect(page.locator(box)).to_contain_text(photo.stem[:10])
+
+
 def judge(page: Page, *photos: Path) -> None:
-    page.set_input_files("#files input[type=file]", photos)
-    for photo in photos:  # Listed once they are uploaded; a long name is shown in two parts.
-        expect(page.locator("#files")).to_contain_text(photo.stem[:10])
+    choose(page, *photos)
     page.click("#judge")
     expect(page.locator("#results .card")).to_have_count(len(photos))
 
@@ -229,15 +246,21 @@ def test_dark_and_by_keyboard(
 
 
 def test_a_sensor_file_is_dropped_in(
-    opened: Callable[..., Page], parts: Parts, plant: Plant, shot: Callable[[Page, str], None]
-) -> None:
+    opened: Callable[..., Page], parts: Parts, plant: Plant, shot: Callable[[Page, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    gate = Gate(parts.lots.judge_file)
+    monkeypatch.setattr(parts.lots, "judge_file", gate)
     parts.accounts.add("kim", "operator", PASSWORD, by="test")
     page = opened()
     enter(page, "kim")
     page.goto("/sensor")
-    page.set_input_files("#file input[type=file]", plant.sensor)
-    expect(page.locator("#file")).to_contain_text(plant.sensor.name[:10])
+    choose(page, plant.sensor, box="#file")
     page.click("#judge")
+    expect(page.locator("#judge")).to_be_disabled()
+    assert page.locator("#form").evaluate("form => form.inert")
+    gate.opened.set()
+    expect(page.locator("#judge")).to_be_enabled()
     expect(page.locator("#results")).to_contain_text("Lots in this file: 8")
     expect(page.locator("#results svg.trace")).to_have_count(24)
     shot(page, "sensor")
@@ -254,6 +277,7 @@ def test_camera_and_clipboard(opened: Callable[..., Page], parts: Parts, plant: 
     page = opened(permissions=["camera", "clipboard-read", "clipboard-write"])
     enter(page, "kim")
     page.get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("document.querySelector('#snapshot video')?.videoWidth > 0")
     page.locator("#snapshot").get_by_role("button", name="capture photo").click()
     expect(page.locator("#snapshot img")).to_be_visible()
     page.click("#judge")
@@ -284,6 +308,93 @@ def test_a_mistyped_lot_leaves_the_photos(
     expect(page.locator("#results .card.good")).to_have_count(1)
     expect(page.locator("#results svg.trace")).to_have_count(3)
     expect(page.locator("#files")).not_to_contain_text(plant.good[0].stem[:10])
+
+
+def test_no_photo_is_lost_while_another_is_judged(
+    opened: Callable[..., Page], parts: Parts, plant: Plant, shot: Callable[[Page, str], None],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    gate = Gate(parts.lots.view)
+    monkeypatch.setattr(parts.lots, "view", gate)
+    parts.accounts.add("kim", "operator", PASSWORD, by="test")
+    page = opened()
+    enter(page, "kim")
+    first, second = tmp_path / "first.png", tmp_path / "second.png"
+    first.write_bytes(plant.good[0].read_bytes())
+    second.write_bytes(plant.bad[0].read_bytes())
+    choose(page, first)
+    page.get_by_label("Lot").fill("2021-11-01/99")
+    button = page.locator("#judge")
+    button.click()
+    expect(page.locator("#results .card.good")).to_have_count(1)  # Its lot is still at work.
+    expect(button).to_be_disabled()
+    expect(button).to_have_text("Judging…")
+    box = page.locator("#files").bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    choose(page, second)  # No person gets there; an upload that was on its way may.
+    button.dispatch_event("click")
+    shot(page, "judging")
+    gate.opened.set()
+    expect(page.locator("#results")).to_contain_text("no readings of this lot")
+    expect(page.locator("#results .card.good")).to_have_count(1)
+    expect(page.locator("#files")).not_to_contain_text(first.stem[:10])
+    expect(page.locator("#files")).to_contain_text(second.stem[:10])
+    expect(button).to_be_enabled()
+    button.click()
+    expect(page.locator("#results .card.bad")).to_have_count(1)
+    expect(page.locator("#results .card.good")).to_have_count(0)
+    expect(page.locator("#files")).not_to_contain_text(second.stem[:10])
+    page.click("nav >> text=History")
+    expect(page.locator("tbody tr")).to_have_count(2)
+
+
+def test_photos_stay_in_the_box_where_judging_fails(
+    opened: Callable[..., Page], parts: Parts, plant: Plant
+) -> None:
+    parts.accounts.add("kim", "operator", PASSWORD, by="test")
+    page = opened()
+    enter(page, "kim")
+    judge(page, plant.bad[0])
+    choose(page, plant.good[0])
+    page.context.clear_cookies()  # The session is over.
+    page.click("#judge")
+    expect(page.get_by_text("Please log in again")).to_be_visible()
+    expect(page.locator("#judge")).to_be_enabled()
+    expect(page.locator("#files")).to_contain_text(plant.good[0].stem[:10])
+    assert page.locator("#form").evaluate("form => form.inert") is False
+    expect(page.locator("#results .card")).to_have_count(0)
+
+
+def test_a_verdict_leaves_when_the_next_photo_is_chosen(
+    opened: Callable[..., Page], parts: Parts, plant: Plant, shot: Callable[[Page, str], None]
+) -> None:
+    parts.accounts.add("kim", "operator", PASSWORD, by="test")
+    page = opened()
+    enter(page, "kim")
+    cards = page.locator("#results .card")
+    judge(page, plant.bad[0])
+    slow: list[Route] = []
+    page.route("**/gradio_api/upload*", lambda route: slow.append(route))
+    page.set_input_files("#files input[type=file]", plant.good[0])
+    expect(cards).to_have_count(0)  # Its upload has only begun.
+    while not slow:
+        page.wait_for_timeout(20)
+    slow[0].continue_()
+    page.unroute("**/gradio_api/upload*")
+    expect(page.locator("#files")).to_contain_text(plant.good[0].stem[:10])
+    shot(page, "next-photo")
+    page.click("#judge")
+    expect(cards).to_have_count(1)
+    page.get_by_text("Click to Access Webcam").click()
+    expect(cards).to_have_count(0)
+    page.goto("/sensor")
+    choose(page, plant.sensor, box="#file")
+    page.click("#judge")
+    expect(page.locator("#results")).to_contain_text("Lots in this file: 8")
+    page.get_by_role("button", name="Clear").click()
+    page.set_input_files("#file input[type=file]", plant.sensor)
+    expect(page.locator("#results")).not_to_contain_text("Lots in this file")
 
 
 def bearer(parts: Parts, name: str) -> dict[str, str]:
