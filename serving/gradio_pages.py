@@ -97,13 +97,27 @@ def mount(app: FastAPI, html: Html) -> None:
                 app,
                 page,
                 f"{path}/{language}",
-                theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+                theme=_theme(),
                 css_paths=[STATIC / "parts.css"],
                 head=HEAD.format(language=language),
                 footer_links=[],
                 run_history=False,
                 auth_dependency=_name,
             )
+
+
+def _theme() -> gr.themes.Base:
+    """Gradio's plainest, with the other pages' buttons and with grey that can be read."""
+    theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    button, hover = "#1d4f7c", "#163d60"
+    return theme.set(
+        button_primary_background_fill=button,
+        button_primary_background_fill_dark=button,
+        button_primary_background_fill_hover=hover,
+        button_primary_background_fill_hover_dark=hover,
+        body_text_color_subdued="#5a6772",
+        body_text_color_subdued_dark="#a9b6c2",
+    )
 
 
 def _name(request: Request) -> str | None:

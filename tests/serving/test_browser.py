@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -395,6 +396,72 @@ def test_a_verdict_leaves_when_the_next_photo_is_chosen(
     page.get_by_role("button", name="Clear").click()
     page.set_input_files("#file input[type=file]", plant.sensor)
     expect(page.locator("#results")).not_to_contain_text("Lots in this file")
+
+
+CONTRASTS = """() => {
+    const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+    const over = (color, below) => {  // What one sees of a color on that ground.
+        canvas.fillStyle = `rgb(${below})`;
+        canvas.fillRect(0, 0, 1, 1);
+        canvas.fillStyle = color;
+        canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    };
+    const ground = e => {
+        const below = e.parentElement ? ground(e.parentElement) : [255, 255, 255];
+        return over(getComputedStyle(e).backgroundColor, below);
+    };
+    const light = rgb => rgb.map(part => part / 255)
+        .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, part, n) => sum + part * [0.2126, 0.7152, 0.0722][n], 0);
+    const ratio = e => {
+        const [a, b] = [over(getComputedStyle(e).color, ground(e)), ground(e)].map(light);
+        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    };
+    const texts = e => [e, ...e.querySelectorAll('*')].filter(
+        one => [...one.childNodes].some(n => n.nodeType === 3 && n.data.trim()));
+    return [...document.querySelectorAll('button, a.button')].filter(e => e.checkVisibility())
+        .flatMap(texts).map(e => [e.textContent.trim(), ratio(e)]);
+}"""
+"""The texts of all buttons, each with its contrast as WCAG 2 counts it."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_button_can_be_read(
+    opened: Callable[..., Page], parts: Parts, plant: Plant, scheme: str,
+    shot: Callable[[Page, str], None],
+) -> None:  # fmt: skip
+    for name, role in (("lee", "operator"), ("kim", "admin")):
+        parts.accounts.add(name, role, PASSWORD, by="test")
+    page = opened(color_scheme=scheme)
+    seen = {}
+
+    def look(path: str) -> None:
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        shot(page, f"{scheme}{path.replace('/', '-')}")
+        seen.update({(path, text): ratio for text, ratio in page.evaluate(CONTRASTS)})
+
+    look("/login")
+    look("/sign-up")
+    enter(page, "lee")
+    judge(page, plant.bad[0])
+    page.click("#results .card a")
+    page.get_by_role("radio", name="Good").check()
+    page.fill("[name=reason]", "clean")
+    page.click("button:has-text('Send')")
+    inspection = urlsplit(page.url).path
+    page.click("text=Log out")
+    enter(page, "kim")
+    expect(page.locator("#judge")).to_be_visible()
+    for path in (
+        "/inspect/en/", "/sensor/en/", "/lots", "/inspections", inspection, "/review", "/models",
+        "/flow", "/audit", "/account", "/nothing",
+    ):  # fmt: skip
+        look(path)
+    texts = {text for _, text in seen}
+    assert {"Look and decide", "Judge", "Send", "Search", "Log in", "Log out"} <= texts
+    assert {where: ratio for where, ratio in seen.items() if ratio < 4.5} == {}
 
 
 def bearer(parts: Parts, name: str) -> dict[str, str]:
