@@ -8,7 +8,8 @@ since a list that is put aside under another name before the next is begun looks
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from lakehouse.ledger import LOADED, Delivery, Known
 from lakehouse.sources.delimited import Facts
@@ -16,21 +17,38 @@ from lakehouse.sources.landing import LandedFile
 
 
 def copies(
-    landed: Sequence[LandedFile], known: dict[str, Known], facts: dict[str, Facts]
+    landed: Sequence[LandedFile],
+    known: dict[str, Known],
+    facts: dict[str, Facts],
+    again: Collection[str] = (),
 ) -> list[LandedFile]:
-    """The copies to judge again, because the file they were copied from is delivered anew."""
+    """The copies to judge again, because the file they were copied from is delivered anew.
+
+    That is in this run, or it was in one that did not look at the copy. Whether this run has read
+    the copy, because of its time stamp, says nothing as long as the content is the known one.
+    """
     superseded: set[str] = set()
     for file, new in facts.items():
-        if file in known and new.sha256 not in ("", known[file].sha256):
+        if file in known and new.sha256 and (new.sha256 != known[file].sha256 or file in again):
             superseded |= known[file].contents - {new.sha256}
+    corrected = _corrected_at(known)
     return [
         file
         for file in landed
-        if file.file not in facts
-        and file.file in known
-        and _is_loaded_copy(known[file.file])
-        and known[file.file].sha256 in superseded
+        if file.file in known
+        and _is_loaded_copy(copy := known[file.file])
+        and (file.file not in facts or facts[file.file].sha256 == copy.sha256)
+        and (copy.sha256 in superseded or copy.seen_at < corrected.get(copy.sha256, copy.seen_at))
     ]
+
+
+def _corrected_at(known: dict[str, Known]) -> dict[str, datetime]:
+    """Of each content that a file had before its present one, when the last such file was read."""
+    last: dict[str, datetime] = {}
+    for state in known.values():
+        for content in state.earlier if state.sha256 else ():
+            last[content] = max(state.seen_at, last.get(content, state.seen_at))
+    return last
 
 
 def superseders(deliveries: Sequence[Delivery], known: dict[str, Known]) -> dict[str, set[str]]:

@@ -51,8 +51,9 @@ def _ingest(to: Ingest, kind: str, table: Table, layout: Layout) -> Counts:
     facts = inspect_files(to.lake, to.landing, to.candidates(landed, known), layout)
     facts |= inspect_files(to.lake, to.landing, ledger.heirs(landed, known, facts), layout)
     hold_back_reused_names(to, kind, known, facts)
-    again = copies(landed, known, facts)
-    facts |= inspect_files(to.lake, to.landing, again, layout)
+    again = copies(landed, known, facts, to.again)
+    unread = [file for file in again if file.file not in facts]
+    facts |= inspect_files(to.lake, to.landing, unread, layout)
     for file in facts if kind == "readings" else ():
         readings_source.judge_file(to.stage, file, facts[file])
     plan = ledger.plan(landed, known, facts, {*to.again, *(file.file for file in again)})

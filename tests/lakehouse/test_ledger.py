@@ -69,14 +69,20 @@ def facts_of(file: LandedFile) -> Facts:
     return facts
 
 
-def decide(landed: Zone, ledger: Ledger, again: Collection[str] = ()) -> Plan:
-    """A run's plan, step by step as an ingest makes it."""
+def decide(
+    landed: Zone, ledger: Ledger, again: Collection[str] = (), at_once: bool = False
+) -> Plan:
+    """A run's plan, step by step as an ingest makes it.
+
+    A run that follows `at_once` cannot believe any time stamp, and reads every file.
+    """
     files = sorted(landed.values(), key=lambda file: file.file)
-    facts = {file.file: facts_of(file) for file in candidates(files, ledger, again)}
+    read = files if at_once else candidates(files, ledger, again)
+    facts = {file.file: facts_of(file) for file in read}
     facts |= {file.file: facts_of(file) for file in heirs(files, ledger, facts)}
     stale = {
         file.file: facts_of(file)
-        for file in copies(files, ledger, facts)
+        for file in copies(files, ledger, facts, again)
         if file.kind == "readings"
     }
     return plan(files, ledger, facts | stale, {*again, *stale})
@@ -87,8 +93,9 @@ def after(decided: Plan, ledger: Ledger | None = None) -> Ledger:
     for delivery in decided.deliveries:
         if delivery.status == LOADED and "bad" in delivery.facts.sha256:
             delivery.status = QUARANTINED
-    known, told = ledger or {}, [*decided.deliveries, *decided.released]
-    return known | {d.landed.file: d.as_known().since(known.get(d.landed.file)) for d in told}
+    known, told, now = ledger or {}, [*decided.deliveries, *decided.released], datetime.now(UTC)
+    states = {d.landed.file: replace(d.as_known(), seen_at=now) for d in told}
+    return known | {name: state.since(known.get(name)) for name, state in states.items()}
 
 
 def outcome(decided: Plan) -> list[Outcome]:
@@ -401,6 +408,46 @@ def test_whose_days_supersede_a_copy(zones: list[Zone], expected: dict[str, set[
     assert superseded(*zones) == expected
 
 
+JUDGED_AGAIN = ("b", 2, LOADED, None, "apple")
+"""The outcome for a copy of what is corrected, that was stored before."""
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_copy_is_judged_again_however_soon_the_run_follows(at_once: bool) -> None:
+    ledger = after(decide(zone(b="apple"), {}))
+    ledger = after(decide(zone(a="apple", b="apple"), ledger), ledger)
+    decided = decide(zone(a="pear!", b="apple"), ledger, at_once=at_once)
+    assert outcome(decided) == [("a", 2, LOADED, None, "apple"), JUDGED_AGAIN]
+
+
+def test_a_copy_is_judged_again_although_it_is_touched() -> None:
+    ledger = after(decide(zone(b="apple"), {}))
+    ledger = after(decide(zone(a="apple", b="apple"), ledger), ledger)
+    assert JUDGED_AGAIN in outcome(decide(zone(a="pear!", b="apple!!"), ledger))
+
+
+def test_a_copy_that_a_run_did_not_look_at_is_judged_again_by_the_next() -> None:
+    """It still grew, as it seemed, or was away, when the correction came."""
+    ledger = after(decide(zone(b="apple"), {}))
+    for landed in (zone(a="apple", b="apple"), zone(a="pear!")):
+        ledger = after(decide(landed, ledger), ledger)
+    for _ in range(2):
+        decided = decide(zone(a="pear!", b="apple"), ledger)
+        assert outcome(decided) == [JUDGED_AGAIN]
+        assert superseders(decided.deliveries, ledger) == {"b": {"a"}}
+    ledger = after(decided, ledger)
+    assert outcome(decide(zone(a="pear!", b="apple"), ledger)) == []
+
+
+def test_a_copy_is_judged_again_with_the_correction_that_is_asked_for_again() -> None:
+    """By other rules it may hold other days than before."""
+    ledger = after(decide(zone(b="apple"), {}))
+    for landed in (zone(a="apple", b="apple"), zone(a="pear!", b="apple")):
+        ledger = after(decide(landed, ledger), ledger)
+    decided = decide(zone(a="pear!", b="apple"), ledger, {"a"})
+    assert [one[:3] for one in outcome(decided)] == [("a", 3, LOADED), ("b", 3, LOADED)]
+
+
 def test_a_copy_gives_its_content_back_although_it_is_gone() -> None:
     ledger: Ledger = {}
     for landed in (zone(a="apple", b="apple"), zone(a="pear!", b="apple")):
@@ -601,7 +648,9 @@ def test_whatever_is_delivered_every_content_has_one_holder(
     for files, again in runs:
         before, landed = dict(ledger), zone(label, **files)
         decided = decide(landed, ledger, again)
-        ledger = after(decided, ledger)
+        ledger = after(decided, before)
+        at_once = after(decide(landed, before, again, at_once=True), before)
+        assert without_times(at_once) == without_times(ledger)
         if label:
             let_go |= withdraw(ledger, landed, again)
 
@@ -623,6 +672,11 @@ def test_whatever_is_delivered_every_content_has_one_holder(
         healed = after(repeated, ledger)
         check_ledger(healed, landed, set())
         assert outcome(decide(landed, healed)) == []
+
+
+def without_times(ledger: Ledger) -> Ledger:
+    times = {"seen_at": LONG_AGO, "modified_at": LONG_AGO}
+    return {name: replace(state, **times) for name, state in ledger.items()}
 
 
 def check_copies(decided: Plan, before: Ledger) -> None:

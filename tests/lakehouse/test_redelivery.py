@@ -1,5 +1,7 @@
 """Files delivered again, under other names, changed and back: each row is there once."""
 
+import os
+import time
 from datetime import date
 from pathlib import Path
 
@@ -94,20 +96,32 @@ def failed(chain: Chain) -> set[str]:
 
 
 LISTS = ("ingest_readings", "ingest_error_lists", "label")
+LONG_AGO, AT_ONCE = -3600, 3600
+"""Seconds from now to a file's time stamp: one that a run believes, one that it never does."""
 
 
+def stamp(file: Path, seconds: int) -> None:
+    os.utime(file, (time.time() + seconds,) * 2)
+
+
+@pytest.mark.parametrize("modified", [LONG_AGO, AT_ONCE])
 @pytest.mark.parametrize("when", ["before", "with the correction"])
 def test_a_superseded_error_list_does_not_come_back_through_its_copy(
-    chain: Chain, when: str
+    chain: Chain, when: str, modified: int
 ) -> None:
-    """Its days that the correction does not hold stay judged: it may be a list put aside."""
+    """Its days that the correction does not hold stay judged: it may be a list put aside.
+
+    How soon a run follows a change of the files does not matter.
+    """
     for day in (6, 7):
         write_sensor(chain.landing, date(2021, 9, day), sensor_lines(lots=(1, 2, 3), level=day))
     original = write_errors(chain.landing, {"2021-09-06": ["1"], "2021-09-07": ["3"]})
+    stamp(original, modified)
     copy = chain.landing / "Error Lot list backup.csv"
     if when == "with the correction":
         chain(*LISTS)
     copy.write_bytes(original.read_bytes())
+    stamp(copy, modified)
     if when == "before":
         chain(*LISTS)
     assert when != "before" or failed(chain) == {"1", "3"}
