@@ -2,8 +2,8 @@
 
     spark-submit jobs/label.py --stage chromate [--whole]
 
-Reads readings and error_lists; writes lots, label_report and label_changes, each in one
-commit. A second run finds nothing changed and writes nothing.
+Reads readings, error_lists and doubted_days; writes lots, label_report and label_changes, each in
+one commit. A second run finds nothing changed and writes nothing.
 """
 
 import sys
@@ -13,6 +13,8 @@ import structlog
 from jobs.cli import invoke
 from jobs.runner import Work
 from lakehouse.incremental import follow, refresh
+from lakehouse.io import Lake
+from lakehouse.tables.doubted_days import DOUBTED_DAYS
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.label_changes import LABEL_CHANGES
 from lakehouse.tables.label_report import LABEL_REPORT
@@ -24,10 +26,30 @@ from lakehouse.transforms.labels import difference_of_labels, label_lots, report
 def run(work: Work) -> None:
     """Label, report how lots and lists fit, and note what relabelling changed."""
     lake, whole = work.lake, work.options.whole
-    lots = refresh(lake, LOTS, [readings(work.stage), ERROR_LISTS], label_lots, whole)
-    refresh(lake, LABEL_REPORT, [LOTS, ERROR_LISTS], report_labels, whole)
+    lists = [ERROR_LISTS, DOUBTED_DAYS]
+    lots = refresh(lake, LOTS, [readings(work.stage), *lists], label_lots, whole)
+    refresh(lake, LABEL_REPORT, [LOTS, *lists], report_labels, whole)
     relabelled = follow(lake, LABEL_CHANGES, LOTS, ("day", "lot", "label"), difference_of_labels)
     structlog.get_logger().info("labelled", lots_changed=lots, relabelled=relabelled)
+    _warn_of_doubts(lake)
+
+
+def _warn_of_doubts(lake: Lake) -> None:
+    """Say, as long as it is so, which days have no good lot by what of a list was held back."""
+    days: dict[str, set[str]] = {}
+    for row in lake.rows(DOUBTED_DAYS, "file", "day"):
+        days.setdefault(row["file"], set()).add(str(row["day"]))
+    for file, doubted in sorted(days.items()):
+        structlog.get_logger().warning(
+            "list held back in part: no lot of these days is good",
+            file=file,
+            days=sorted(doubted)[:SHOWN],
+            days_in_all=len(doubted),
+        )
+
+
+SHOWN = 10
+"""How many days a warning names."""
 
 
 def main(argv: list[str]) -> int:

@@ -1,13 +1,14 @@
 """Readings and error lists: from the landing zone into their tables, exactly once.
 
-Order of commits: quarantine, then the table, then the ledger. Each is a replacement of what
-the same files brought before, so a run cut off anywhere is made good by the next, and a file
-delivered again with other content replaces its own rows in one commit.
+Order of commits: quarantine, then the doubts of lists, then the table, then the ledger. Each is a
+replacement of what the same files brought before, so a run cut off anywhere is made good by the
+next, and a file delivered again with other content replaces its own rows in one commit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
@@ -19,6 +20,7 @@ from lakehouse.copies import copies, superseders
 from lakehouse.ingest import HELD_BACK, Ingest, in_files
 from lakehouse.io import Lake
 from lakehouse.ledger import LOADED, QUARANTINED, Counts, Delivery
+from lakehouse.list_doubts import never_doubted, replace_doubts
 from lakehouse.sources import error_lists as error_list_source
 from lakehouse.sources import readings as readings_source
 from lakehouse.sources.delimited import Layout
@@ -41,6 +43,7 @@ def ingest_readings(to: Ingest) -> Counts:
 def ingest_error_lists(to: Ingest) -> Counts:
     """Error lists that are new, changed or asked for again, into `error_lists`."""
     layout = error_list_source.layout(to.stage, to.settings)
+    to = replace(to, again=to.again | never_doubted(to.lake))
     return _ingest(to, "error_lists", ERROR_LISTS, layout)
 
 
@@ -95,6 +98,9 @@ def _load(
         rows = judged
         if kind == "readings":
             rows = _with_stored(to.lake, table, judged, files)
+        else:
+            held = _superseded_days(to.lake, table, judged, loading, superseded)
+            replace_doubts(to, judged, deliveries, held)
         held_back = _held_back(to, kind, rows, deliveries).persist()
         to.replace_quarantine(kind, held_back, files, unread)
         held_back.unpersist()
@@ -147,20 +153,31 @@ def _with_superseded(
     superseded: dict[str, set[str]],
 ) -> DataFrame:
     """Mark the rows of copies, of days that a corrected file now holds."""
+    days = _superseded_days(lake, table, rows, loading, superseded)
+    return rows if days is None else quality.with_superseded_broken(rows, days)
+
+
+def _superseded_days(
+    lake: Lake,
+    table: Table,
+    rows: DataFrame,
+    loading: Sequence[Delivery],
+    superseded: dict[str, set[str]],
+) -> DataFrame | None:
+    """The days of copies, as `file` and `day`, that a corrected file, `by`, holds; None: none."""
     from pyspark.sql import functions as F
 
     pairs = [(file, by) for file, some in superseded.items() for by in sorted(some)]
     if not pairs:
-        return rows
+        return None
     loaded = [delivery.landed.file for delivery in loading]
     stored = lake.read(table).where(~F.col("file").isin(loaded)).select("file", "day")
     days = quality.filter_passed(rows).select("file", "day").unionByName(stored)
     held = days.distinct().withColumnRenamed("file", "by")
     of_copies = lake.spark.createDataFrame(pairs, "file string, by string")
-    days = (
+    return (
         held.join(F.broadcast(of_copies), "by").groupBy("file", "day").agg(F.min("by").alias("by"))
     )
-    return quality.with_superseded_broken(rows, days)
 
 
 def _with_stored(lake: Lake, table: Table, rows: DataFrame, files: Sequence[str]) -> DataFrame:

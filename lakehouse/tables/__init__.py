@@ -6,6 +6,7 @@ from lakehouse.tables.agreed_labels import AGREED_LABELS
 from lakehouse.tables.bands import BANDS
 from lakehouse.tables.cleared_files import CLEARED_FILES
 from lakehouse.tables.corrections import CORRECTIONS
+from lakehouse.tables.doubted_days import DOUBTED_DAYS
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.files import FILES
 from lakehouse.tables.inspections import INSPECTIONS
@@ -31,6 +32,7 @@ COMMON = (
     QUARANTINE,
     RUNS,
     ERROR_LISTS,
+    DOUBTED_DAYS,
     PHOTOS,
     PICTURES,
     PICTURE_NAMES,

@@ -15,19 +15,20 @@ FAILED, GOOD, UNKNOWN = "failed", "good", "unknown"
 GONE = ("update_preimage", "delete")
 
 
-def label_lots(readings: DataFrame, error_lists: DataFrame) -> DataFrame:
+def label_lots(readings: DataFrame, error_lists: DataFrame, doubted_days: DataFrame) -> DataFrame:
     """Every lot with its label; the columns of `lots`.
 
-    Failed where any list of its day names it, good where the day's lists do not, unknown where
-    no list judges the day.
+    Failed where any row names it for its day, held back or not. Unknown where no list judges the
+    day, or a held-back row or list may mean it. Good where the day's lists do not name it.
     """
     from pyspark.sql import functions as F
 
     lots = summarise_lots(readings)
-    judged = summarise_lists(error_lists)
+    judged = summarise_lists(error_lists, doubted_days)
     label = (
-        F.when(F.col("failed").isNull(), UNKNOWN)
-        .when(F.array_contains("failed", F.col("lot")), FAILED)
+        F.when(F.array_contains("failed", F.col("lot")), FAILED)
+        .when(F.coalesce("list_rows", F.lit(0)) == 0, UNKNOWN)
+        .when(F.col("doubted"), UNKNOWN)
         .otherwise(GOOD)
     )
     return lots.join(judged, "day", "left").select(
@@ -35,7 +36,7 @@ def label_lots(readings: DataFrame, error_lists: DataFrame) -> DataFrame:
     )
 
 
-def report_labels(lots: DataFrame, error_lists: DataFrame) -> DataFrame:
+def report_labels(lots: DataFrame, error_lists: DataFrame, doubted_days: DataFrame) -> DataFrame:
     """How lots and lists fit together, a row a day that has either; `label_report`'s columns."""
     from pyspark.sql import functions as F
 
@@ -50,11 +51,11 @@ def report_labels(lots: DataFrame, error_lists: DataFrame) -> DataFrame:
         F.collect_set("lot").alias("found"),
     )
     none = F.array().cast("array<string>")
-    joined = by_day.join(summarise_lists(error_lists), "day", "full")
+    joined = by_day.join(summarise_lists(error_lists, doubted_days), "day", "full")
     unmatched = F.array_except(F.coalesce("failed", none), F.coalesce("found", none))
     return joined.select(
         "day",
-        F.col("failed").isNotNull().alias("listed"),
+        (F.coalesce("list_rows", F.lit(0)) > 0).alias("listed"),
         F.coalesce("list_rows", F.lit(0)).alias("list_rows"),
         F.coalesce("list_files", none).alias("list_files"),
         *(
@@ -100,12 +101,26 @@ def summarise_lots(readings: DataFrame) -> DataFrame:
     )
 
 
-def summarise_lists(error_lists: DataFrame) -> DataFrame:
-    """day, failed (all its failed lots), list_rows and list_files of each judged day."""
+def summarise_lists(error_lists: DataFrame, doubted_days: DataFrame) -> DataFrame:
+    """Of each day that a list judges or may judge: day, failed, list_rows, list_files, doubted.
+
+    `failed` are all lots that a row names for the day. Rows and files are those that judge it.
+    """
     from pyspark.sql import functions as F
 
-    return error_lists.groupBy("day").agg(
-        F.array_distinct(F.flatten(F.collect_list("lots"))).alias("failed"),
-        F.count("*").cast("int").alias("list_rows"),
-        F.array_sort(F.collect_set("file")).alias("list_files"),
+    sure, unsure = (
+        rows.select("day", "lots", "file", F.lit(doubted).alias("doubted"))
+        for rows, doubted in ((error_lists, False), (doubted_days, True))
+    )
+    return (
+        sure.unionByName(unsure)
+        .groupBy("day")
+        .agg(
+            F.array_distinct(F.flatten(F.collect_list("lots"))).alias("failed"),
+            F.count_if(~F.col("doubted")).cast("int").alias("list_rows"),
+            F.array_sort(F.collect_set(F.when(~F.col("doubted"), F.col("file")))).alias(
+                "list_files"
+            ),
+            F.bool_or("doubted").alias("doubted"),
+        )
     )

@@ -45,7 +45,16 @@ def test_labels_by_case(spark: SparkSession) -> None:
         ],
         LISTS,
     ).withColumn("day", F.col("day").cast("date"))
-    lots = label_lots(readings, lists)
+    doubts = spark.createDataFrame(
+        [
+            (JUDGED, ["20"], "b.csv", 3),  # A held-back row that names its lot all the same.
+            ("2021-09-07", ["2"], "b.csv", 4),
+            ("2021-09-08", [], "b.csv", 5),
+        ],
+        LISTS,
+    ).withColumn("day", F.col("day").cast("date"))
+    none = doubts.limit(0)
+    lots = label_lots(readings, lists, none)
     found = {(str(r["day"]), r["lot"]): (r["label"], r["readings"]) for r in lots.collect()}
     assert found == {
         **{(JUDGED, lot): (label, 2) for lot, label in CASES.items()},
@@ -64,8 +73,21 @@ def test_labels_by_case(spark: SparkSession) -> None:
         "coverage double",
     ).withColumn("day", F.col("day").cast("date"))
     assertDataFrameEqual(
-        report_labels(lots, lists), expected.select(*LABEL_REPORT.names), ignoreNullable=True
+        report_labels(lots, lists, none), expected.select(*LABEL_REPORT.names), ignoreNullable=True
     )
+
+    doubted = label_lots(readings, lists, doubts)
+    found = {(str(r["day"]), r["lot"]): r["label"] for r in doubted.collect()}
+    assert found == {
+        **{(JUDGED, lot): "failed" for lot in ("1", "3", "4", "20")},
+        (JUDGED, "2"): "unknown",
+        ("2021-09-07", "1"): "unknown",
+        ("2021-09-08", "1"): "unknown",
+    }
+    report = {str(r["day"]): r for r in report_labels(doubted, lists, doubts).collect()}
+    assert [report["2021-09-07"][name] for name in ("listed", "list_rows")] == [False, 0]
+    assert report["2021-09-07"]["unmatched_lots"] == ["2"]
+    assert report[JUDGED]["list_files"] == ["a.csv", "b.csv"] and report[JUDGED]["lots_good"] == 0
 
 
 def labels(chain: Chain) -> dict[tuple[int, str], str]:

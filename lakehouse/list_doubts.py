@@ -1,0 +1,58 @@
+"""Doubts: the days whose lots are not good, since something of an error list was held back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.ingest import Ingest
+from lakehouse.io import Lake
+from lakehouse.ledger import Delivery
+from lakehouse.tables.doubted_days import DOUBTED_DAYS
+from lakehouse.tables.error_lists import ERROR_LISTS
+from lakehouse.tables.quarantine import QUARANTINE
+from lakehouse.transforms.doubts import summarise_doubts
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+TAKEN_BACK = "header_only"
+"""How a plant takes a list back: what it judged is open again, and no doubt."""
+
+
+def replace_doubts(
+    to: Ingest, rows: DataFrame, deliveries: Sequence[Delivery], superseded: DataFrame | None
+) -> None:
+    """Make the doubts of these lists the only ones; a list that cannot be read keeps its own.
+
+    `rows` are those of the lists, judged; `superseded` has file and day of what a correction holds.
+    """
+    files = [d.landed.file for d in deliveries if d.facts.sha256]
+    bad = {d.landed.file for d in deliveries if d.facts.rule not in (None, TAKEN_BACK)}
+    whole = [
+        DOUBTED_DAYS.row(day, [], file, 0)
+        for file, day in sorted(_judged_before(to.lake, bad & set(files)))
+    ]
+    doubts = summarise_doubts(rows, to.stage.lot_pattern)
+    if superseded is not None:
+        doubts = doubts.join(superseded, ["file", "day"], "left_anti")
+    doubts = doubts.select(*DOUBTED_DAYS.names)
+    if whole:
+        doubts = doubts.unionByName(to.lake.spark.createDataFrame(whole, DOUBTED_DAYS.schema()))
+    to.lake.replace(DOUBTED_DAYS, doubts, {"file": files})
+
+
+def _judged_before(lake: Lake, files: set[str]) -> set[tuple[str, Any]]:
+    """File and day of all that these lists judged, or may have judged."""
+    if not files:
+        return set()
+    rows = [*lake.rows(ERROR_LISTS, "file", "day"), *lake.rows(DOUBTED_DAYS, "file", "day")]
+    return {(row["file"], row["day"]) for row in rows if row["file"] in files}
+
+
+def never_doubted(lake: Lake) -> frozenset[str]:
+    """The lists with held-back rows in a lake that was made before there were doubts."""
+    if lake.version(DOUBTED_DAYS) >= 0:
+        return frozenset()
+    rows = lake.rows(QUARANTINE, "kind", "file", "line")
+    return frozenset(r["file"] for r in rows if r["kind"] == "error_lists" and r["line"])
