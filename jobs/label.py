@@ -35,7 +35,7 @@ def run(work: Work) -> None:
 
 
 def _warn_of_doubts(lake: Lake) -> None:
-    """Say, as long as it is so, which days have no good lot by what of a list was held back."""
+    """Say, as long as it is so, of which days lots are unknown although a list judges them."""
     days: dict[str, set[str]] = {}
     for row in lake.rows(DOUBTED_DAYS, "file", "day"):
         days.setdefault(row["file"], set()).add(str(row["day"]))
@@ -46,6 +46,14 @@ def _warn_of_doubts(lake: Lake) -> None:
             days=sorted(doubted)[:SHOWN],
             days_in_all=len(doubted),
         )
+    for row in lake.rows(LABEL_REPORT, "day", "listed", "unmatched_lots", "lots_unknown"):
+        if row["listed"] and row["unmatched_lots"] and row["lots_unknown"]:
+            structlog.get_logger().warning(
+                "failed lots have no readings: lots that they may be are unknown",
+                day=str(row["day"]),
+                lots=row["unmatched_lots"][:SHOWN],
+                lots_unknown=row["lots_unknown"],
+            )
 
 
 SHOWN = 10

@@ -19,21 +19,39 @@ def label_lots(readings: DataFrame, error_lists: DataFrame, doubted_days: DataFr
     """Every lot with its label; the columns of `lots`.
 
     Failed where any row names it for its day, held back or not. Unknown where no list judges the
-    day, or a held-back row or list may mean it. Good where the day's lists do not name it.
+    day, a held-back row or list may mean it, or it may be a failed lot that has no readings. Good
+    where the day's lists do not name it.
     """
     from pyspark.sql import functions as F
 
     lots = summarise_lots(readings)
-    judged = summarise_lists(error_lists, doubted_days)
+    found = lots.groupBy("day").agg(F.collect_set("lot").alias("found"))
+    judged = summarise_lists(error_lists, doubted_days).join(found, "day", "inner")
     label = (
         F.when(F.array_contains("failed", F.col("lot")), FAILED)
         .when(F.coalesce("list_rows", F.lit(0)) == 0, UNKNOWN)
-        .when(F.col("doubted"), UNKNOWN)
+        .when(F.col("doubted") | _may_be_unmatched(), UNKNOWN)
         .otherwise(GOOD)
     )
     return lots.join(judged, "day", "left").select(
         "day", "lot", "readings", "started_at", "ended_at", label.alias("label")
     )
+
+
+def _may_be_unmatched() -> Column:
+    """Whether `lot` may be one of its day's failed lots that have no readings.
+
+    That is each lot which is written alike, as 0017 and 17; where none is, it may be any.
+    """
+    from pyspark.sql import functions as F
+
+    def plain(lot: Column) -> Column:
+        return F.lower(F.regexp_replace(lot, "^0+(?=.)", ""))
+
+    unmatched = F.transform(F.array_except("failed", "found"), plain)
+    known = F.transform("found", plain)
+    nowhere = F.size(F.array_except(unmatched, known)) > 0
+    return nowhere | F.array_contains(unmatched, plain(F.col("lot")))
 
 
 def report_labels(lots: DataFrame, error_lists: DataFrame, doubted_days: DataFrame) -> DataFrame:

@@ -1,8 +1,10 @@
 """Labels: the rule on labelled cases, and what late and corrected lists change."""
 
+import json
 from datetime import date
 from typing import Any
 
+import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.testing import assertDataFrameEqual
@@ -22,10 +24,10 @@ JUDGED = "2021-09-06"
 CASES = {
     # lot of the judged day: its label
     "1": "failed",  # named once
-    "2": "good",
+    "2": "unknown",  # it may be the 99 that the list names, which has no readings
     "3": "failed",  # named twice in one list
     "4": "failed",  # named by a second list of the same day
-    "20": "good",  # 2 is not 20
+    "20": "unknown",  # 2 is not 20, and it may be the 99 too
 }
 
 
@@ -63,7 +65,7 @@ def test_labels_by_case(spark: SparkSession) -> None:
     }
     expected = spark.createDataFrame(
         [
-            (JUDGED, True, 3, ["a.csv", "b.csv"], 5, 3, 2, 0, ["99"], 1.0),
+            (JUDGED, True, 3, ["a.csv", "b.csv"], 5, 3, 0, 2, ["99"], 0.6),
             ("2021-09-07", False, 0, [], 1, 0, 0, 1, [], 0.0),
             ("2021-09-08", True, 1, ["a.csv"], 1, 0, 1, 0, [], 1.0),
             ("2021-09-09", True, 1, ["a.csv"], 0, 0, 0, 0, ["5"], None),
@@ -88,6 +90,60 @@ def test_labels_by_case(spark: SparkSession) -> None:
     assert [report["2021-09-07"][name] for name in ("listed", "list_rows")] == [False, 0]
     assert report["2021-09-07"]["unmatched_lots"] == ["2"]
     assert report[JUDGED]["list_files"] == ["a.csv", "b.csv"] and report[JUDGED]["lots_good"] == 0
+
+
+UNMATCHED = {
+    # failed lots of the day, its lots with readings, and these lots' labels by first letter
+    "all are there": ("1 2", "1 2 3", "ffg"),
+    "a leading zero": ("17", "0017 18 0019", "ugg"),
+    "the zero in the list": ("0017", "17 18", "ug"),
+    "both are there": ("17", "0017 17", "gf"),
+    "2 is not 20": ("2", "2 20 3", "fgg"),
+    "two are alike": ("7", "07 007 8", "uug"),
+    "capitals": ("A1", "a1 B1", "ug"),
+    "zero itself": ("0", "00 1 10", "ugg"),
+    "a slip for any": ("71", "17 18", "uu"),
+    "a slip beside one that is there": ("17 71", "17 18", "fu"),
+    "one alike, one nowhere": ("17 99", "0017 18", "uu"),
+}  # fmt: skip
+
+
+def test_a_failed_lot_without_readings_leaves_no_lot_good_that_it_may_be(
+    spark: SparkSession,
+) -> None:
+    names = dict(enumerate(UNMATCHED, 1))
+    readings = spark.createDataFrame(
+        [(f"2021-09-{n:02d}", lot, "7") for n in names for lot in UNMATCHED[names[n]][1].split()],
+        READINGS,
+    ).withColumn("day", F.col("day").cast("date"))
+    lists = spark.createDataFrame(
+        [(f"2021-09-{n:02d}", UNMATCHED[names[n]][0].split(), "a.csv", n) for n in names], LISTS
+    ).withColumn("day", F.col("day").cast("date"))
+    rows = label_lots(readings, lists, lists.limit(0)).collect()
+    found = {(row["day"].day, row["lot"]): row["label"][0] for row in rows}
+    by_name = {
+        name: "".join(found[n, lot] for lot in UNMATCHED[name][1].split())
+        for n, name in names.items()
+    }
+    assert by_name == {name: expected for name, (_, _, expected) in UNMATCHED.items()}
+
+
+def test_late_readings_of_a_failed_lot_settle_its_day(
+    chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = ("ingest_readings", "ingest_error_lists", "label")
+    write_sensor(chain.landing, date(2021, 9, 6), sensor_lines((1, 2)))
+    write_errors(chain.landing, {"2021-09-06": ["3"]})
+    chain(*jobs)
+    assert labels(chain) == {(6, "1"): "unknown", (6, "2"): "unknown"}
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line[:1] == "{"]
+    (warning,) = [one for one in said if one["level"] == "warning"]
+    assert (warning["day"], warning["lots"], warning["lots_unknown"]) == ("2021-09-06", ["3"], 2)
+    late = write_sensor(chain.landing, date(2021, 9, 6), sensor_lines((3,)))
+    late.rename(late.with_name("late-" + late.name))
+    chain(*jobs)
+    assert labels(chain) == {(6, "1"): "good", (6, "2"): "good", (6, "3"): "failed"}
+    assert "warning" not in capsys.readouterr().err
 
 
 def labels(chain: Chain) -> dict[tuple[int, str], str]:
