@@ -33,7 +33,7 @@ def replace_doubts(
         DOUBTED_DAYS.row(day, [], file, 0)
         for file, day in sorted(_judged_before(to.lake, bad & set(files)))
     ]
-    doubts = summarise_doubts(rows, to.stage.lot_pattern)
+    doubts = summarise_doubts(rows, to.stage)
     if superseded is not None:
         doubts = doubts.join(superseded, ["file", "day"], "left_anti")
     doubts = doubts.select(*DOUBTED_DAYS.names)

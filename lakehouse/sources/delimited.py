@@ -8,7 +8,6 @@ a quoted line break would let one stray quote swallow the rows behind it.
 from __future__ import annotations
 
 import codecs
-import csv
 import hashlib
 import re
 from collections import Counter
@@ -20,14 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.errors import PlatelakeError
+from lakehouse.sources.headers import Headers, shown, split_cells
 
 BLOCK = 4 << 20
 BLANK = " \t\r\n\v\f"
 """What an empty line may hold: the white space of `bytes.strip`, so both passes agree."""
 
 CHANGED = "the file changed while it was read; run again once it is complete"
-SHOWN = 20
-"""How many column names a message shows."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,7 @@ def _judge(facts: Facts, layout: Layout, start: bytes, encoding: str | None, siz
         return
     facts.encoding = encoding
     text = start.decode(encoding).removeprefix("\ufeff").rstrip("\r")
-    names = [name.strip() for name in _cells(text, layout.delimiter)]
+    names = [name.strip() for name in split_cells(text, layout.delimiter)]
     _arrange(facts, layout, [name or f"column {at}" for at, name in enumerate(names, 1)])
     if facts.rule is None and facts.rows == 0:
         facts.fault("header_only", "the file has a header and no row")
@@ -187,7 +185,7 @@ def _arrange(facts: Facts, layout: Layout, names: list[str]) -> None:
     """Find the needed columns in the header."""
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        facts.fault("header", f"column {_shown(twice)} stands twice in the header")
+        facts.fault("header", f"column {shown(twice)} stands twice in the header")
         return
     at = {name: place for place, name in enumerate(names)}
     found = [next((at[n] for n in some if n in at), None) for some in layout.fields.values()]
@@ -214,17 +212,12 @@ def _arrange(facts: Facts, layout: Layout, names: list[str]) -> None:
     facts.header = [names[place] for place in facts.order]
     extra = [names[place] for place in others if names[place] not in ignored]
     notes = ["columns in another order"] if order + group != sorted(needed) else []
-    notes += [f"extra columns: {_shown(extra)}"] if extra else []
+    notes += [f"extra columns: {shown(extra)}"] if extra else []
     facts.note = "; ".join(notes) or None
 
 
 def _regex(pattern: str) -> str:
     return ".*".join(map(re.escape, pattern.split("*")))
-
-
-def _shown(names: Sequence[str]) -> str:
-    """Names for a message: no more and no longer than a person reads."""
-    return ", ".join([name[:80] for name in names[:SHOWN]] + ["…"] * (len(names) > SHOWN))
 
 
 def _explain_missing(facts: Facts, layout: Layout, names: list[str], missing: list[str]) -> None:
@@ -235,17 +228,20 @@ def _explain_missing(facts: Facts, layout: Layout, names: list[str], missing: li
                     "delimiter",
                     f"cells are parted by {other!r}, not by {layout.delimiter!r}",
                 )
-    reason = f"no column {'; no column '.join(missing)}; found: {_shown(names)}"
+    reason = f"no column {'; no column '.join(missing)}; found: {shown(names)}"
     facts.fault("missing_column", reason)
 
 
 def read_cells(stream: IO[bytes], facts: Facts, layout: Layout) -> Iterator[pa.RecordBatch]:
     """The rows behind the header: `line`, `cells` in the order of `facts.header`, `fault`.
 
-    A row with a `fault` has its whole line as its only cell. Raises PlatelakeError at the end
-    if the content is no longer the one that was inspected.
+    A row with a `fault` has its whole line as its only cell. Below a further header with the same
+    columns, rows are read by that; below one with others they are faulty. Raises PlatelakeError at
+    the end if the content is no longer the one that was inspected.
     """
     digest = hashlib.sha256()
+    needed = [name for some in layout.fields.values() for name in some]
+    headers = Headers(facts.header, facts.order, needed, layout.ignored, layout.delimiter)
     line, header_seen, rest = 1, False, b""
     while True:
         chunk = stream.read(BLOCK)
@@ -265,7 +261,9 @@ def read_cells(stream: IO[bytes], facts: Facts, layout: Layout) -> Iterator[pa.R
             numbered, header_seen = numbered[1:], True
         if numbered:
             torn = [at - line in undecoded for at, _ in numbered]
-            yield _batch(numbered, torn, facts, layout.delimiter)
+            for start, end, order, fault in headers.sections(numbered):
+                rows = numbered[start:end], torn[start:end]
+                yield _batch(*rows, facts, layout.delimiter, order, fault)
         line += len(texts)
         if not chunk:
             break
@@ -287,25 +285,34 @@ def _decoded(content: bytes, encoding: str) -> tuple[list[str], set[int]]:
 
 
 def _batch(
-    numbered: list[tuple[int, str]], torn: list[bool], facts: Facts, delimiter: str
+    numbered: list[tuple[int, str]],
+    torn: list[bool],
+    facts: Facts,
+    delimiter: str,
+    order: list[int],
+    fault: str,
 ) -> pa.RecordBatch:
-    """The rows as cells; `torn` are those that were no text."""
+    """The rows as cells; `torn` are those that were no text. With a `fault`, all have that."""
     lines = pa.array([at for at, _ in numbered], pa.int64())
     texts = pa.array([text for _, text in numbered], pa.string())
     if any('"' in text for _, text in numbered):
-        cells = pa.array([_cells(text, delimiter) for _, text in numbered], pa.list_(pa.string()))
+        cells = pa.array(
+            [split_cells(text, delimiter) for _, text in numbered], pa.list_(pa.string())
+        )
     else:
         cells = pc.split_pattern(texts, delimiter)
     width = len(facts.header)
     lengths = pc.list_value_length(cells)
     is_torn = pa.array(torn, pa.bool_())
-    whole = pc.and_not(pc.equal(lengths, width), is_torn)
+    whole = pc.and_not(pc.equal(lengths, width), pa.scalar(True) if fault else is_torn)
     widths = pc.binary_join_element_wise(
         pc.cast(lengths, pa.string()), f"cells where the header has {width}", " "
     )
     reasons = pc.if_else(is_torn, f"bytes that are no text in {facts.encoding}", widths)
-    if facts.order != sorted(facts.order):
-        cells = _reordered(cells, whole, facts.order)
+    if fault:
+        reasons = pa.array([fault] * len(numbered), pa.string())
+    if order != sorted(order):
+        cells = _reordered(cells, whole, order)
     alone = pa.ListArray.from_arrays(pa.array(range(len(texts) + 1), pa.int32()), texts)
     return pa.RecordBatch.from_arrays(
         [
@@ -326,13 +333,3 @@ def _reordered(cells: pa.Array, whole: pa.Array, order: list[int]) -> pa.Array:
         ],
         pa.list_(pa.string()),
     )
-
-
-def _cells(text: str, delimiter: str) -> list[str]:
-    """One line's cells; a line whose quotes do not close is one cell, so a torn row."""
-    if '"' not in text:
-        return text.split(delimiter)
-    try:
-        return next(csv.reader([text], delimiter=delimiter, strict=True))
-    except csv.Error:
-        return [text]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lakehouse.quality import Rule
 from lakehouse.settings import Settings
 from lakehouse.sources.delimited import Layout
-from lakehouse.sources.readings import as_date, lot_name
+from lakehouse.sources.readings import as_date, line_rules, lot_name
 from lakehouse.stage import Stage
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def rules(stage: Stage) -> list[Rule]:
     whole = F.col("fault").isNull()
     strange = F.filter("lots", lambda lot: ~lot.rlike(f"^(?:{stage.lot_pattern})$"))
     return [
-        Rule("torn_row", ~whole, F.col("fault")),
+        *line_rules(),
         Rule(
             "date",
             whole & F.col("day").isNull(),

@@ -83,7 +83,7 @@ def _judged(
     file_day: date | None,
 ) -> Reading | HeldBack:
     if fault:
-        return HeldBack(line, "torn_row", fault)
+        return HeldBack(line, readings.fault_rule(fault), fault)
     raw = dict(zip(fields, cells, strict=False))
     text = {name: value.strip(" ") for name, value in raw.items()}
     day = parsed_date(text["date"], stage.readings.date.format) if "date" in text else file_day

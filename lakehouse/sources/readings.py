@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lakehouse.quality import Rule
 from lakehouse.settings import Settings
 from lakehouse.sources.delimited import Facts, Layout
+from lakehouse.sources.headers import SECOND_HEADER
 from lakehouse.stage import Stage, spark_pattern
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def rules(stage: Stage, fields: list[str]) -> list[Rule]:
     whole = F.col("fault").isNull()
     said = text("date") if "date" in fields else F.lit("its file's")
     found = [
-        Rule("torn_row", ~whole, F.col("fault")),
+        *line_rules(),
         Rule("lot", whole & ~lot_is_sound("lot", stage), _quoted("lot", text("lot"))),
         Rule("date", whole & F.col("day").isNull(), _quoted("date", said)),
         Rule(
@@ -124,6 +125,20 @@ def rules(stage: Stage, fields: list[str]) -> list[Rule]:
             ),
         ]
     return found
+
+
+def line_rules() -> list[Rule]:
+    """The rules of a line that is not read as cells, by its `fault`."""
+    from pyspark.sql import functions as F
+
+    fault = F.col("fault")
+    below = fault.startswith(SECOND_HEADER)
+    return [Rule("torn_row", ~below, fault), Rule("second_header", below, fault)]
+
+
+def fault_rule(fault: str) -> str:
+    """As `line_rules`, of one line."""
+    return "second_header" if fault.startswith(SECOND_HEADER) else "torn_row"
 
 
 def seconds_of_day(time: Column, clock: str) -> Column:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lakehouse.quality import BROKEN
+from lakehouse.stage import Stage
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def summarise_doubts(rows: DataFrame, lot_pattern: str) -> DataFrame:
+def summarise_doubts(rows: DataFrame, stage: Stage) -> DataFrame:
     """The columns of `doubted_days`, of each held-back row that may name a failed lot.
 
     A row whose date can be read means that day. Another may mean any day from the nearest date
     above it to the nearest below it in its file; where only one is there, that day; where the
     file's dates go up and down, any day from its first to its last. A row that is only superseded
-    is no doubt, nor is one that names no lot. `rows` are those of whole files, with `broken`.
+    is no doubt, nor is one that names no lot, nor the header again. `rows` are those of whole
+    files, with `broken`.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
@@ -34,8 +36,10 @@ def summarise_doubts(rows: DataFrame, lot_pattern: str) -> DataFrame:
     last = F.when(mixed, F.max("day").over(file)).otherwise(F.greatest("above", "below"))
     rule = F.get(F.col(BROKEN), F.lit(0))["rule"]
     held_back = rule.isNotNull() & (rule != "superseded")
-    says_something = F.col("fault").isNotNull() | (F.size("lots") > 0)
-    sound = F.filter("lots", lambda lot: lot.rlike(f"^(?:{lot_pattern})$"))
+    headings = [name for name in stage.error_lists.date if not name.isdigit()]
+    is_header = F.trim(F.get("cells", F.lit(0))).isin(headings)
+    says_something = F.col("fault").isNotNull() | ((F.size("lots") > 0) & ~is_header)
+    sound = F.filter("lots", lambda lot: lot.rlike(f"^(?:{stage.lot_pattern})$"))
     lots = F.when(F.col("day").isNotNull(), sound).otherwise(F.array().cast("array<string>"))
     return (
         rows.withColumns({"above": above, "below": below})

@@ -34,6 +34,7 @@ CASES = {
         (6, []), (6, []), (7, []), (8, []), (9, []),
     ]),
     "nothing is said": ([["6", "1"], ["", ""], ["?", ""]], []),
+    "the header again": ([["6", ""], ["Date", "LoT"], ["7", ""]], []),
     "no date at all": ([["", "1"], ["?", "2"]], []),
 }  # fmt: skip
 
@@ -57,7 +58,7 @@ def test_which_days_a_held_back_row_may_mean(spark: SparkSession, stage: Stage, 
     )
     typed = error_lists.with_typed(frame, stage)
     judged = quality.with_broken(typed, error_lists.rules(stage))
-    found = summarise_doubts(judged, stage.lot_pattern).orderBy("line", "day").collect()
+    found = summarise_doubts(judged, stage).orderBy("line", "day").collect()
     assert [(row["day"].day, row["lots"]) for row in found] == expected
     assert {row["file"] for row in found} <= {"a"}
 
@@ -71,7 +72,7 @@ def test_a_superseded_row_is_no_doubt(spark: SparkSession, stage: Stage) -> None
     judged = quality.with_broken(typed, error_lists.rules(stage))
     days = judged.select("file", "day", F.lit("b").alias("by"))
     judged = quality.with_superseded_broken(judged, days)
-    assert summarise_doubts(judged, stage.lot_pattern).collect() == []
+    assert summarise_doubts(judged, stage).collect() == []
 
 
 def labels(chain: Chain) -> dict[int, str]:

@@ -14,6 +14,9 @@ from lakehouse.settings import load_settings
 from lakehouse.sources import readings
 from lakehouse.sources.reading_rows import read_file
 from lakehouse.stage import Stage, load_stage
+from lakehouse.tables.quarantine import QUARANTINE
+from lakehouse.tables.readings import readings as readings_table
+from tests.conftest import Chain
 from tests.lakehouse.test_bad_rows import ALL_BAD_ROWS, SOUND_ROWS
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "electroplating.toml"
@@ -87,6 +90,34 @@ def test_with_and_without_spark(spark: SparkSession, name: str) -> None:
     for one in held:
         if one.rule not in ("physical_range", "duplicate_key"):
             assert one.reason.split("; ")[0] == reasons[one.line][1].split("; ")[0]
+
+
+def test_rows_below_a_further_header(stage: Stage, chain: Chain) -> None:
+    """The lake and the app read them alike: by that header, or not at all."""
+    row = "1,1,오후 4:05:{:02d}.0,{},{},16"
+    text = "\n".join(
+        [
+            "Index,Lot,Time,pH,Temp,Voltage",
+            row.format(0, 7.0, 40),
+            "Index,Lot,Time,Temp,pH,Voltage",
+            row.format(1, 12.5, 7.3),
+            "Index,Lot,Time,Temp,Flow,Voltage",
+            row.format(2, 12.5, 7.3),
+        ]
+    ).encode()
+    name = "kemp-abh-sensor-2021.09.06.csv"
+    _, sound, held = read_file(io.BytesIO(text), name, stage, load_settings())
+    assert [(one.line, one.values) for one in sound] == [(2, (7.0, 40, 16)), (4, (7.3, 12.5, 16))]
+    ours = [(one.line, one.rule, one.reason) for one in held]
+    assert [rule for _, rule, _ in ours] == ["lot", "second_header", "second_header"]
+    (chain.landing / "sensor").mkdir()
+    (chain.landing / "sensor" / name).write_bytes(text)
+    chain("ingest_readings")
+    lake = chain.lake()
+    stored = lake.rows(readings_table(stage), "line", "ph", "temperature", "voltage")
+    assert sorted(tuple(row.values()) for row in stored) == [(2, 7.0, 40, 16), (4, 7.3, 12.5, 16)]
+    theirs = sorted((row["line"], row["rule"], row["reason"]) for row in lake.rows(QUARANTINE))
+    assert theirs[1:] == ours[1:] and theirs[0][:2] == ours[0][:2]
 
 
 def test_every_known_bad_row(stage: Stage) -> None:

@@ -180,6 +180,60 @@ def test_a_quoted_line_break_is_two_torn_rows() -> None:
 
 
 NUL = "NUL byte at {}; not text, or UTF-16: save it as UTF-8"
+OTHER = "below another header, in line 3, with other columns: "
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        # How the rows are read that stand below: as lot, time, pH; or what their fault is.
+        pytest.param("Lot,Time,pH", ["a", "b", "c"], id="the same"),
+        pytest.param("pH,Lot,Time", ["b", "c", "a"], id="another order"),
+        pytest.param("\ufeffpH, Time ,Lot\r", ["c", "b", "a"], id="mark, spaces, CRLF"),
+        pytest.param('"pH","Time","Lot"', ["c", "b", "a"], id="quoted"),
+        pytest.param("Lot,Time,Temp", OTHER + "Lot, Time, Temp", id="another column"),
+        pytest.param("Lot,Time,pH,Temp", OTHER + "Lot, Time, pH, Temp", id="one more"),
+        pytest.param("Lot,Time", OTHER + "Lot, Time", id="one fewer"),
+        pytest.param("LoT,Time,pH", OTHER + "LoT, Time, pH", id="another name of the lot"),
+        pytest.param("Index,Lot,x", OTHER + "Index, Lot, x", id="one needed, one ignored"),
+        pytest.param("Lot,lot,x", ["a", "b", "c"], id="one name alone is no header"),
+        pytest.param("pHx,Lots,Times", ["a", "b", "c"], id="parts of names"),
+        pytest.param("Time,Time,Time", OTHER + "Time, Time, Time", id="a name three times"),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+def test_rows_below_a_further_header(
+    header: str, expected: list[str] | str, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = f"Lot,Time,pH\n1,2,3\n{header}\na,b,c\na\n".encode()
+    monkeypatch.setattr(delimited, "BLOCK", block)
+    first, its_header, below, torn = rows(content)
+    assert first == (2, ["1", "2", "3"], None)
+    assert (its_header[0], below[0], torn[:2]) == (3, 4, (5, ["a"]))
+    if isinstance(expected, str):
+        assert its_header[2] == below[2] == torn[2] == expected
+        assert (its_header[1], below[1]) == ([header], ["a,b,c"])
+    else:
+        assert below[1:] == (expected, None)
+        assert torn[2] == "1 cells where the header has 3"
+    back = content + b"pH,Lot,Time\nc,a,b\n"
+    assert rows(back)[-1] == (7, ["a", "b", "c"], None)
+
+
+def test_an_index_is_no_header_of_a_list() -> None:
+    content = b",0,1,2\n0,2021-09-06,1,2\n1,0,1,2\n"
+    assert [row[1] for row in rows(content, LISTS)] == [
+        ["2021-09-06", "1", "2", "0"],
+        ["0", "1", "2", "1"],
+    ]
+
+
+def test_a_list_goes_on_below_a_further_header() -> None:
+    content = b"Index,Date,LoT\n0,2021-09-06,1\nLoT,Date,Index\n2,2021-09-07,1\n"
+    found = [row[1] for row in rows(content, LISTS)]
+    assert [found[0], found[2]] == [["2021-09-06", "1", "0"], ["2021-09-07", "2", "1"]]
+
+
 NO_TEXT = ("encoding", "header or most lines are not text in any of utf-8, cp949")
 UTF_16 = ("utf_16", "the file is UTF-16; save it as UTF-8")
 NO_PH = "no column pH; found: Lot, Time"

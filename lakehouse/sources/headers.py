@@ -1,0 +1,82 @@
+"""Further headers in a delimited file, as a logger writes them that starts again."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+LETTER = re.compile(r"[^\W\d_]")
+SHOWN = 20
+"""How many column names a message shows."""
+SECOND_HEADER = "below another header"
+"""How the fault of a row begins that is not read since the header above it is not its file's."""
+
+
+class Headers:
+    """By which header the rows are read: the first, or a further one that a logger wrote."""
+
+    def __init__(
+        self,
+        header: Sequence[str],
+        order: Sequence[int],
+        needed: Sequence[str],
+        ignored: Sequence[str],
+        delimiter: str,
+    ) -> None:
+        """`needed` and `ignored` are names of columns, `order` is where those of `header` stand."""
+        self._words = {n for n in (*needed, *ignored, *header) if LETTER.search(n)}
+        needles = [name for name in needed if name in self._words and "\\" not in name]
+        self._needle = "|".join(rf"\Q{name}\E" for name in needles)
+        self._header, self._delimiter = list(header), delimiter
+        self._order, self._fault = list(order), ""
+
+    def sections(
+        self, numbered: list[tuple[int, str]]
+    ) -> Iterator[tuple[int, int, list[int], str]]:
+        """Start, end, order of the columns and fault of rows in a line that share a header.
+
+        A header is the first row of its section.
+        """
+        start = 0
+        for at in self._candidates([text for _, text in numbered]):
+            line, text = numbered[at]
+            names = [name.strip() for name in split_cells(text.lstrip("\ufeff"), self._delimiter)]
+            if sum(name in self._words for name in names) < 2:
+                continue
+            if at > start:
+                yield start, at, self._order, self._fault
+            start = at
+            self._follow(line, [name or f"column {n}" for n, name in enumerate(names, 1)])
+        yield start, len(numbered), self._order, self._fault
+
+    def _candidates(self, texts: list[str]) -> list[int]:
+        """The rows that have the name of a needed column somewhere."""
+        if not self._needle:
+            return []
+        found = pc.match_substring_regex(pa.array(texts, pa.string()), self._needle)
+        return [int(at) for at in pc.indices_nonzero(found).to_pylist()]
+
+    def _follow(self, line: int, names: list[str]) -> None:
+        if sorted(names) == sorted(self._header):
+            self._order, self._fault = [names.index(name) for name in self._header], ""
+        else:
+            self._fault = f"{SECOND_HEADER}, in line {line}, with other columns: {shown(names)}"
+
+
+def shown(names: Sequence[str]) -> str:
+    """Names for a message: no more and no longer than a person reads."""
+    return ", ".join([name[:80] for name in names[:SHOWN]] + ["…"] * (len(names) > SHOWN))
+
+
+def split_cells(text: str, delimiter: str) -> list[str]:
+    """One line's cells; a line whose quotes do not close is one cell, so a torn row."""
+    if '"' not in text:
+        return text.split(delimiter)
+    try:
+        return next(csv.reader([text], delimiter=delimiter, strict=True))
+    except csv.Error:
+        return [text]
