@@ -22,6 +22,7 @@ from typing import Any
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.settings import Settings
 from lakehouse.urls import without_password
+from ml.moved_lake import ARTIFACTS, point_here
 from ml.predictor import open_model
 
 os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
@@ -55,7 +56,10 @@ def registry_of(settings: Settings) -> Registry:
     uri = settings.mlflow_address()
     if not uri.startswith("sqlite:"):
         return Registry(uri)
-    return Registry(uri, (Path(settings.lake).resolve() / "mlflow").as_uri())
+    lake = Path(settings.lake).resolve()
+    if not settings.mlflow_uri:
+        point_here(lake)
+    return Registry(uri, (lake / ARTIFACTS).as_uri())
 
 
 class Registry:

@@ -1,0 +1,95 @@
+"""MLflow's embedded database in a lake that was moved or copied: its paths name the lake it is in.
+
+MLflow keeps the place of each artifact as an absolute path. In a copy they would lead to the
+original: its models would be read, and what is trained be written there.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import structlog
+
+from lakehouse.errors import PlatelakeError
+
+ARTIFACTS = "mlflow"
+"""The folder of the artifacts, beside the database."""
+
+PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+    ("model_versions", "source"),
+)
+"""The columns in which MLflow keeps them."""
+
+
+def point_here(lake: Path) -> None:
+    """Have the paths of the lake's own database begin at this lake, in one transaction.
+
+    A database that is not there yet, or names this lake already, is left as it is.
+    """
+    database = lake / "mlflow.db"
+    if not database.is_file():
+        return
+    here = (lake / ARTIFACTS).as_uri()
+    try:
+        with closing(sqlite3.connect(database, timeout=60, isolation_level=None)) as sql:
+            if not _elsewhere(sql, here):
+                return
+            sql.execute("BEGIN IMMEDIATE")
+            moved = list(_elsewhere(sql, here))
+            for old in moved:
+                _rewrite(sql, old, here)
+            sql.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise PlatelakeError(
+            f"{database} names another folder for its models, and cannot be changed ({error}); "
+            "give the user of this process the right to write there, or close what has it open"
+        ) from None
+    structlog.get_logger().info("the lake was moved: its models are found here", before=moved)
+
+
+def _elsewhere(sql: sqlite3.Connection, here: str) -> list[str]:
+    """The folders of artifacts, but this one, that some lake's database was made beside."""
+    if ("experiments", "artifact_location") not in set(_places(sql)):
+        return []
+    rows = sql.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
+    return [old for (old,) in rows if _is_of_a_lake(old) and old != here]
+
+
+def _is_of_a_lake(location: str | None) -> bool:
+    return (location or "").startswith("file:///") and str(location).endswith(f"/{ARTIFACTS}")
+
+
+def _places(sql: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Those of the places that the database has; an older MLflow's has fewer."""
+    for table, column in PLACES:
+        known = sql.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
+        if (column,) in known:
+            yield table, column
+
+
+def _rewrite(sql: sqlite3.Connection, old: str, here: str) -> None:
+    for table, column in _places(sql):
+        sql.execute(
+            f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
+            f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+            (here, len(old) + 1, old, len(old) + 1, f"{old}/"),
+        )
+    sql.execute(
+        "UPDATE datasets SET dataset_source = replace(dataset_source, ?, ?)",
+        (_source(old), _source(here)),
+    )
+
+
+def _source(artifacts: str) -> str:
+    """How the source of a table in that lake begins, as MLflow writes it."""
+    lake = Path(unquote(urlsplit(artifacts).path)).parent
+    return json.dumps({"path": f"file:{lake}/"}).removesuffix('"}')
