@@ -18,7 +18,7 @@ from ml.distributed import fit_cnn_together
 from ml.fitted import Ensemble, Fitted
 from ml.metrics import Probabilities
 from ml.pictures import PERCEPTUAL_NEIGHBOURS, PictureFrame, picture_frame
-from ml.probe import fit_probe
+from ml.probe import fit_probe, judge_probe
 from ml.registry import Version
 from ml.splits import Indices, Round, Split
 from ml.study import Candidate, Final
@@ -84,7 +84,12 @@ def photo_candidate(
         done = place / f"{name}.npy"
         if done.is_file():
             return np.asarray(np.load(done, allow_pickle=False))
-        found: Probabilities = trained(split, one.train, name).predict(frame, one.test)
+        model = trained(split, one.train, name)
+        found: Probabilities = (
+            judge_probe(model.members[0], frame, one.test)
+            if recipe.frozen
+            else model.predict(frame, one.test)
+        )
         np.save(done.with_suffix(".part.npy"), found, allow_pickle=False)
         done.with_suffix(".part.npy").replace(done)
         for checkpoint in place.glob(f"{name}-*.pt"):

@@ -15,7 +15,7 @@ from ml.fitted import Fitted
 from ml.metrics import auroc
 from ml.networks import Backbone, make_network
 from ml.pictures import PictureFrame, picture_frame
-from ml.probe import fit_probe
+from ml.probe import fit_probe, judge_probe
 from ml.weights import FILE, NETWORK, write_weights
 from tests.ml.photo_lake import photo_lake
 
@@ -53,6 +53,13 @@ def test_it_learns_and_leaves_the_backbone_alone(
     given = make_network(NAME, 32, 32, weights=recipe.weights).state_dict()
     for name, value in probe.network.state_dict().items():
         assert name.startswith("head.") or torch.equal(value, given[name]), name
+
+
+def test_features_that_are_there_judge_as_the_whole_network(
+    frame: PictureFrame, probe: Fitted
+) -> None:
+    found = judge_probe(probe, frame, JUDGED)
+    np.testing.assert_allclose(found, probe.predict(frame, JUDGED), rtol=0, atol=2e-6)
 
 
 def test_the_same_again_and_nothing_of_what_is_judged(
