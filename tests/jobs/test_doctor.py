@@ -99,6 +99,13 @@ def test_an_address_that_is_none_does_not_show_its_password(
         assert "ge" not in value.split("://")[-1].split("@")[0].split()
 
 
+def test_a_lake_at_a_url_does_not_show_its_password(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["doctor", "--lake", "s3://me:geheim@host/lake"]) == 1
+    out = capsys.readouterr().out
+    assert "s3://host/lake, not looked at" in out and "geheim" not in out
+    assert "the lake is at s3://host/lake, so the summaries need a database" in out
+
+
 def test_delta_jars_are_compared_with_the_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
