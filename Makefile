@@ -1,6 +1,6 @@
 # Needs Python 3.11 to 3.13, Java 17 or newer and make; nothing here needs root.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint crash stack stack-test lock clean
+.PHONY: help env demo check test lint crash stack stack-test lock clean
 SHELL := /bin/sh
 BIN := .venv/bin
 STACK := stack
@@ -17,6 +17,9 @@ env: ## Bring .venv up to date (PYTHON=3.12 chooses); nothing to do: nothing don
 
 demo: env ## The whole lake, from files to the page [LANDING=DIR STAGE=NAME LAKE=DIR SERVE=0]
 	@$(BIN)/platelake demo $(strip $(DEMO))
+
+check: lint ## Before each commit: lint, and the tests without JVM, browser or database [ARGS]
+	@JAVA_HOME=/nowhere $(BIN)/pytest -q -n 2 -m 'not heavy' $(ARGS)
 
 test: lint ## Every check and test, two at a time [ARGS='-k name']
 	@$(BIN)/pytest -q -n 2 $(ARGS)
