@@ -89,20 +89,21 @@ def make_champions(options: Options, console: Console) -> None:
     """Train, promote and score with both kinds of model, where there is no champion yet."""
     from jobs.models import compare, promote_challenger
     from jobs.train import open_registry, train_cnn, train_trees
-    from ml.cnn_recipe import CnnRecipe
+    from ml.cnn_recipe import recipe_for
     from ml.train import Protocol
+    from ml.weights import NETWORK
 
     work = begin(options)
     registry = open_registry(work)
     for kind in ("lots", "photos"):
         name = f"{work.stage.name}-{kind}"
         if registry.version(name) is None:
-            console.print(f"Training {name}; this takes some minutes")
+            console.print(f"Training {name}")
             try:
                 if kind == "lots":
                     train_trees(options, list(TREES), Protocol("kfold", FOLDS), "lot", 0)
                 else:
-                    train_cnn(options, [CnnRecipe()], Protocol("kfold", FOLDS))
+                    train_cnn(options, [recipe_for(NETWORK)], Protocol("kfold", FOLDS))
             except UsageError as error:
                 console.print(f"No model of {kind}: {error}")
                 continue
