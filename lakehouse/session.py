@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 from lakehouse.errors import PlatelakeError
@@ -22,6 +23,8 @@ def open_session(name: str) -> "SparkSession":
     Raises PlatelakeError where those lack what the lake cannot do without.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    # Spark 4.2 says so of pandas 3 wherever Arrow is used; the lake gives it no pandas.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     from pyspark.sql import SparkSession
 
     spark = SparkSession.builder.appName(name).getOrCreate()

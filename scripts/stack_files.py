@@ -131,6 +131,7 @@ def _platelake(places: dict[str, str], passwords: dict[str, str]) -> dict[str, s
         "PLATELAKE_MLFLOW_URI": f"http://127.0.0.1:{places['PORT_MLFLOW']}",
         "PLATELAKE_APP_FOLDER": f"{stack}/app",
         "MLFLOW_BACKEND_STORE_URI": f"mysql+pymysql://mlflow:{mlflow}@{database}/mlflow",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # Its background jobs are of no use here.
         "HADOOP_CONF_DIR": f"{stack}/conf/hadoop",
         "SPARK_CONF_DIR": f"{stack}/conf/spark",
         "SPARK_LOCAL_IP": "127.0.0.1",

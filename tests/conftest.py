@@ -33,7 +33,7 @@ LONGEST = ("tests/serving/", "tests/test_crash.py", "tests/test_chain.py", "test
 """What takes longest is begun first, so that of two processes none is left alone for long."""
 
 
-HEAVY = {"spark", "mariadb_server", "browser"}
+HEAVY = {"spark", "mariadb_server", "chromium"}
 """Fixtures that start a JVM, a database server or a browser."""
 
 
@@ -41,7 +41,9 @@ HEAVY = {"spark", "mariadb_server", "browser"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     for item in items:
-        if HEAVY.intersection(getattr(item, "fixturenames", ())):
+        given = getattr(item, "callspec", None)
+        server = given and any(isinstance(v, str) and v == "mariadb" for v in given.params.values())
+        if server or HEAVY.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("heavy")
 
 

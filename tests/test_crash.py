@@ -93,6 +93,7 @@ def landing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return plant
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(7200)
 def test_killed_and_run_again(
     request: pytest.FixtureRequest, landing: Path, tmp_path: Path, stage: Stage

@@ -213,6 +213,7 @@ def test_a_row_lost_on_the_way_stops_the_run(chain: Chain, monkeypatch: pytest.M
     assert chain("ingest_readings")["readings"] == 6
 
 
+@pytest.mark.heavy
 def test_spark_submit_runs_a_job(tmp_path: Path) -> None:
     """A bare spark-submit, with the settings where it finds them, from another folder."""
     write_sensor(tmp_path / "landing", DAY)

@@ -35,6 +35,7 @@ def closed_port() -> int:
         return int(free.getsockname()[1])
 
 
+@pytest.mark.heavy
 def test_a_sound_installation_is_ok_and_nothing_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,6 +126,7 @@ def test_delta_jars_are_compared_with_the_list(
     assert "delta-old.jar is of another version" in found.value
 
 
+@pytest.mark.heavy
 def test_an_archive_of_other_jars_does_not_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +212,7 @@ def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
     assert (tmp_path / "summaries.db").stat().st_size == 0  # Nothing was migrated.
 
 
+@pytest.mark.heavy
 def test_the_database_of_the_settings_answers(
     sql_url: str,
     tmp_path: Path,

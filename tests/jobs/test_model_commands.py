@@ -11,6 +11,8 @@ from PIL import Image
 from jobs.cli import invoke
 from tests.ml.photo_lake import photo_lake, tensor
 
+pytestmark = pytest.mark.heavy
+
 NAME = "chromate-photos"
 
 

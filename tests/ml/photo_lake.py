@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -68,13 +68,12 @@ def photo_lake(
     return lake
 
 
-def one_pass(
-    recipe: CnnRecipe, frame: PictureFrame, train: np.ndarray, validate: np.ndarray, file: Path
-) -> None:
-    """What a process of several does: train one epoch, keep gradients and its pictures."""
-    torch.distributed.init_process_group("gloo")
-    rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    keep_pass(recipe, frame, train, validate, Together((rank, size), summed), file)
+def one_of_two(rank: int, port: int, what: Sequence[Any]) -> None:
+    """What a process of two does: train one epoch, keep gradients and its pictures."""
+    place = f"tcp://127.0.0.1:{port}"
+    torch.distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=2)
+    *given, file = what
+    keep_pass(*given, Together((rank, 2), summed), file)
     torch.distributed.destroy_process_group()
 
 

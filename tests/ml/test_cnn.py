@@ -23,6 +23,8 @@ from ml.networks import Backbone, FirstStudy, make_network
 from ml.pictures import PictureFrame, picture_frame
 from tests.ml.photo_lake import QUICK, photo_lake
 
+pytestmark = pytest.mark.heavy
+
 TRAIN, VALIDATE = np.arange(0, 16), np.arange(16, 24)
 
 

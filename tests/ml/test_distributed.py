@@ -1,19 +1,21 @@
 """Several processes train what one would: the same batches, divided; gradients the same."""
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
 
 from lakehouse.errors import UsageError
 from ml.cnn import Together, fit_cnn
 from ml.distributed import fit_cnn_together
 from ml.pictures import PictureFrame, picture_frame
-from tests.ml.photo_lake import QUICK, keep_pass, one_pass, photo_lake
+from tests.ml.photo_lake import QUICK, keep_pass, one_of_two, photo_lake
+
+pytestmark = pytest.mark.heavy
 
 TRAIN, VALIDATE = np.arange(0, 15), np.arange(15, 24)
 RECIPE = replace(QUICK, epochs=1, batch=15, dropout=0.0)
@@ -29,11 +31,13 @@ def frame(tmp_path: Path) -> PictureFrame:
     return picture_frame(photo_lake(tmp_path / "lake"))
 
 
-def test_a_step_of_two_processes_is_the_step_of_one(
-    spark: SparkSession, frame: PictureFrame, tmp_path: Path
-) -> None:
-    distributor = TorchDistributor(2, local_mode=True, use_gpu=False)
-    distributor.run(one_pass, RECIPE, frame, TRAIN, VALIDATE, tmp_path / "share")
+def test_a_step_of_two_processes_is_the_step_of_one(frame: PictureFrame, tmp_path: Path) -> None:
+    """The processes are torch's own; how Spark starts them, the next test shows."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    what = (RECIPE, frame, TRAIN, VALIDATE, tmp_path / "share")
+    torch.multiprocessing.spawn(one_of_two, (port, what), nprocs=2)
     keep_pass(RECIPE, frame, TRAIN, VALIDATE, Together(), tmp_path / "whole")
     first, second, whole = (
         torch.load(tmp_path / name, weights_only=True) for name in ("share-0", "share-1", "whole-0")

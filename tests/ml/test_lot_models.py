@@ -44,6 +44,8 @@ from ml.train_lots import train_lots
 from ml.trees import KINDS, TreeRecipe, fit_trees
 from tests.conftest import Chain
 
+pytestmark = pytest.mark.heavy
+
 PROTOCOL = Protocol("kfold", 3, 2)
 NAME = "chromate-lots"
 RECIPES = [TreeRecipe("decision_tree"), TreeRecipe("logistic")]
@@ -308,7 +310,8 @@ def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     kept += ["--artifacts-destination", str(folder / "artifacts")]
     with (folder / "server.log").open("ab") as log:
         command = [sys.executable, "-m", "mlflow", "server", *where, *kept]
-        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        env = dict(os.environ, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=env, start_new_session=True)
     try:
         end = time.monotonic() + 120
         while not answers(port):

@@ -30,7 +30,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1])
-def test_every_row_comes_once(files: list[str], seed: int | None) -> None:
+def test_every_row_comes_once(
+    files: list[str], seed: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
     with make_batch_reader(
         files,
         filesystem=LocalFileSystem(),
@@ -48,6 +50,7 @@ def test_every_row_comes_once(files: list[str], seed: int | None) -> None:
     contents = [content for group in groups for content in group.content]
     assert contents == [name.encode() for name in names]
     assert (list(keys) == list(range(ROWS))) is (seed is None)
+    assert not capsys.readouterr().out
 
 
 def test_a_piece_is_a_row_group_or_the_file(files: list[str]) -> None:

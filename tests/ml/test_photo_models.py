@@ -35,6 +35,8 @@ from ml.train_photos import photo_candidate, train_photos
 from tests.conftest import Chain
 from tests.plant import write_sensor
 
+pytestmark = pytest.mark.heavy
+
 NAME = "chromate-photos"
 RECIPE = CnnRecipe(members=2, epochs=2, steps=0, batch=8, bfloat16=False)
 STAGE = (Path(__file__).parents[2] / "conf" / "stages" / "chromate.toml").read_text()
