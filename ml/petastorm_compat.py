@@ -111,7 +111,8 @@ def _import() -> Any:
     for name in _ASK_NUMPY:
         module = importlib.import_module(f"petastorm.{name}")
         module.np = _Overlay(np, _NUMPY)  # type: ignore[attr-defined]
-    reader.print = lambda *_: None  # It prints a line to standard output after each pass.
+    # It prints a line to standard output after each pass.
+    reader.print = lambda *_: None  # type: ignore[attr-defined]
     return reader.make_batch_reader
 
 
