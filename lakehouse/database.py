@@ -54,7 +54,7 @@ class Database:
         address = _address(url)
         self.place = _place(address)
         if address.drivername == "sqlite":
-            self.engine = _sqlite_engine(address)
+            self.engine = _sqlite_engine(address, WAIT_SECONDS)
         else:
             self.engine = _mysql_engine(address)
         self._bring_to_head()
@@ -157,7 +157,7 @@ def _mysql_engine(address: URL, **options: int) -> Engine:
     )
 
 
-def _sqlite_engine(address: URL, seconds: int = WAIT_SECONDS) -> Engine:
+def _sqlite_engine(address: URL, seconds: int) -> Engine:
     if address.database:
         try:
             Path(address.database).parent.mkdir(parents=True, exist_ok=True)
