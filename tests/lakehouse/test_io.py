@@ -354,6 +354,7 @@ def _hold(folder: str, entered: Any, leave: Any, log: str = os.devnull) -> None:
             leave.wait(30)
 
 
+@pytest.mark.heavy
 def test_one_process_at_a_time_commits_to_a_local_table(tmp_path: Path) -> None:
     """On file: two processes that commit at once lose rows; the second has to wait."""
     spawn = multiprocessing.get_context("spawn")

@@ -191,6 +191,7 @@ def test_the_stains_of_a_bad_photo_can_be_seen(seed: int, monkeypatch: pytest.Mo
     assert 50 < changed.sum() < changed.size / 4
 
 
+@pytest.mark.heavy
 def test_a_person_sees_the_defect_of_every_bad_photo(monkeypatch: pytest.MonkeyPatch) -> None:
     """At 224 px: a spot of 100 pixels or more, a fifth of the range away from the metal near it."""
     stains: list[tuple[Array, Array]] = []

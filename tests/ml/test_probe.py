@@ -19,6 +19,8 @@ from ml.probe import fit_probe, judge_probe
 from ml.weights import FILE, NETWORK, write_weights
 from tests.ml.photo_lake import photo_lake
 
+pytestmark = pytest.mark.heavy
+
 NAME = "timm:test_resnet"
 TRAIN, JUDGED = np.arange(0, 48), np.arange(48, 72)
 FOLDS = [(np.setdiff1d(TRAIN, part), part) for part in np.split(TRAIN, 4)]

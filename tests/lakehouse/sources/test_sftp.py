@@ -183,6 +183,7 @@ def test_a_file_that_is_being_written_over_sftp_still_grows(
     assert growing(url, stage, list_landing(url, stage, "readings"), 0.3) == set()
 
 
+@pytest.mark.heavy
 def test_sparks_workers_read_by_sftp_too(plant_host: Sshd, tmp_path: Path) -> None:
     for seed in range(3):
         write_photo(tmp_path / "plant", f"good/{seed}.png", seed)
