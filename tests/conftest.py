@@ -29,12 +29,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", default="", help="folder for what the app's pages look like")
 
 
-LONGEST = ("tests/serving/", "tests/test_crash.py", "tests/test_chain.py", "tests/ml/")
+LONGEST = (
+    *("tests/serving/", "tests/test_crash.py", "tests/test_chain.py", "tests/ml/"),
+    *("tests/lakehouse/test_redelivery.py", "tests/lakehouse/test_clear_landing.py"),
+)
 """What takes longest is begun first, so that of two processes none is left alone for long."""
 
 
 HEAVY = {"spark", "mariadb_server", "chromium"}
 """Fixtures that start a JVM, a database server or a browser."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file that is heavy as a whole is not even imported where heavy tests are left out."""
+    left_out = config.option.markexpr == "not heavy" and collection_path.suffix == ".py"
+    marked = left_out and "\npytestmark = pytest.mark.heavy\n" in collection_path.read_text()
+    return True if marked else None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -27,6 +27,8 @@ from lakehouse.tables import all_tables
 from tests.conftest import REAL
 from tests.digest import differences, digests, versions
 
+pytestmark = pytest.mark.heavy
+
 SEED = 20261123
 PLATELAKE = Path(sys.executable).with_name("platelake")
 
@@ -93,7 +95,6 @@ def landing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return plant
 
 
-@pytest.mark.heavy
 @pytest.mark.timeout(7200)
 def test_killed_and_run_again(
     request: pytest.FixtureRequest, landing: Path, tmp_path: Path, stage: Stage

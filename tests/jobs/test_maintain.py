@@ -4,10 +4,14 @@ import os
 import time
 from datetime import date
 
+import pytest
+
 from lakehouse.tables.readings import readings
 from tests.conftest import Chain
 from tests.digest import digests, versions
 from tests.plant import sensor_lines, write_errors, write_sensor
+
+pytestmark = pytest.mark.heavy
 
 DAYS = (date(2021, 9, 6), date(2021, 9, 7), date(2021, 9, 8))
 

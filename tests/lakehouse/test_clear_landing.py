@@ -35,6 +35,8 @@ from tests.digest import digests
 from tests.plant import sensor_lines, write_errors, write_photo, write_sensor
 from tests.sshd import Sshd
 
+pytestmark = pytest.mark.heavy
+
 DAY = date(2021, 9, 6)
 LATER = DAY + timedelta(days=1)
 

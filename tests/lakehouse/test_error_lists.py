@@ -9,6 +9,8 @@ from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.quarantine import QUARANTINE
 from tests.conftest import Chain
 
+pytestmark = pytest.mark.heavy
+
 SHAPES = {
     # header: a row of the list behind its day's place, and the lots that it names
     "0,1,2": ("{day},1.0,2.0", ["1", "2"]),

@@ -22,6 +22,8 @@ from tests.conftest import Chain
 from tests.digest import digests, versions
 from tests.plant import picture, write_photo, write_sensor
 
+pytestmark = pytest.mark.heavy
+
 INGEST = ("ingest_photos",)
 
 

@@ -18,6 +18,8 @@ from tests.conftest import Chain
 from tests.digest import digests, versions
 from tests.plant import sensor_lines, write_errors, write_sensor
 
+pytestmark = pytest.mark.heavy
+
 READINGS = "day string, lot string, measured_at string"
 LISTS = "day string, lots array<string>, file string, line bigint"
 JUDGED = "2021-09-06"

@@ -367,6 +367,7 @@ def test_five_thousand_rows_take_seconds(store: SummaryStore) -> None:
     assert time.monotonic() - start < 30
 
 
+@pytest.mark.heavy
 def test_old_and_new_at_once_end_with_the_new(sql_url: str) -> None:
     """Twenty rounds: two threads bring versions 10 and 11 of overlapping rows; 11 stays."""
     random_ = random.Random(20240229)

@@ -172,6 +172,7 @@ def test_a_disk_without_room_is_one_sentence(project: Path) -> None:
     assert not (project / ".venv").exists()
 
 
+@pytest.mark.heavy
 def test_without_a_network_all_stays_as_it_was(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

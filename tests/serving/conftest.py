@@ -1,33 +1,28 @@
-"""A small plant with champions, once for all tests of the app; a fresh app for each test."""
+"""A small plant with champions, once for all tests of the app; a fresh app for each test.
+
+What is heavy is imported where it is used: `make check` imports this file for the light tests.
+"""
+
+from __future__ import annotations
 
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from pyspark.sql import SparkSession
 from starlette.testclient import TestClient
 
-from jobs.runner import CHAIN, Options, begin, run_jobs
-from jobs.train import workshop
-from lakehouse.io import Lake
-from lakehouse.sample_plant import make_sample_plant
-from lakehouse.settings import load_settings
-from lakehouse.stage import load_stage
-from ml.cnn_recipe import recipe_for
-from ml.promotion import compare, promote
-from ml.registry import Registry, Version, registry_of
-from ml.train import Protocol, Workshop
-from ml.train_lots import train_lots
-from ml.train_photos import train_photos
-from ml.trees import TreeRecipe
-from ml.weights import NETWORK
-from serving.app import create_app
-from serving.parts import Parts, open_parts
 from tests.conftest import REAL
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from ml.registry import Registry, Version
+    from ml.train import Workshop
+    from serving.parts import Parts
 
 PASSWORD = "correct horse battery"
 HOST = "https://app.test"
@@ -47,6 +42,16 @@ class Plant:
 @pytest.fixture(scope="session")
 def plant(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Plant:
     """Drawn sensor files, real photos where they are there, and a champion of each kind."""
+    from jobs.runner import CHAIN, Options, begin, run_jobs
+    from jobs.train import workshop
+    from lakehouse.sample_plant import make_sample_plant
+    from ml.cnn_recipe import recipe_for
+    from ml.train import Protocol
+    from ml.train_lots import train_lots
+    from ml.train_photos import train_photos
+    from ml.trees import TreeRecipe
+    from ml.weights import NETWORK
+
     folder = tmp_path_factory.mktemp("served")
     landing, lake = folder / "landing", folder / "lake"
     make_sample_plant(landing, days=4, lots_per_day=8, rows_per_lot=24, failed_lots=6, photos=24)
@@ -66,6 +71,8 @@ def plant(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Plan
 
 def crown(shop: Workshop, version: Version) -> None:
     """Make it the champion, for no reason."""
+    from ml.promotion import compare, promote
+
     found = compare(shop.registry, version, lambda version, splits: {})
     promote(shop.registry, found, "the test's", "test")
 
@@ -78,6 +85,12 @@ def landing(tmp_path: Path) -> Path:
 @pytest.fixture
 def make_parts(plant: Plant, landing: Path, tmp_path: Path) -> Iterator[Callable[..., Parts]]:
     """Parts of an app with a database of its own; settings as keywords."""
+    from lakehouse.io import Lake
+    from lakehouse.settings import load_settings
+    from lakehouse.stage import load_stage
+    from ml.registry import registry_of
+    from serving.parts import open_parts
+
     made: list[Parts] = []
 
     def make(registry: Registry | None = None, **options: Any) -> Parts:
@@ -152,6 +165,8 @@ class Browser:
 
 @pytest.fixture
 def app(parts: Parts) -> Any:
+    from serving.app import create_app
+
     return create_app(parts)
 
 

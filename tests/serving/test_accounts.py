@@ -87,6 +87,7 @@ def test_a_session_is_new_at_each_login_and_ends(accounts: Accounts, clock: Cloc
         assert accounts.user(unknown) is None
 
 
+@pytest.mark.heavy
 def test_unknown_users_get_the_same_answer_in_the_same_time(accounts: Accounts) -> None:
     accounts.add("lee", password=PASSWORD, by="test")
     accounts.disable("lee", "boss")
@@ -110,6 +111,7 @@ def test_unknown_users_get_the_same_answer_in_the_same_time(accounts: Accounts) 
     assert 0.4 < took["kim"] / took["nobody"] < 2.5, took
 
 
+@pytest.mark.heavy
 def test_guessing_is_stopped_and_the_user_elsewhere_is_not(
     accounts: Accounts, clock: Clock
 ) -> None:
@@ -128,6 +130,7 @@ def test_guessing_is_stopped_and_the_user_elsewhere_is_not(
     assert accounts.log_in("kim", PASSWORD, "10.9.9.9")
 
 
+@pytest.mark.heavy
 def test_one_address_that_tries_many_names_is_stopped(accounts: Accounts) -> None:
     for number in range(ADDRESS_LIMIT):
         refused(accounts, f"user{number}", "wrong")

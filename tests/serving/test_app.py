@@ -32,6 +32,8 @@ from serving.tables import agreed_labels, corrections, inspections
 from serving.uploads import FIELD_BYTES
 from tests.serving.conftest import HOST, PASSWORD, Browser, Plant
 
+pytestmark = pytest.mark.heavy
+
 Enter = Callable[..., Browser]
 
 

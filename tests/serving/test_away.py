@@ -18,6 +18,8 @@ from serving.tables import inspections
 from tests.mariadb import MariaDB, running_mariadb
 from tests.serving.conftest import Browser, Plant
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[MariaDB]:

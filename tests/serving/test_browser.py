@@ -21,6 +21,8 @@ from tests.conftest import unavailable
 from tests.serving.conftest import PASSWORD, Plant
 from tests.serving.live import served
 
+pytestmark = pytest.mark.heavy
+
 PROGRAM = Path("/usr/bin/chromium")
 FLAGS = [
     "--no-sandbox",

@@ -6,12 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 
 from benchmarks.operators import at_the_app, jpeg
 from serving.app import create_app
 from serving.parts import Parts
 from tests.serving.conftest import PASSWORD, Plant
 from tests.serving.live import served
+
+pytestmark = pytest.mark.heavy
 
 CROWD = 40
 

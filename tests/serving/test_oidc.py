@@ -14,6 +14,8 @@ from tests.serving.conftest import PASSWORD, Browser
 from tests.serving.live import served
 from tests.serving.provider import CLIENT, SECRET, Provider
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
