@@ -22,7 +22,7 @@ def copies(
     facts: dict[str, Facts],
     again: Collection[str] = (),
 ) -> list[LandedFile]:
-    """The copies to judge again, because the file they were copied from is delivered anew.
+    """The copies to check again, because the file that they are copies of has new content.
 
     That is in this run, or it was in one that did not look at the copy. Whether this run has read
     the copy, because of its time stamp, says nothing as long as the content is the known one.

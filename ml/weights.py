@@ -59,11 +59,11 @@ def write_weights(target: Path) -> None:
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         save_file({k: v.contiguous() for k, v in zip(wanted, values, strict=True)}, str(part))
-        part.chmod(0o644)  # Whoever may use the environment may read it; safetensors says 600.
+        part.chmod(0o644)  # All users of the environment need it; safetensors gives 600.
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
-    write_weights(FILE)  # Anew: the package may be another than before.
+    write_weights(FILE)  # Write it again: the package may have changed.

@@ -40,8 +40,8 @@ def main(arguments: list[str]) -> int:
 def resolve(spark: Path, scratch: Path) -> dict[str, Path]:
     """Let Spark download Delta; Delta's own files, by name.
 
-    The rest of what Delta names stays out: Spark brings it in newer versions, and two versions of a
-    library on one class path do not do. Unity Catalog's client is for its own tables only.
+    Delta's dependencies stay out: Spark has newer versions of them, and a class path must not hold
+    two versions of a library. Unity Catalog's client is needed only for tables of Unity Catalog.
     """
     line = ".".join(version("pyspark").split(".")[:2])
     package = f"io.delta:delta-spark_{line}_2.13:{version('delta-spark')}"
