@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lakehouse.installed import digest
+from lakehouse.installed import digest, listed
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = Path(sys.prefix)
@@ -35,13 +35,15 @@ def install() -> None:
     if not (stamp.is_file() and stamp.read_text() == wanted):
         _install_airflow()
         stamp.write_text(wanted)
-    if {name: digest(JARS / name) for name in _listed() if (JARS / name).is_file()} != _listed():
+    if {name: digest(JARS / name) for name in listed(SUMS) if (JARS / name).is_file()} != listed(
+        SUMS
+    ):
         _install_jars()
 
 
 def jar(start: str) -> Path:
     """The jar whose name begins like this."""
-    return next(JARS / name for name in _listed() if name.startswith(start))
+    return next(JARS / name for name in listed(SUMS) if name.startswith(start))
 
 
 def mariadbd() -> str:
@@ -71,7 +73,7 @@ def _install_airflow() -> None:
 
 def _install_jars() -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        found, wanted = _fetch(Path(scratch)), _listed()
+        found, wanted = _fetch(Path(scratch)), listed(SUMS)
         sums = {name: digest(path) for name, path in found.items()}
         if sums != wanted:
             raise SystemExit(
@@ -97,11 +99,6 @@ def _fetch(scratch: Path) -> dict[str, Path]:
     files = (scratch / "ivy" / "jars").glob("*.jar")
     named = {path.name.split("_", 1)[1]: path for path in files}  # organisation_name-version.jar
     return {name: path for name, path in named.items() if name.startswith(artifacts)}
-
-
-def _listed() -> dict[str, str]:
-    pairs = (line.split() for line in SUMS.read_text().splitlines())
-    return {name: sha256 for sha256, name in pairs}
 
 
 def run_step(command: Sequence[str | Path], env: dict[str, str]) -> None:
