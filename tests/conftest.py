@@ -79,6 +79,13 @@ def unavailable(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def let_others_in(folder: Path) -> None:
+    """Let every user of this machine reach the test's folder."""
+    for one in (folder, *folder.parents):
+        if one.stat().st_uid == os.getuid() and one != Path("/"):
+            one.chmod(one.stat().st_mode | 0o755)
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     session = open_session("tests")

@@ -1,7 +1,6 @@
 """The command line: exit codes, one clear sentence, tables as they were."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from jobs.outcome import failure
 from jobs.runner import write_run_row
 from lakehouse.errors import QualityGateError
 from lakehouse.tables.runs import RUNS
-from tests.conftest import Chain, unavailable
+from tests.conftest import Chain, let_others_in, unavailable
 from tests.digest import digests
 from tests.plant import sensor_lines, write_errors, write_photo, write_sensor
 
@@ -160,9 +159,7 @@ def test_an_unreadable_landing_directory_is_said_so(tmp_path: Path) -> None:
         "os.getuid() == 0 and os.setuid(65534)\n"
         f"sys.exit(invoke(['run', '--stage', 'chromate', '--landing', {landing!r}]))"
     )
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o755)
+    let_others_in(tmp_path)
     try:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     finally:

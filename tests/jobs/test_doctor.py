@@ -17,7 +17,7 @@ from jobs import doctor
 from jobs.cli import invoke
 from lakehouse.errors import PlatelakeError
 from lakehouse.settings import load_settings
-from tests.conftest import unavailable
+from tests.conftest import let_others_in, unavailable
 
 BIN = Path(sys.executable).parent
 
@@ -191,9 +191,7 @@ def test_a_table_of_another_user_is_said(tmp_path: Path) -> None:
         "os.getuid() == 0 and os.setuid(65534)\n"
         f"print(doctor.look('lake', lambda: doctor.writable(pathlib.Path({str(tmp_path)!r}))))"
     )
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o755)
+    let_others_in(tmp_path)
     for folder in (tmp_path, table.parent):
         folder.chmod(0o777)
     env = dict(os.environ, TMPDIR=str(tmp_path))
