@@ -108,8 +108,11 @@ def _judged(
     spark = rows.sparkSession
     shared = spark.sparkContext.broadcast(model.content)
     name, number, sha256 = model.name, model.version, model.sha256
-    now = datetime.now(UTC)
-
+    same = {
+        "model_sha256": sha256,
+        "data_version": data_version,
+        "scored_at": datetime.now(UTC),
+    }
     target = LOT_VERDICTS if "lot" in key else PHOTO_VERDICTS
     names = [*key, *(column.name for column in VERDICT_COLUMNS)]
     fields = {field.name: field for field in target.schema().fields}
@@ -120,12 +123,12 @@ def _judged(
         opened = _opened(shared.value, sha256, name, number)
         for part in parts:
             for start in range(0, len(part), AT_ONCE):
-                some = part.slice(start, AT_ONCE)
-                same = {"model_sha256": sha256, "data_version": data_version, "scored_at": now}
-                found = [_columns(verdict) | same for verdict in judge(opened, some.to_pylist())]
-                keys = some.select(list(key)).to_pylist()
-                rows = [one | other for one, other in zip(keys, found, strict=True)]
-                yield pa.RecordBatch.from_pylist(rows, arrow)
+                given = part.slice(start, AT_ONCE).to_pylist()
+                found = [
+                    {name: row[name] for name in key} | _columns(verdict) | same
+                    for row, verdict in zip(given, judge(opened, given), strict=True)
+                ]
+                yield pa.RecordBatch.from_pylist(found, arrow)
 
     return rows.mapInArrow(score, schema)
 
