@@ -176,12 +176,14 @@ def weights_file(recipe: CnnRecipe) -> str:
     """
     if not recipe.weights:
         return ""
-    places = [Path(recipe.weights)]
-    if recipe.network == NETWORK:
-        places.append(installed_weights())
-    for place in places:
-        if place.is_file() and file_sha256(str(place)) == recipe.weights_sha256:
-            return str(place)
+
+    def is_meant(file: str) -> bool:
+        return Path(file).is_file() and file_sha256(file) == recipe.weights_sha256
+
+    if is_meant(recipe.weights):
+        return recipe.weights
+    if recipe.network == NETWORK and is_meant(installed := str(installed_weights())):
+        return installed
     raise PlatelakeError(
         f"{recipe.weights} is not the file of weights that the recipe names (sha256 "
         f"{recipe.weights_sha256[:16]}…); put that one back"
