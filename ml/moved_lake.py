@@ -44,7 +44,7 @@ def point_here(lake: Path) -> None:
             if not _elsewhere(sql, here):
                 return
             sql.execute("BEGIN IMMEDIATE")
-            moved = list(_elsewhere(sql, here))
+            moved = _elsewhere(sql, here)
             for old in moved:
                 _rewrite(sql, old, here)
             sql.execute("COMMIT")

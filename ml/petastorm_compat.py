@@ -21,9 +21,10 @@ Use the "dummy" pool: the thread pool loses rows (2 of 30 passes over 3,000 rows
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -116,23 +117,21 @@ def _import() -> Any:
     return reader.make_batch_reader
 
 
-class _old_names:  # noqa: N801 Used as a function.
+@contextlib.contextmanager
+def _old_names() -> Iterator[None]:
     """While petastorm is imported, the removed names are there; afterwards they are gone."""
-
-    modules = ("pyarrow.filesystem", "pyarrow.hdfs")
-
-    def __enter__(self) -> None:
-        nobody = type("Removed", (), {})  # petastorm compares with these classes, no more.
-        for name in self.modules:
-            module = ModuleType(name)
-            module.LocalFileSystem = module.HadoopFileSystem = nobody  # type: ignore[attr-defined]
-            sys.modules[name] = module
-        pa.lib.ArrowIOError = OSError
-        for name, value in _NUMPY.items():
-            setattr(np, name, value)
-
-    def __exit__(self, *_error: object) -> None:
-        for name in self.modules:
+    nobody = type("Removed", (), {})  # petastorm compares with these classes, no more.
+    modules = {name: ModuleType(name) for name in ("pyarrow.filesystem", "pyarrow.hdfs")}
+    for module in modules.values():
+        module.LocalFileSystem = module.HadoopFileSystem = nobody  # type: ignore[attr-defined]
+    sys.modules |= modules
+    pa.lib.ArrowIOError = OSError
+    for name, value in _NUMPY.items():
+        setattr(np, name, value)
+    try:
+        yield
+    finally:
+        for name in modules:
             del sys.modules[name]
         del pa.lib.ArrowIOError
         for name in _NUMPY:
