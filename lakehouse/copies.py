@@ -43,16 +43,21 @@ def copies(
 
 
 def _corrected_at(known: dict[str, Known]) -> dict[str, datetime]:
-    """Of each content that a file had before its present one, when the last such file was read."""
+    """Of each content that a file had before its present one, when that was last corrected."""
     last: dict[str, datetime] = {}
     for state in known.values():
-        for content in state.earlier if state.sha256 else ():
-            last[content] = max(state.seen_at, last.get(content, state.seen_at))
+        when = state.corrected_at
+        if when:
+            last |= {content: max(when, last.get(content, when)) for content in state.earlier}
     return last
 
 
 def superseders(deliveries: Sequence[Delivery], known: dict[str, Known]) -> dict[str, set[str]]:
-    """Of each copy among the deliveries, the files that hold what came in its content's place."""
+    """Of each copy among the deliveries, the files that hold what came in its content's place.
+
+    A file that is itself such a copy counts for no other: where two contents came in each other's
+    place, as when two files are exchanged, none of them is old.
+    """
     told = {d.landed.file: d.as_known().since(known.get(d.landed.file)) for d in deliveries}
     after = known | told
     holders = {state.brought: state.file for state in after.values() if state.brought}
@@ -61,11 +66,12 @@ def superseders(deliveries: Sequence[Delivery], known: dict[str, Known]) -> dict
         holder = holders.get(state.kept or state.sha256)
         for content in state.earlier if holder else ():
             instead.setdefault(content, set()).add(str(holder))
-    return {
+    old = {
         file: instead[state.sha256] - {file}
         for file, state in told.items()
         if _is_loaded_copy(state) and state.sha256 in instead
     }
+    return {file: by - old.keys() for file, by in old.items() if by - old.keys()}
 
 
 def _is_loaded_copy(state: Known) -> bool:

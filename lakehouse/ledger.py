@@ -35,8 +35,10 @@ SAME_TICK = timedelta(seconds=2)
 class Known:
     """What the ledger says of a file now, by its last event.
 
-    From the events before come `earlier`, other sound contents that it has had, and `kept`, the
-    content whose rows stay in the table while the file cannot be read.
+    From the events before come `earlier`, other sound contents that it has had, `kept`, the
+    content whose rows stay in the table while the file cannot be read, and `corrected_at`, when
+    its content took the place of the earlier ones. That a file holds the same content for another,
+    or gives it to another to hold, is no correction.
     """
 
     file: str
@@ -49,6 +51,7 @@ class Known:
     seen_at: datetime
     earlier: frozenset[str] = frozenset()
     kept: str = ""
+    corrected_at: datetime | None = None
 
     @property
     def brought(self) -> str:
@@ -71,7 +74,10 @@ class Known:
             kept = before.brought
             when = before.modified_at if kept else self.modified_at  # The kept content's own time.
             return replace(self, earlier=before.contents - {kept}, kept=kept, modified_at=when)
-        return replace(self, earlier=before.contents - {self.sha256})
+        same = self.sha256 == before.sha256 and DUPLICATE in (self.status, before.status)
+        earlier = before.contents - {self.sha256}
+        corrected_at = before.corrected_at if same else self.seen_at
+        return replace(self, earlier=earlier, corrected_at=corrected_at)
 
     def is_unchanged(self, landed: LandedFile) -> bool:
         """Whether size and modification time show that the content is the one hashed before."""

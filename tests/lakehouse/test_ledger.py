@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lakehouse.copies import copies, superseders
@@ -638,8 +638,27 @@ def withdraw(ledger: Ledger, landed: Zone, again: Collection[str]) -> set[str]:
     return let_go
 
 
+TAKEN_OVER = [  # A file is now the only one with its content, and corrects nothing by that.
+    ({"d": "apple"}, set()),
+    ({"a": "apple", "b": "bad luck!!!!!!!!!", "d": "bad luck!!!!!!!!!"}, set()),
+    ({"a": "apple", "b": "apple", "d": "bad luck!!!!!!!!!"}, set()),
+]
+EXCHANGED = [  # Of each content, one of two files now has the other.
+    ({"a": "apple", "b": "apple", "c": "pear!!!", "d": "pear!!!"}, set()),
+    ({"a": "apple", "b": "pear!!!", "c": "pear!!!", "d": "apple"}, set()),
+]
+RETURNED = [  # A file gives its content back to another, and corrects nothing by that.
+    ({"a": "apple", "b": "pear!!!", "d": "pear!!!"}, set()),
+    ({"d": "apple", "b": "pear!!!", "a": "bad egg!!!!!!"}, set()),
+    ({"a": "apple", "b": "pear!!!"}, set()),
+]
+
+
 @settings(max_examples=500, deadline=None)
 @given(RUNS, st.sampled_from([None, "good"]))
+@example(EXCHANGED, None)
+@example(RETURNED, None)
+@example(TAKEN_OVER, None)
 def test_whatever_is_delivered_every_content_has_one_holder(
     runs: list[tuple[dict[str, str], set[str]]], label: str | None
 ) -> None:
@@ -675,7 +694,7 @@ def test_whatever_is_delivered_every_content_has_one_holder(
 
 
 def without_times(ledger: Ledger) -> Ledger:
-    times = {"seen_at": LONG_AGO, "modified_at": LONG_AGO}
+    times = {"seen_at": LONG_AGO, "modified_at": LONG_AGO, "corrected_at": None}
     return {name: replace(state, **times) for name, state in ledger.items()}
 
 
