@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from jobs.cli import invoke
+from jobs.cli import invoke, leave
 from jobs.outcome import failure_reported, write_report
 from jobs.runner import CHAIN, Options, Work, begin, do_jobs
 from lakehouse.errors import UsageError
@@ -81,4 +81,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -299,13 +299,12 @@ def invoke(argv: Sequence[str]) -> int:
         return exit_code(error)
 
 
-def main() -> None:
-    """Entry point of the command.
+def leave(code: int) -> NoReturn:
+    """End the process with that exit code, once its work is done.
 
     Leaves without the interpreter's tidying up: threads of the native libraries that read the
-    Delta logs may still run then, and abort the process after its work is done.
+    Delta logs may still run then, and would abort the process.
     """
-    code = invoke(sys.argv[1:])
     if "pyspark" in sys.modules:
         from pyspark.sql import SparkSession
 
@@ -314,3 +313,8 @@ def main() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    leave(invoke(sys.argv[1:]))

@@ -10,7 +10,7 @@ import sys
 
 import structlog
 
-from jobs.cli import invoke
+from jobs.cli import invoke, leave
 from jobs.runner import Work
 from lakehouse.bands import current_bands, fit_and_store
 from lakehouse.incremental import refresh
@@ -45,4 +45,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -9,7 +9,7 @@ A second run finds every file in the ledger: it adds its row of runs and nothing
 
 import sys
 
-from jobs.cli import invoke
+from jobs.cli import invoke, leave
 from jobs.runner import Work
 from lakehouse.ingest_photos import ingest_photos
 
@@ -25,4 +25,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

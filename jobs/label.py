@@ -10,7 +10,7 @@ import sys
 
 import structlog
 
-from jobs.cli import invoke
+from jobs.cli import invoke, leave
 from jobs.runner import Work
 from lakehouse.incremental import follow, refresh
 from lakehouse.io import Lake
@@ -66,4 +66,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -8,7 +8,7 @@ writes the champion's alias and the record of why. A second run finds it champio
 
 import sys
 
-from jobs.cli import invoke
+from jobs.cli import invoke, leave
 
 
 def main(argv: list[str]) -> int:
@@ -17,4 +17,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

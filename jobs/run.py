@@ -8,7 +8,7 @@ A second run finds nothing new: it adds its row of runs, here and in SQL, and no
 
 import sys
 
-from jobs.cli import invoke
+from jobs.cli import invoke, leave
 
 
 def main(argv: list[str]) -> int:
@@ -17,4 +17,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

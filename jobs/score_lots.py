@@ -10,7 +10,7 @@ import sys
 
 import structlog
 
-from jobs.cli import invoke
+from jobs.cli import invoke, leave
 from jobs.runner import Work
 
 
@@ -34,4 +34,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -8,7 +8,7 @@ A second run finds nothing changed and writes nothing.
 
 import sys
 
-from jobs.cli import invoke
+from jobs.cli import invoke, leave
 from jobs.runner import Work
 from lakehouse.incremental import refresh
 from lakehouse.tables.picture_days import PICTURE_DAYS
@@ -33,4 +33,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -9,7 +9,7 @@ corrections and agreed_labels to the lake's, each once. A second run changes not
 
 import sys
 
-from jobs.cli import invoke
+from jobs.cli import invoke, leave
 from jobs.runner import Work
 from lakehouse.collect import collect_tables
 from lakehouse.mirror import mirror_tables
@@ -28,4 +28,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

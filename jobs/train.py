@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 from rich.console import Console
 
-from jobs.cli import invoke
+from jobs.cli import invoke, leave
 from jobs.outcome import failure_reported, write_json
 from jobs.runner import Options, Work, begin
 from lakehouse.errors import UsageError
@@ -134,4 +134,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))
