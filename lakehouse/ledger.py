@@ -230,14 +230,18 @@ def plan(
     A candidate with the content it had is known, unless it is asked for `again`. A file that was
     inspected and found sound takes over from a quarantined one: not the content of that was bad,
     but its name, or the rule. Text that returns under the name it was corrected under is held by
-    that name again.
+    that name again, unless a file that cannot be read now still holds it.
     """
     held = sorted(_held(known, facts), key=lambda state: state.status == LOADED)
     holders = {state.sha256: state.file for state in held}
+    unread = {
+        state.sha256 for state in held if state.file in facts and not facts[state.file].sha256
+    }
     returned = {
         new.sha256: file
         for file, new in facts.items()
-        if new.header and not new.rule and file in known and new.sha256 in known[file].earlier
+        if new.header and not new.rule and new.sha256 not in unread
+        if file in known and new.sha256 in known[file].earlier
     }
     holders |= returned
     sound = {state.sha256 for state in held if state.status == LOADED} | set(returned)
