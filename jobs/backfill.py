@@ -9,7 +9,8 @@ A second backfill changes no row; the ledger notes that the files were read agai
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
 
 from jobs.cli import invoke, leave
 from jobs.outcome import failure_reported, write_report
@@ -21,9 +22,6 @@ from lakehouse.tables.files import FILES
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 
 def run_backfill(options: Options) -> Work:
@@ -47,15 +45,20 @@ def files_of_days(work: Work) -> dict[str, frozenset[str]]:
     May: by the date in its name, or since it has entries in quarantine and shows no day.
     """
     lake, options = work.lake, work.options
-    days = f"day BETWEEN DATE '{options.first_day}' AND DATE '{options.last_day}'"
-    shown = lake.read(PICTURE_NAMES).where(days).select("sha256")
-    photos = lake.read(FILES).where("kind = 'photos'").join(shown, "sha256", "left_semi")
+    days = (pc.field("day") >= options.first_day) & (pc.field("day") <= options.last_day)
+    shown = set(lake.counts(PICTURE_NAMES, "sha256", days))
     brought = {
-        "readings": _files(lake.read(readings(work.stage)).where(days)),
-        "error_lists": _files(lake.read(ERROR_LISTS).where(days)),
-        "photos": _files(photos),
+        "readings": set(lake.counts(readings(work.stage), "file", days)),
+        "error_lists": set(lake.counts(ERROR_LISTS, "file", days)),
+        "photos": {
+            row["file"]
+            for row in lake.rows(FILES, "kind", "file", "sha256")
+            if row["kind"] == "photos" and row["sha256"] in shown
+        },
     }
-    return {kind: files | _perhaps_of_days(work, kind) for kind, files in brought.items()}
+    return {
+        kind: frozenset(files | _perhaps_of_days(work, kind)) for kind, files in brought.items()
+    }
 
 
 def _perhaps_of_days(work: Work, kind: str) -> set[str]:
@@ -69,10 +72,6 @@ def _perhaps_of_days(work: Work, kind: str) -> set[str]:
             if row["kind"] == kind and (in_days if day else table is QUARANTINE):
                 found.add(row["file"])
     return found
-
-
-def _files(rows: DataFrame) -> frozenset[str]:
-    return frozenset(row["file"] for row in rows.select("file").distinct().collect())
 
 
 def main(argv: list[str]) -> int:

@@ -8,6 +8,7 @@ lot_features. A second run finds nothing changed and writes nothing.
 
 import sys
 
+import pyarrow as pa
 import structlog
 
 from jobs.cli import invoke, leave
@@ -29,13 +30,13 @@ def run(work: Work) -> None:
     if not bands:
         structlog.get_logger().info("no readings yet, so no features")
         return
-    changed = refresh(
-        lake,
-        lot_features(stage),
-        [readings(stage), BANDS],
-        lambda rows, _: summarise_features(rows, bands),
-        work.options.whole,
-    )
+    target = lot_features(stage)
+    schema = target.arrow_schema()
+
+    def features(rows: pa.Table, _: pa.Table) -> pa.Table:
+        return summarise_features(rows, bands, schema)
+
+    changed = refresh(lake, target, [readings(stage), BANDS], features, work.options.whole)
     structlog.get_logger().info("computed", lots_changed=changed)
 
 

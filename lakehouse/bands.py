@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pyarrow.compute as pc
+
 from lakehouse.io import Lake
 from lakehouse.stage import Stage
 from lakehouse.statistics import Band
@@ -23,12 +25,10 @@ def current_bands(lake: Lake) -> dict[str, Band]:
 
 def fit_and_store(lake: Lake, stage: Stage, width: float) -> dict[str, Band]:
     """Fit on all readings there are and keep that as the next fit; no readings, no fit."""
-    from pyspark.sql import functions as F
-
-    if not lake.count(readings(stage)):
+    rows = lake.load(readings(stage))
+    if not rows.num_rows:
         return {}
-    rows = lake.read(readings(stage))
-    (extent,) = rows.agg(F.min("day"), F.max("day"), F.count("*")).collect()
+    extent = (pc.min(rows["day"]).as_py(), pc.max(rows["day"]).as_py(), rows.num_rows)
     bands = fit_bands(rows, [variable.name for variable in stage.readings.variables], width)
     fit = 1 + max((row["fit"] for row in lake.rows(BANDS, "fit")), default=0)
     name = bands_id(bands)

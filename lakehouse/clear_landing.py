@@ -6,11 +6,14 @@ read once more all agree. What is held back stays, and so does all that was neve
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 
 from lakehouse import ledger
@@ -116,12 +119,13 @@ def _recorded(
 
 def _photos_read_back(lake: Lake, hashes: Iterable[str]) -> set[str]:
     """Of these hashes, those whose bytes in the lake give that hash."""
-    from pyspark.sql import functions as F
-
-    wanted = lake.spark.createDataFrame([(one,) for one in hashes], "sha256 string")
-    stored = lake.read(PHOTOS).join(F.broadcast(wanted), "sha256", "left_semi")
-    sound = stored.where(F.sha2("bytes", 256) == F.col("sha256")).select("sha256")
-    return {row["sha256"] for row in sound.collect()}
+    wanted = pc.field("sha256").isin(pa.array(list(hashes), pa.string()))
+    return {
+        row["sha256"]
+        for batch in lake.batches(PHOTOS, ("sha256", "bytes"), wanted)
+        for row in batch.to_pylist()
+        if hashlib.sha256(row["bytes"]).hexdigest() == row["sha256"]
+    }
 
 
 def _files_read_back(lake: Lake, kind: str, table: Table, files: Sequence[str]) -> set[str]:

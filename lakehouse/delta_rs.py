@@ -19,6 +19,7 @@ from lakehouse.table import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.compute as pc
     from deltalake import DeltaTable
 
 Row = Mapping[str, Any]
@@ -30,6 +31,9 @@ OUT_OF_REACH = re.compile(
     "Object at location .+ not found|Invalid table version|does not have change data enabled"
 )
 """What delta-rs says of files, a log or a feed that are no longer there, or were not yet."""
+
+SCOPES = 1000
+"""Up to this many conditions joined by OR are planned by delta-rs in good time."""
 
 OPERATION = "_operation"
 """What is to be done with a row: insert, update or delete."""
@@ -69,9 +73,11 @@ def complete(log: DeltaTable, table: Table) -> None:
             log.alter.add_constraint(checks)
 
 
-def row_count(log: DeltaTable) -> int:
-    """Rows of the version that the log was read at."""
-    return sum(_of_files(log, "num_records"))
+def row_count(log: DeltaTable, where: pc.Expression | None = None) -> int:
+    """Rows of the version that the log was read at, or those that meet the condition."""
+    if where is None:
+        return sum(_of_files(log, "num_records"))
+    return int(log.to_pyarrow_dataset().count_rows(filter=where))
 
 
 def file_sizes(log: DeltaTable) -> list[int]:
@@ -84,6 +90,25 @@ def _of_files(log: DeltaTable, what: str) -> list[int]:
 
     values: list[int] = pa.table(log.get_add_actions())[what].to_pylist()
     return values
+
+
+def load(log: DeltaTable, table: Table, where: pc.Expression | None = None) -> pa.Table:
+    """The rows as declared; a column that was declared since they were stored is null."""
+    import pyarrow as pa
+
+    stored = log.to_pyarrow_dataset()
+    there = [name for name in table.names if name in stored.schema.names]
+    rows = stored.to_table(columns=there, filter=where)
+    schema = table.arrow_schema()
+    return pa.table(
+        [
+            rows[field.name].cast(field.type)
+            if field.name in there
+            else pa.nulls(rows.num_rows, field.type)
+            for field in schema
+        ],
+        schema=schema,
+    )
 
 
 def rows_in(log: DeltaTable, scope: Scope | None, columns: Sequence[str]) -> pa.Table:
@@ -129,42 +154,66 @@ def consumed(log: DeltaTable) -> dict[str, int]:
     return {}
 
 
-def compare(table: Table, rows: Sequence[Row], stored: Sequence[Row]) -> list[Row]:
+def without_known(log: DeltaTable, table: Table, rows: pa.Table) -> pa.Table:
+    """The rows whose key is not stored; of several with one key, the first."""
+    import pyarrow as pa
+
+    key = list(table.key)
+    stored = rows_in(log, {key[0]: rows[key[0]].unique().to_pylist()}, key)
+    at = pa.array(range(rows.num_rows), pa.int64())
+    first = rows.select(key).append_column("at", at).group_by(key).aggregate([("at", "min")])
+    new = first.join(stored.cast(rows.select(key).schema), key, join_type="left anti")
+    return rows.take(new["at_min"].sort())
+
+
+def compare(table: Table, rows: pa.Table, stored: pa.Table) -> pa.Table:
     """The rows that are not stored so, and those stored that are no more, with the operation.
 
     Raises PlatelakeError where two rows have one key.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    def facts(row: Row) -> str:  # As text, in which what is not a number is equal.
-        return json.dumps([row[name] for name in table.facts], default=str)
-
-    before = {table.key_of(row): facts(row) for row in stored}
-    known = {table.key_of(row) for row in rows}
-    if len(known) < len(rows):
+    key = list(table.key)
+    known = rows.select(key).group_by(key).aggregate([]).num_rows
+    if known < rows.num_rows:
         raise PlatelakeError(
-            f"table {table.name}: of {len(rows)} rows, only {len(known)} differ in their key "
-            f"{', '.join(table.key)}; change the transform, so that each key comes once"
+            f"table {table.name}: of {rows.num_rows} rows, only {known} differ in their key "
+            f"{', '.join(key)}; change the transform, so that each key comes once"
         )
-    new = [row for row in rows if table.key_of(row) not in before]
-    both = [row for row in rows if table.key_of(row) in before]
-    return [
-        *({**row, OPERATION: "insert"} for row in new),
-        *({**r, OPERATION: "update"} for r in both if facts(r) != before[table.key_of(r)]),
-        *({**row, OPERATION: "delete"} for row in stored if table.key_of(row) not in known),
-    ]
+
+    def numbered(side: pa.Table, name: str) -> pa.Table:
+        return side.select(key).append_column(name, pa.array(range(side.num_rows), pa.int64()))
+
+    pairs = numbered(rows, "new").join(numbered(stored, "old"), key, join_type="full outer")
+    pairs = pairs.select(["new", "old"]).sort_by([("new", "ascending"), ("old", "ascending")])
+    new, old = pairs["new"], pairs["old"]
+    both = pairs.filter(pc.and_(pc.is_valid(new), pc.is_valid(old)))
+    after, before = rows.take(both["new"]), stored.take(both["old"])
+    differs = functools.reduce(pc.or_, (_differs(after[n], before[n]) for n in table.facts))
+    parts = {
+        "insert": rows.take(new.filter(pc.is_null(old))),
+        "update": after.filter(differs),
+        "delete": stored.take(old.filter(pc.is_null(new))),
+    }
+    return pa.concat_tables(
+        part.append_column(OPERATION, pa.array([name] * part.num_rows, pa.string()))
+        for name, part in parts.items()
+    )
 
 
-def keys_of(table: Table, rows: Sequence[Row]) -> list[Scope]:
-    """Scopes, as few as may be, that hold just the keys of these rows."""
-    many = max(table.key, key=lambda name: len({row[name] for row in rows}))
-    rest = [name for name in table.key if name != many]
-    scopes: dict[tuple[Any, ...], list[Any]] = {}
-    for row in rows:
-        scopes.setdefault(tuple(row[name] for name in rest), []).append(row[many])
-    return [
-        {name: [value] for name, value in zip(rest, key, strict=True)} | {many: values}
-        for key, values in scopes.items()
-    ]
+def _differs(one: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Where the values are not the same; null is null, and what is not a number is equal."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_nested(one.type):
+        pairs = zip(one.to_pylist(), other.to_pylist(), strict=True)
+        return pa.chunked_array([pa.array([a != b for a, b in pairs], pa.bool_())])
+    differs = pc.not_equal(one, other)
+    if pa.types.is_floating(one.type):
+        differs = pc.and_not(differs, pc.and_(pc.is_nan(one), pc.is_nan(other)))
+    return pc.fill_null(differs, pc.xor(pc.is_null(one), pc.is_null(other)))
 
 
 def quoted(value: str) -> str:
@@ -206,7 +255,7 @@ def append_once(log: DeltaTable, table: Table, rows: Sequence[Row], transaction:
 def write(
     log: DeltaTable,
     table: Table,
-    rows: Sequence[Row],
+    rows: Sequence[Row] | pa.Table,
     where: str = "",
     note: Mapping[str, int] | None = None,
 ) -> None:
@@ -215,18 +264,61 @@ def write(
     The commit is refused if another came since the log was read. `note`, the versions consumed,
     is kept with it; a note alone is a commit, unless it is what the last one said.
     """
+    if len(rows) or where:
+        _commit(log, table, rows, where, _alone(note))
+    elif note and note != consumed(log):
+        log.alter.set_table_properties(
+            {"platelake.consumed": json.dumps(note)},
+            raise_if_not_exists=False,
+            commit_properties=_alone(note),
+        )
+
+
+def write_difference(
+    log: DeltaTable, table: Table, difference: pa.Table, note: Mapping[str, int] | None = None
+) -> None:
+    """Commit a difference, as `compare` finds it; otherwise as `write`.
+
+    This replaces rows by their keys. A merge of delta-rs would do the same, but stores texts as
+    views, which pyarrow cannot filter.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    new = difference.filter(pc.not_equal(difference[OPERATION], "delete")).select(table.names)
+    if set(pc.unique(difference[OPERATION]).to_pylist()) <= {"insert"}:
+        write(log, table, new, note=note)
+        return
+    scopes = _scopes_of_keys(table, difference.select(table.key).to_pylist())
+    if len(scopes) > SCOPES:  # Then other rows of these days are written again.
+        name = "day" if "day" in table.key else table.key[0]
+        scopes = [{name: pc.unique(difference[name]).to_pylist()}]
+        key = list(table.key)
+        others = rows_in(log, scopes[0], table.names).cast(new.schema)
+        stay = others.join(difference.select(key), key, join_type="left anti").select(table.names)
+        new = pa.concat_tables([stay.cast(new.schema), new])
+    write(log, table, new, in_sql(scopes), note)
+
+
+def _scopes_of_keys(table: Table, keys: Sequence[Row]) -> list[Scope]:
+    """Scopes, as few as may be, that hold just these keys."""
+    many = max(table.key, key=lambda name: len({key[name] for key in keys}))
+    rest = [name for name in table.key if name != many]
+    scopes: dict[tuple[Any, ...], list[Any]] = {}
+    for key in keys:
+        scopes.setdefault(tuple(key[name] for name in rest), []).append(key[many])
+    return [
+        {name: [value] for name, value in zip(rest, values, strict=True)} | {many: found}
+        for values, found in scopes.items()
+    ]
+
+
+def _alone(note: Mapping[str, int] | None) -> Any:
+    """A commit that is refused if another came since the log was read; with a note, if any."""
     from deltalake import CommitProperties
 
     about = {"userMetadata": json.dumps(note)} if note else None
-    alone = CommitProperties(max_commit_retries=0, custom_metadata=about)
-    if rows or where:
-        _commit(log, table, rows, where, alone)
-    elif about and note != consumed(log):
-        log.alter.set_table_properties(
-            {"platelake.consumed": about["userMetadata"]},
-            raise_if_not_exists=False,
-            commit_properties=alone,
-        )
+    return CommitProperties(max_commit_retries=0, custom_metadata=about)
 
 
 def compact(log: DeltaTable, table: Table) -> None:
@@ -249,7 +341,7 @@ def overtaken(table: Table) -> PlatelakeError:
 
 
 def _commit(
-    log: DeltaTable, table: Table, rows: Sequence[Row], where: str, properties: Any
+    log: DeltaTable, table: Table, rows: Sequence[Row] | pa.Table, where: str, properties: Any
 ) -> None:
     from deltalake import write_deltalake
 
@@ -271,12 +363,15 @@ def _writer(table: Table) -> Any:
     return WriterProperties(compression="ZSTD" if table.compress else "UNCOMPRESSED")
 
 
-def to_arrow(log: DeltaTable, table: Table, rows: Sequence[Row]) -> pa.Table:
+def to_arrow(log: DeltaTable, table: Table, rows: Sequence[Row] | pa.Table) -> pa.Table:
     """The rows as the table stores them."""
     import pyarrow as pa
 
+    schema = pa.schema(log.schema().to_arrow())
+    if isinstance(rows, pa.Table):
+        return rows.select(schema.names).cast(schema)
     values = [{name: row[name] for name in table.names} for row in rows]
-    return pa.Table.from_pylist(values, pa.schema(log.schema().to_arrow()))
+    return pa.Table.from_pylist(values, schema)
 
 
 @contextlib.contextmanager

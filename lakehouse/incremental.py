@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from lakehouse.engine import compute_days
 from lakehouse.io import Lake
 from lakehouse.table import Table
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    import pyarrow as pa
 
 Row = dict[str, Any]
 
@@ -26,14 +27,15 @@ def refresh(
     lake: Lake,
     target: Table,
     sources: Sequence[Table],
-    compute: Callable[..., DataFrame],
+    compute: Callable[..., pa.Table],
     whole: bool = False,
 ) -> int:
     """Recompute the days of `target` that changed in any of `sources`.
 
-    `compute` takes the sources as frames, cut to those days, and gives the target's rows. A
-    source without a day, once changed, changes all days, as `whole` does. Returns the rows that
-    came out different; without any change of a source, nothing is read and nothing written.
+    `compute` takes the sources' rows of those days, as Arrow, and gives the target's rows. It may
+    be called once or for each day. Only the first source may be large. A source without a day, once
+    changed, changes all days, as `whole` does. Returns the rows that came out different; without
+    any change of a source, nothing is read and nothing written.
     """
     before = lake.consumed(target)
     versions = {source.name: lake.version(source) for source in sources}
@@ -43,13 +45,8 @@ def refresh(
     if days is not None and not days:
         return lake.insert_rows(target, [], versions)
     scope = None if days is None else {"day": sorted(days)}
-    frames = []
-    for source in sources:
-        frame = lake.read(source, versions[source.name] if versions[source.name] >= 0 else None)
-        if scope and "day" in source.names:
-            frame = frame.where(frame["day"].isin(scope["day"]))
-        frames.append(frame)
-    return lake.upsert(target, compute(*frames), scope, versions)
+    rows = compute_days(lake, sources, versions, days, compute, target.arrow_schema())
+    return lake.upsert(target, rows, scope, versions)
 
 
 def changed_days(

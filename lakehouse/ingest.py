@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse import ledger
-from lakehouse.io import Lake
+from lakehouse.io import Lake, Rows
 from lakehouse.ledger import Known
 from lakehouse.settings import Settings
 from lakehouse.sources.landing import LandedFile, list_landing
@@ -20,11 +20,6 @@ from lakehouse.sources.readings import file_date
 from lakehouse.sources.settling import growing, stands_still
 from lakehouse.stage import Stage
 from lakehouse.tables.quarantine import QUARANTINE
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-HELD_BACK = "file string, sha256 string, line bigint, rule string, reason string, raw string"
 
 
 @dataclass(frozen=True)
@@ -84,29 +79,8 @@ class Ingest:
             return True
         return (self.first_day or day) <= day <= (self.last_day or day)
 
-    def entry(
-        self, kind: str, file: str, sha256: str, line: int, rule: str, reason: str, raw: str | None
-    ) -> dict[str, Any]:
-        """A row of `quarantine`."""
-        named = hashlib.sha256(f"{kind}\n{file}\n{sha256}\n{line}".encode()).hexdigest()[:16]
-        about = (kind, file, sha256, line, rule, reason, raw)
-        return QUARANTINE.row(named, *about, self.run_id, datetime.now(UTC))
-
-    def entries(self, kind: str, held_back: DataFrame) -> DataFrame:
-        """As `entry`, from rows with the columns of `HELD_BACK`."""
-        from pyspark.sql import functions as F
-
-        named = F.sha2(F.concat_ws("\n", F.lit(kind), "file", "sha256", "line"), 256)
-        return held_back.select(
-            F.left(named, F.lit(16)).alias("quarantine_id"),
-            F.lit(kind).alias("kind"),
-            *("file", "sha256", "line", "rule", "reason", "raw"),
-            F.lit(self.run_id).alias("run_id"),
-            F.current_timestamp().alias("quarantined_at"),
-        )
-
     def replace_quarantine(
-        self, kind: str, entries: DataFrame, files: Sequence[str], unread: Sequence[str] = ()
+        self, kind: str, entries: Rows, files: Sequence[str], unread: Sequence[str] = ()
     ) -> None:
         """Make `entries` the only ones of these files; no commit where there are none at all.
 
@@ -115,6 +89,22 @@ class Ingest:
         own = {"kind": [kind], "file": files}
         notices = {"kind": [kind], "file": unread, "sha256": [""]}
         self.lake.replace(QUARANTINE, entries, own, notices)
+
+
+def entry(
+    run_id: str,
+    kind: str,
+    file: str,
+    sha256: str,
+    line: int,
+    rule: str | None,
+    reason: str | None,
+    raw: str | None,
+) -> dict[str, Any]:
+    """A row of `quarantine`; line 0 is the whole file."""
+    named = hashlib.sha256(f"{kind}\n{file}\n{sha256}\n{line}".encode()).hexdigest()[:16]
+    about = (kind, file, sha256, line, rule, reason, raw)
+    return QUARANTINE.row(named, *about, run_id, datetime.now(UTC))
 
 
 def in_files(files: Sequence[str]) -> pc.Expression:

@@ -24,15 +24,15 @@ from lakehouse.clear_landing import (
     hold_back_reused_names,
     put_back_left,
 )
-from lakehouse.ingest import Ingest
-from lakehouse.io import Lake
+from lakehouse.ingest import Ingest, entry
+from lakehouse.io import Lake, is_held_here
 from lakehouse.ledger import LOADED, QUARANTINED, WITHDRAWN, Counts, Delivery, Known
 from lakehouse.settings import Settings
 from lakehouse.sources.delimited import Facts
 from lakehouse.sources.landing import LandedFile, open_url
 from lakehouse.sources.leaving import is_archive
 from lakehouse.sources.photos import PhotoError, read_photo
-from lakehouse.sources.workers import Landed, Read, hash_files, read_files, read_here
+from lakehouse.sources.workers import Landed, Read, hash_files, read_files
 from lakehouse.stage import UNLABELLED, Stage
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES
@@ -118,14 +118,19 @@ def _store_content(to: Ingest, deliveries: Sequence[Delivery]) -> None:
     if not new:
         return
     landed, read = [d.landed for d in new.values()], _decoder(to, new)
-    here = read_here(landed, read, DECODED)
-    if here is None:
-        _store_by_spark(to, new, read_files(to.lake, landed, read, DECODED))
-        return
-    rows = here.to_pylist()
-    _hold_back(new, [row for row in rows if row["rule"]])
+    decoded = read_files(to.lake, landed, read, DECODED)
+    if is_held_here(decoded):
+        _store_here(to, new, decoded)
+    else:
+        _store_by_spark(to, new, decoded)
+
+
+def _store_here(to: Ingest, new: dict[str, Delivery], decoded: pa.Table) -> None:
+    is_bad = pc.is_valid(decoded["rule"])
+    _hold_back(new, decoded.select(["file", "rule", "reason"]).filter(is_bad).to_pylist())
+    sound = decoded.filter(pc.invert(is_bad))
     for table in (PHOTOS, PICTURES):
-        to.lake.insert_rows(table, [row for row in rows if not row["rule"]])
+        to.lake.insert(table, sound.select(table.names))
 
 
 def _store_by_spark(to: Ingest, new: dict[str, Delivery], decoded: DataFrame) -> None:
@@ -137,7 +142,7 @@ def _store_by_spark(to: Ingest, new: dict[str, Delivery], decoded: DataFrame) ->
         _hold_back(new, bad.toArrow().to_pylist())
         sound = decoded.where("rule IS NULL")
         for table in (PHOTOS, PICTURES):
-            to.lake.insert(table, sound.select(*table.names).dropDuplicates(list(table.key)))
+            to.lake.insert(table, sound.select(*table.names))
     finally:
         decoded.unpersist()
 
@@ -275,7 +280,7 @@ def _write_quarantine(
     ]
     files = {event.landed.file for event in events} | {row[0] for row in conflicts}
     # One entry a file: that it cannot be decoded goes before what its label is.
-    entries = {row[0]: to.entry(KIND, *row) for row in (*conflicts, *faults)}
+    entries = {row[0]: entry(to.run_id, KIND, *row) for row in (*conflicts, *faults)}
     scope = {"kind": [KIND], "file": files}
     to.lake.upsert_rows(QUARANTINE, list(entries.values()), scope)
 

@@ -7,31 +7,30 @@ next, and a file delivered again with other content replaces its own rows in one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import date
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from lakehouse import ledger, quality
+from lakehouse import engine, ledger, quality
 from lakehouse.clear_landing import clear_landing, hold_back_reused_names, put_back_left
 from lakehouse.copies import copies, superseders
-from lakehouse.ingest import HELD_BACK, Ingest, in_files
-from lakehouse.io import Lake
+from lakehouse.ingest import Ingest, entry, in_files
+from lakehouse.io import Lake, Rows
 from lakehouse.ledger import LOADED, QUARANTINED, Counts, Delivery
 from lakehouse.list_doubts import never_doubted, replace_doubts
 from lakehouse.sources import error_lists as error_list_source
 from lakehouse.sources import readings as readings_source
-from lakehouse.sources.delimited import Layout
+from lakehouse.sources.delimited import Facts, Layout
 from lakehouse.sources.workers import inspect_files, read_rows
 from lakehouse.table import Table
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 
 def ingest_readings(to: Ingest) -> Counts:
@@ -93,128 +92,128 @@ def _load(
     unread = [delivery.landed.file for delivery in deliveries if not delivery.facts.sha256]
     loading = [delivery for delivery in deliveries if delivery.status == LOADED]
     seen = to.lake.version(table)
-    judged = _judged(to, kind, table, layout, loading, superseded).persist()
+    source = error_list_source if kind == "error_lists" else readings_source
+    typed = engine.keep(_typed(to, source, layout, loading))
+    by = _superseded_days(to.lake, table, typed, loading, superseded)
+    checked: Rows
+    if kind == "error_lists":
+        checked = quality.with_superseded(engine.collected(typed), by)
+        replace_doubts(to, checked, deliveries, by)
+    else:
+        schema = readings_source.row_schema(to.stage)
+        checked = engine.keep(_checked(to.lake, table, typed, schema, files, by))
     try:
-        rows = judged
-        if kind == "readings":
-            rows = _with_stored(to.lake, table, judged, files)
-        else:
-            held = _superseded_days(to.lake, table, judged, loading, superseded)
-            replace_doubts(to, judged, deliveries, held)
-        held_back = _held_back(to, kind, rows, deliveries).persist()
+        held_back = _held_back(to, kind, checked, deliveries)
         to.replace_quarantine(kind, held_back, files, unread)
-        held_back.unpersist()
         if loading or to.lake.counts(table, "file", in_files(files)):
-            passed = quality.filter_passed(rows).select(*table.names)
-            to.lake.replace(table, passed, {"file": files}, seen=seen)
+            to.lake.replace(table, _passed(checked, table), {"file": files}, seen=seen)
     finally:
-        judged.unpersist()
+        engine.release(typed)
+        engine.release(checked)
     _count(to.lake, kind, table, deliveries)
 
 
-def _judged(
-    to: Ingest,
-    kind: str,
-    table: Table,
-    layout: Layout,
-    loading: Sequence[Delivery],
-    superseded: dict[str, set[str]],
-) -> DataFrame:
-    """The files' rows, typed, with the rules they break."""
-    from pyspark.sql import functions as F
+def _typed(to: Ingest, source: Any, layout: Layout, loading: Sequence[Delivery]) -> Rows:
+    """The files' rows, typed, with the rules that they break."""
+    stage = to.stage
 
-    spark, stage = to.lake.spark, to.stage
-    cells = read_rows(to.lake, to.landing, [(d.landed, d.facts) for d in loading], layout)
-    about = spark.createDataFrame(
-        [
-            (d.landed.file, d.facts.grouped, readings_source.file_date(stage, d.landed.file))
-            for d in loading
-        ],
-        "file string, grouped int, file_date date",
-    )
-    cells = cells.join(F.broadcast(about), "file", "left")
-    if kind == "error_lists":
-        typed = error_list_source.with_typed(cells, stage)
-        judged = quality.with_broken(typed, error_list_source.rules(stage))
-        return _with_superseded(to.lake, table, judged, loading, superseded)
-    fields = list(layout.fields)
-    typed = readings_source.with_typed(cells, stage, fields)
-    judged = quality.with_broken(typed, readings_source.rules(stage, fields))
-    judged = _with_superseded(to.lake, table, judged, loading, superseded)
-    # Whole lots together: the search for duplicates needs no other shuffle.
-    return quality.with_duplicates_broken(judged.repartition("day", "lot"), table.key)
+    def typed(batch: pa.RecordBatch, file: str, facts: Facts) -> pa.RecordBatch:
+        return source.typed_rows(batch, file, facts, stage)
+
+    files = [(d.landed, d.facts) for d in loading]
+    return read_rows(to.lake, to.landing, files, layout, typed, source.row_schema(stage))
 
 
-def _with_superseded(
+def _checked(
     lake: Lake,
     table: Table,
-    rows: DataFrame,
-    loading: Sequence[Delivery],
-    superseded: dict[str, set[str]],
-) -> DataFrame:
-    """Mark the rows of copies, of days that a corrected file now holds."""
-    days = _superseded_days(lake, table, rows, loading, superseded)
-    return rows if days is None else quality.with_superseded_broken(rows, days)
+    typed: Rows,
+    schema: pa.Schema,
+    files: Sequence[str],
+    by: Mapping[tuple[str, date], str],
+) -> Rows:
+    """The rows, with the rules that they break together with others of their day."""
+    days = {day for _, day in _days_of_files(typed)}
+    of_others = ~in_files(files) & pc.field("day").isin(pa.array(sorted(days), pa.date32()))
+    stored = lake.load(table, where=of_others) if days else table.arrow_schema().empty_table()
+    stored = stored.select([*table.key, "file", "line"])
+
+    def check(rows: pa.Table, stored: pa.Table) -> pa.Table:
+        rows = quality.with_superseded(rows, by)
+        return quality.with_stored(quality.with_duplicates(rows, table.key), stored, table.key)
+
+    return engine.map_days(lake, typed, [stored], (), check, schema)
 
 
 def _superseded_days(
     lake: Lake,
     table: Table,
-    rows: DataFrame,
+    typed: Rows,
     loading: Sequence[Delivery],
     superseded: dict[str, set[str]],
-) -> DataFrame | None:
-    """The days of copies, as `file` and `day`, that a corrected file, `by`, holds; None: none."""
-    from pyspark.sql import functions as F
-
-    pairs = [(file, by) for file, some in superseded.items() for by in sorted(some)]
-    if not pairs:
-        return None
+) -> dict[tuple[str, date], str]:
+    """The days of copies, as file and day, with the corrected file that holds the day now."""
+    if not superseded:
+        return {}
+    correcting = sorted(set().union(*superseded.values()))
     loaded = [delivery.landed.file for delivery in loading]
-    stored = lake.read(table).where(~F.col("file").isin(loaded)).select("file", "day")
-    days = quality.filter_passed(rows).select("file", "day").unionByName(stored)
-    held = days.distinct().withColumnRenamed("file", "by")
-    of_copies = lake.spark.createDataFrame(pairs, "file string, by string")
-    return (
-        held.join(F.broadcast(of_copies), "by").groupBy("file", "day").agg(F.min("by").alias("by"))
-    )
+    stored = lake.load(table, where=in_files(correcting) & ~in_files(loaded))
+    held = _days_of_files(typed) | set(_pairs(stored))
+    days: dict[str, set[date]] = {}
+    for file, day in held:
+        days.setdefault(file, set()).add(day)
+    return {
+        (file, day): by
+        for file, some in superseded.items()
+        for by in sorted(some, reverse=True)  # Of several, the first by name.
+        for day in days.get(by, ())
+    }
 
 
-def _with_stored(lake: Lake, table: Table, rows: DataFrame, files: Sequence[str]) -> DataFrame:
-    """Mark the rows whose key another file has stored before."""
-    from pyspark.sql import functions as F
+def _days_of_files(typed: Rows) -> set[tuple[str, date]]:
+    """File and day of all sound rows."""
 
-    if not lake.count(table):
-        return rows
-    others = lake.read(table).where(~F.col("file").isin(files))
-    days = [row["day"] for row in quality.filter_passed(rows).select("day").distinct().collect()]
-    return quality.with_stored_broken(rows, others.where(F.col("day").isin(days)), table.key)
+    def pairs(rows: pa.Table) -> pa.Table:
+        return quality.filter_passed(rows).group_by(["file", "day"]).aggregate([])
+
+    schema = pa.schema([("file", pa.string()), ("day", pa.date32())])
+    return set(_pairs(engine.collected(engine.map_rows(typed, pairs, schema))))
 
 
-def _held_back(to: Ingest, kind: str, rows: DataFrame, deliveries: Sequence[Delivery]) -> DataFrame:
+def _pairs(rows: pa.Table) -> Iterator[tuple[str, date]]:
+    found = rows.group_by(["file", "day"]).aggregate([])
+    return zip(found["file"].to_pylist(), found["day"].to_pylist(), strict=True)
+
+
+def _passed(checked: Rows, table: Table) -> Rows:
+    """The sound rows, as the table takes them."""
+
+    def passed(rows: pa.Table) -> pa.Table:
+        return quality.filter_passed(rows).select(table.names)
+
+    return engine.map_rows(checked, passed, table.arrow_schema())
+
+
+def _held_back(to: Ingest, kind: str, checked: Rows, deliveries: Sequence[Delivery]) -> Rows:
     """Quarantine entries: the rows that broke rules, and the files that are bad as a whole."""
-    from pyspark.sql import functions as F
+    about = {d.landed.file: (d.facts.sha256, d.facts.header) for d in deliveries}
+    run_id = to.run_id
 
-    spark = to.lake.spark
-    about = spark.createDataFrame(
-        [(d.landed.file, d.facts.sha256, d.facts.header) for d in deliveries],
-        "file string, sha256 string, header array<string>",
-    )
-    raw = F.when(
-        F.col("fault").isNull(), F.to_json(F.map_from_arrays("header", "cells"))
-    ).otherwise(F.to_json(F.create_map(F.lit("line"), F.col("cells")[0])))
-    bad_rows = quality.filter_held_back(rows).join(F.broadcast(about), "file")
-    bad_files = [
-        (d.landed.file, d.facts.sha256, 0, d.facts.rule, d.facts.reason, None)
+    def entries(rows: pa.Table) -> pa.Table:
+        bad = quality.filter_held_back(rows)
+        raw = quality.raw_json(bad, {file: header for file, (_, header) in about.items()})
+        bad = bad.select(["file", "line", "rule", "reason"]).append_column("raw", raw)
+        return QUARANTINE.arrow(
+            [entry(run_id, kind, sha256=about[row["file"]][0], **row) for row in bad.to_pylist()]
+        )
+
+    whole = [
+        entry(run_id, kind, d.landed.file, d.facts.sha256, 0, d.facts.rule, d.facts.reason, None)
         for d in deliveries
         if d.status == QUARANTINED
     ]
-    return to.entries(
-        kind,
-        bad_rows.select("file", "sha256", "line", "rule", "reason", raw.alias("raw")).unionByName(
-            spark.createDataFrame(bad_files, HELD_BACK)
-        ),
-    )
+    rows = engine.map_rows(checked, entries, QUARANTINE.arrow_schema())
+    return engine.union(rows, QUARANTINE.arrow(whole))
 
 
 def _count(lake: Lake, kind: str, table: Table, deliveries: Sequence[Delivery]) -> None:

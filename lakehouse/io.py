@@ -15,7 +15,7 @@ import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Union
 
 import structlog
 from filelock import FileLock, Timeout
@@ -30,16 +30,10 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable as LogReader
     from pyspark.sql import DataFrame, SparkSession
 
+Rows: TypeAlias = Union["pa.Table", "DataFrame"]
+"""Rows that are held here, or by Spark."""
+
 OF_CHANGE = ("_change_type", "_commit_version", "_commit_timestamp")
-
-FEW = 1000
-"""So many rows, or less, are held here for a commit, which is sooner than by Spark's workers."""
-
-LIGHT = 64 << 20
-"""A table of so many bytes, or less, is rewritten here where few rows change."""
-
-SCOPES = 100
-"""So many conditions joined by OR, or less, are planned by delta-rs in good time."""
 
 FIRST = "first rows"
 """The transaction that fills a table for the first time, however many try."""
@@ -138,10 +132,28 @@ class Lake:
         log = self.log(table)
         return delta_rs.file_sizes(log) if log else []
 
-    def count(self, table: Table) -> int:
-        """Rows of the latest version."""
-        log = self.log(table)
-        return delta_rs.row_count(log) if log else 0
+    def count(
+        self, table: Table, version: int | None = None, where: pa.compute.Expression | None = None
+    ) -> int:
+        """Rows of that version, or the latest, or those that meet `where`; read without Spark."""
+        log = None if version == -1 else self.log(table, version)
+        return delta_rs.row_count(log, where) if log else 0
+
+    def load(
+        self, table: Table, version: int | None = None, where: pa.compute.Expression | None = None
+    ) -> pa.Table:
+        """The rows of that version, or the latest, as declared; those that meet `where`, or all.
+
+        Read without Spark. Empty where the table is not yet made, which is version -1. A column
+        that was declared later is null. Raises PlatelakeError where the version is gone.
+        """
+        log = None if version == -1 else self.log(table, version)
+        if log is None:
+            return table.arrow_schema().empty_table()
+        try:
+            return delta_rs.load(log, table, where)
+        except FileNotFoundError:
+            raise _version_gone(table, log.version()) from None
 
     def rows(self, table: Table, *columns: str) -> list[dict[str, Any]]:
         """The table's rows, of these columns or all; for small tables, read without Spark.
@@ -164,14 +176,26 @@ class Lake:
         except FileNotFoundError:
             raise _version_gone(table, log.version()) from None
 
+    def batches(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        where: pa.compute.Expression,
+        version: int | None = None,
+        at_once: int = 1 << 17,
+    ) -> Iterator[pa.RecordBatch]:
+        """These columns of the rows that meet `where`, up to so many at once; without Spark."""
+        log = self.log(table, version)
+        if log:
+            rows = log.to_pyarrow_dataset()
+            yield from rows.to_batches(columns=list(columns), filter=where, batch_size=at_once)
+
     def counts(self, table: Table, column: str, where: pa.compute.Expression) -> Counter[str]:
         """Of each value of the column, how many rows that meet `where` have it; without Spark."""
         found: Counter[str] = Counter()
-        log = self.log(table)
-        if log:
-            for batch in log.to_pyarrow_dataset().to_batches(columns=[column], filter=where):
-                for one in batch[column].value_counts().to_pylist():
-                    found[one["values"]] += one["counts"]
+        for batch in self.batches(table, [column], where):
+            for one in batch[column].value_counts().to_pylist():
+                found[one["values"]] += one["counts"]
         return found
 
     def live_files(self, table: Table, version: int | None = None) -> list[str]:
@@ -250,35 +274,35 @@ class Lake:
         rows: Sequence[Row],
         consumed: Mapping[str, int] | None = None,
     ) -> int:
-        """Add the rows whose key is new, as `append_rows` does; one that is there stays.
+        """As `insert`, of Python rows; a time must have a zone."""
+        return self.insert(table, table.arrow(rows), consumed) if rows or consumed else 0
 
-        Of several with one key, the first counts. Returns how many are new. `consumed` is kept as
+    def insert(self, table: Table, rows: Rows, consumed: Mapping[str, int] | None = None) -> int:
+        """Add the rows whose key is new; one that is there stays. Returns how many are new.
+
+        Of several with one key, the first counts, of Spark's rows any. `consumed` is kept as
         `upsert` keeps it.
         """
-        if not rows and not consumed:
-            return 0
-        with self._shaped(table) as log:
-            stored = delta_rs.rows_in(log, None, table.key).to_pylist()
-            known = {table.key_of(row) for row in stored}
-            by_key = {table.key_of(row): row for row in reversed(rows)}
-            new = [row for key, row in reversed(by_key.items()) if key not in known]
-            delta_rs.write(log, table, new, note=consumed)
-            return len(new)
-
-    def insert(self, table: Table, rows: DataFrame) -> None:
-        """Add the rows whose key is new; a row whose key is there stays as it is."""
         conformed = conform(table, rows)
-        stored = self.read(table).select(*table.key)
-        if conformed.join(stored, list(table.key), "left_anti").isEmpty():
-            return
-        with self._committing(table):
-            self._delta(table).merge(
-                conformed.alias("new"), _same_key(table)
-            ).whenNotMatchedInsertAll().execute()
+        if not is_held_here(conformed):
+            return self._insert_many(table, conformed)
+        with self._shaped(table) as log:
+            new = delta_rs.without_known(log, table, conformed)
+            delta_rs.write(log, table, new, note=consumed)
+            return int(new.num_rows)
 
-    def replace(
-        self, table: Table, rows: DataFrame, *scopes: Scope, seen: int | None = None
-    ) -> None:
+    def _insert_many(self, table: Table, rows: DataFrame) -> int:
+        once = rows.dropDuplicates(list(table.key))
+        stored = self.read(table).select(*table.key)
+        new = once.join(stored, list(table.key), "left_anti").count()
+        if new:
+            with self._committing(table):
+                self._delta(table).merge(
+                    once.alias("new"), _same_key(table)
+                ).whenNotMatchedInsertAll().execute()
+        return new
+
+    def replace(self, table: Table, rows: Rows, *scopes: Scope, seen: int | None = None) -> None:
         """In one commit, make `rows` the table's only rows in any of the scopes.
 
         Every one of `rows` must be in one. No commit where there are none, before and after. Raises
@@ -287,21 +311,19 @@ class Lake:
         conformed = conform(table, rows)
         with self._shaped(table, seen) as log:
             known = any(delta_rs.rows_in(log, scope, table.key).num_rows for scope in scopes)
-            if not known or _is_light(log):
-                few = conformed.limit(FEW + 1).toArrow()
-                if few.num_rows <= FEW:
-                    where = delta_rs.in_sql(scopes if known else ())
-                    delta_rs.write(log, table, few.to_pylist(), where)
-                    return
-            where = delta_rs.in_sql(scopes, sql_text)
-            with self._spark_commits(table):
-                writer = conformed.write.format("delta").mode("overwrite")
-                writer.option("replaceWhere", where).save(self.path(table))
+            if is_held_here(conformed):
+                where = delta_rs.in_sql(scopes) if known else ""
+                delta_rs.write(log, table, conformed, where)
+            elif known or not conformed.isEmpty():
+                where = delta_rs.in_sql(scopes, sql_text)
+                with self._spark_commits(table):
+                    writer = conformed.write.format("delta").mode("overwrite")
+                    writer.option("replaceWhere", where).save(self.path(table))
 
     def upsert(
         self,
         table: Table,
-        rows: DataFrame,
+        rows: Rows,
         scope: Scope | None = None,
         consumed: Mapping[str, int] | None = None,
     ) -> int:
@@ -310,17 +332,15 @@ class Lake:
         All of `rows` are in `scope`; None: the whole table. `consumed`, the versions of other
         tables that `rows` come from, is kept with the commit. Returns how many rows were added,
         changed or removed; there is no commit where there are none and `consumed` is what it was.
-
-        Few rows are compared without Spark, and written without it where there are only new ones.
         """
-        conformed = conform(table, rows).persist()
-        try:
-            few = conformed.limit(FEW + 1).toArrow()
-            if few.num_rows > FEW:
-                return self._upsert_many(table, conformed, scope, consumed)
-            return self.upsert_rows(table, few.to_pylist(), scope, consumed)
-        finally:
-            conformed.unpersist()
+        conformed = conform(table, rows)
+        if not is_held_here(conformed):
+            return self._upsert_many(table, conformed, scope, consumed)
+        with self._shaped(table) as log:
+            stored = delta_rs.rows_in(log, scope, table.names).cast(conformed.schema)
+            difference = delta_rs.compare(table, conformed, stored)
+            delta_rs.write_difference(log, table, difference, consumed)
+            return int(difference.num_rows)
 
     def upsert_rows(
         self,
@@ -329,22 +349,8 @@ class Lake:
         scope: Scope | None = None,
         consumed: Mapping[str, int] | None = None,
     ) -> int:
-        """As `upsert`, of rows that are held here; a time must have a zone."""
-        with self._shaped(table) as log:
-            stored = delta_rs.rows_in(log, scope, table.names).to_pylist()
-            difference = delta_rs.compare(table, rows, stored)
-            new = [row for row in difference if row[OPERATION] != "delete"]
-            if all(row[OPERATION] == "insert" for row in difference):
-                delta_rs.write(log, table, new, note=consumed)
-            elif _is_light(log) and len(keys := delta_rs.keys_of(table, difference)) <= SCOPES:
-                delta_rs.write(log, table, new, delta_rs.in_sql(keys), consumed)
-            else:
-                with self._spark_commits(table, consumed):
-                    operations = [[row[OPERATION] for row in difference]]
-                    changed = delta_rs.to_arrow(log, table, difference)
-                    changed = changed.append_column(OPERATION, operations)
-                    self._merge(table, self.spark.createDataFrame(changed))
-            return len(difference)
+        """As `upsert`, of Python rows; a time must have a zone."""
+        return self.upsert(table, table.arrow(rows), scope, consumed)
 
     def _upsert_many(
         self,
@@ -353,6 +359,7 @@ class Lake:
         scope: Scope | None,
         consumed: Mapping[str, int] | None,
     ) -> int:
+        rows = rows.persist()
         with self._shaped(table) as log, self._spark_commits(table, consumed):
             if not delta_rs.row_count(log) and log.transaction_version(FIRST) is None:
                 self._fill(table, rows)
@@ -367,6 +374,7 @@ class Lake:
                 return changed
             finally:
                 difference.unpersist()
+                rows.unpersist()
 
     def _fill(self, table: Table, rows: DataFrame) -> None:
         first = {"txnAppId": FIRST, "txnVersion": "1"}
@@ -458,16 +466,14 @@ class Lake:
         settings = {
             "spark.sql.parquet.compression.codec": "zstd" if table.compress else "uncompressed",
             "spark.databricks.delta.commitInfo.userMetadata": note,
+            # It compares each row with each value; `replace` is given no other rows.
+            "spark.databricks.delta.replaceWhere.constraintCheck.enabled": "false",
         }
         start = time.monotonic()
         with _session_settings(self.spark, settings):
             yield
         seconds = round(time.monotonic() - start, 2)
         structlog.get_logger().debug("committed", table=table.name, seconds=seconds)
-
-
-def _is_light(log: LogReader) -> bool:
-    return sum(delta_rs.file_sizes(log)) <= LIGHT
 
 
 @contextlib.contextmanager
@@ -495,13 +501,25 @@ def _version_gone(table: Table, version: int) -> PlatelakeError:
     )
 
 
-def conform(table: Table, rows: DataFrame) -> DataFrame:
+def is_held_here(rows: Rows) -> TypeGuard[pa.Table]:
+    """Whether the rows are in this process's memory, and not Spark's."""
+    import pyarrow as pa
+
+    return isinstance(rows, pa.Table)
+
+
+def conform(table: Table, rows: Any) -> Any:
     """The rows with just the declared columns, in order.
 
     Raises PlatelakeError that lists every missing or differently typed column at once.
     """
-    wanted = {field.name: field.dataType.simpleString() for field in table.schema()}
-    found = {field.name: field.dataType.simpleString() for field in rows.schema}
+    here = is_held_here(rows)
+    if here:
+        wanted = {field.name: field.type for field in table.arrow_schema()}
+        found = {field.name: field.type for field in rows.schema}
+    else:
+        wanted = {field.name: field.dataType.simpleString() for field in table.schema()}
+        found = {field.name: field.dataType.simpleString() for field in rows.schema}
     faults = [
         f"{name} should be {kind}, is {found.get(name, 'missing')}"
         for name, kind in wanted.items()
@@ -512,7 +530,7 @@ def conform(table: Table, rows: DataFrame) -> DataFrame:
             f"table {table.name}: {'; '.join(faults)}; change the transform, or the declaration "
             f"in lakehouse/tables/{table.name}.py"
         )
-    return rows.select(*wanted)
+    return rows.select(table.names).cast(table.arrow_schema()) if here else rows.select(*wanted)
 
 
 def sql_text(value: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
 
 from lakehouse.ingest import Ingest
 from lakehouse.io import Lake
@@ -13,19 +16,20 @@ from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.transforms.doubts import summarise_doubts
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
 TAKEN_BACK = "header_only"
 """How a plant takes a list back: what it judged is open again, and no doubt."""
 
 
 def replace_doubts(
-    to: Ingest, rows: DataFrame, deliveries: Sequence[Delivery], superseded: DataFrame | None
+    to: Ingest,
+    rows: pa.Table,
+    deliveries: Sequence[Delivery],
+    superseded: Mapping[tuple[str, date], str],
 ) -> None:
     """Make the doubts of these lists the only ones; a list that cannot be read keeps its own.
 
-    `rows` are those of the lists, judged; `superseded` has file and day of what a correction holds.
+    `rows` are those of the lists, checked; `superseded` has file and day of what a correction
+    holds.
     """
     files = [d.landed.file for d in deliveries if d.facts.sha256]
     bad = {d.landed.file for d in deliveries if d.facts.rule not in (None, TAKEN_BACK)}
@@ -33,13 +37,12 @@ def replace_doubts(
         DOUBTED_DAYS.row(day, [], file, 0)
         for file, day in sorted(_judged_before(to.lake, bad & set(files)))
     ]
-    doubts = summarise_doubts(rows, to.stage)
-    if superseded is not None:
-        doubts = doubts.join(superseded, ["file", "day"], "left_anti")
-    doubts = doubts.select(*DOUBTED_DAYS.names)
-    if whole:
-        doubts = doubts.unionByName(to.lake.spark.createDataFrame(whole, DOUBTED_DAYS.schema()))
-    to.lake.replace(DOUBTED_DAYS, doubts, {"file": files})
+    doubts = [
+        row
+        for row in summarise_doubts(rows, to.stage)
+        if (row["file"], row["day"]) not in superseded
+    ]
+    to.lake.replace(DOUBTED_DAYS, DOUBTED_DAYS.arrow([*doubts, *whole]), {"file": files})
 
 
 def _judged_before(lake: Lake, files: set[str]) -> set[tuple[str, Any]]:

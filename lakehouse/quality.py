@@ -1,118 +1,178 @@
-"""Rules on rows: what passes, and what is held back with the reasons."""
+"""Rules on rows: what passes, and what is held back with the reasons.
+
+Checked rows have the columns of `CHECKED`, then typed ones. A sound row has no `rule`; another has
+the first rule that it breaks, and as `reason` all of them in words.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import date
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-BROKEN = "broken"
+from lakehouse.sources.headers import SECOND_HEADER
+
+CHECKED = pa.schema(
+    [
+        ("file", pa.string()),
+        ("line", pa.int64()),
+        ("cells", pa.list_(pa.string())),
+        ("rule", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+LINE_RULES = TORN_ROW, BELOW_HEADER = "torn_row", "second_header"
+"""The rules of a line that is not read as cells: the whole line is its only cell."""
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule's name, when a row breaks it, and what to say about that row."""
+    """A rule's name, which rows break it, and what to say about the row at a place."""
 
     name: str
-    broken: Column
-    reason: Column
+    broken: Mask
+    reason: Callable[[int], str]
 
 
-def with_broken(rows: DataFrame, rules: Sequence[Rule]) -> DataFrame:
-    """Add `broken`: rule and reason of every rule the row breaks, in the rules' order."""
-    from pyspark.sql import functions as F
+def line_rules(faults: pa.Array) -> list[Rule]:
+    """The rules of lines that are not read as cells; `faults` is null for the others."""
 
-    found = [
-        F.when(
-            F.coalesce(rule.broken, F.lit(False)),
-            F.struct(F.lit(rule.name).alias("rule"), rule.reason.alias("reason")),
-        )
-        for rule in rules
-    ]
-    return rows.withColumn(BROKEN, F.array_compact(F.array(*found)))
+    def fault(at: int) -> str:
+        return str(faults[at])
+
+    faulty = as_mask(faults.is_valid())
+    below = as_mask(pc.starts_with(faults, SECOND_HEADER))
+    return [Rule(TORN_ROW, faulty & ~below, fault), Rule(BELOW_HEADER, below, fault)]
 
 
-def with_duplicates_broken(rows: DataFrame, key: Sequence[str]) -> DataFrame:
-    """Among the rows that broke no rule, mark all but the first of each key as duplicates.
+def as_mask(values: pa.Array) -> Mask:
+    """Which values are true; null is false."""
+    mask: Mask = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
+    return mask
 
-    The first is the one of the lowest file name and line. Rows need `file`, `line`, `broken`.
+
+def find_broken(rules: Iterable[Rule], count: int) -> tuple[pa.Array, pa.Array]:
+    """The columns `rule` and `reason` of so many rows, by the rules in their order."""
+    first: dict[int, str] = {}
+    reasons: dict[int, list[str]] = {}
+    for rule in rules:
+        for at in np.flatnonzero(rule.broken).tolist():
+            first.setdefault(at, rule.name)
+            reasons.setdefault(at, []).append(rule.reason(at))
+    said = {at: "; ".join(some) for at, some in reasons.items()}
+    return _at_places(first, count), _at_places(said, count)
+
+
+def with_duplicates(rows: pa.Table, key: Sequence[str]) -> pa.Table:
+    """Among the sound rows, mark all but the first of each key.
+
+    The first is the one of the lowest file name and line.
     """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
+    found = _sound(rows, *key)
+    groups = found.group_by(list(key)).aggregate([([], "count_all")])
+    if groups.num_rows == found.num_rows:
+        return rows
+    several = groups.filter(pc.greater(groups["count_all"], 1)).select(list(key))
+    found = found.join(several, list(key), join_type="inner")
+    found = found.sort_by([("file", "ascending"), ("line", "ascending")])
+    first: dict[tuple[object, ...], tuple[str, int]] = {}
+    reasons = {}
+    for row in found.to_pylist():
+        here = row["file"], row["line"]
+        before = first.setdefault(tuple(row[name] for name in key), here)
+        if before is not here:
+            reasons[row["place"]] = _duplicate(key, *before)
+    return _with_rule(rows, "duplicate_key", reasons)
 
-    sound = F.size(BROKEN) == 0
-    by_key = Window.partitionBy(*key, sound.alias("sound")).orderBy("file", "line")
-    first = F.first(F.struct("file", "line")).over(by_key)
-    return (
-        rows.withColumn("first", first)
-        .withColumn("again", sound & (F.row_number().over(by_key) > 1))
-        .withColumn(
-            BROKEN,
-            F.when(F.col("again"), _duplicate("first", key)).otherwise(F.col(BROKEN)),
-        )
-        .drop("first", "again")
+
+def with_stored(rows: pa.Table, stored: pa.Table, key: Sequence[str]) -> pa.Table:
+    """Mark the sound rows whose key is in `stored` (key, file, line) already."""
+    types = pa.schema([rows.schema.field(name) for name in (*key, "file", "line")])
+    there = stored.select(types.names).cast(types).rename_columns([*key, "in_file", "in_line"])
+    found = _sound(rows, *key).join(there, list(key), join_type="inner")
+    reasons = {
+        row["place"]: _duplicate(key, row["in_file"], row["in_line"]) for row in found.to_pylist()
+    }
+    return _with_rule(rows, "duplicate_key", reasons)
+
+
+def with_superseded(rows: pa.Table, by: Mapping[tuple[str, date], str]) -> pa.Table:
+    """Mark the sound rows of a file's day that the file in `by` holds now."""
+    if not by:
+        return rows
+    days = pa.Table.from_pylist(
+        [{"file": file, "day": day, "by": now} for (file, day), now in by.items()],
+        pa.schema([("file", pa.string()), ("day", pa.date32()), ("by", pa.string())]),
     )
+    found = _sound(rows, "day").join(days, ["file", "day"], join_type="inner")
+    reasons = {
+        row["place"]: f"{row['day']} was corrected: it is in {row['by']}, "
+        "which brought this content before"
+        for row in found.to_pylist()
+    }
+    return _with_rule(rows, "superseded", reasons)
 
 
-def with_stored_broken(rows: DataFrame, stored: DataFrame, key: Sequence[str]) -> DataFrame:
-    """Mark the rows that broke no rule but whose key is in `stored` (key, file, line) already."""
-    from pyspark.sql import functions as F
-
-    there = stored.select(*key, F.struct("file", "line").alias("stored"))
-    again = F.col("stored").isNotNull() & (F.size(BROKEN) == 0)
-    return (
-        rows.join(there, list(key), "left")
-        .withColumn(BROKEN, F.when(again, _duplicate("stored", key)).otherwise(F.col(BROKEN)))
-        .drop("stored")
-    )
-
-
-def with_superseded_broken(rows: DataFrame, days: DataFrame) -> DataFrame:
-    """Mark the sound rows of a file's superseded days; `days` has each (file, day) once, and `by`.
-
-    `by` is the file that holds the day now.
-    """
-    from pyspark.sql import functions as F
-
-    reason = F.format_string(
-        "%s was corrected: it is in %s, which brought this content before", F.col("day"), "by"
-    )
-    broken = F.array(F.struct(F.lit("superseded").alias("rule"), reason.alias("reason")))
-    stale = F.col("by").isNotNull() & (F.size(BROKEN) == 0)
-    return (
-        rows.join(F.broadcast(days), ["file", "day"], "left")
-        .withColumn(BROKEN, F.when(stale, broken).otherwise(F.col(BROKEN)))
-        .drop("by")
-    )
-
-
-def filter_passed(rows: DataFrame) -> DataFrame:
+def filter_passed(rows: pa.Table) -> pa.Table:
     """The rows that break no rule."""
-    from pyspark.sql import functions as F
-
-    return rows.where(F.size(BROKEN) == 0)
+    return rows.filter(rows["rule"].is_null())
 
 
-def filter_held_back(rows: DataFrame) -> DataFrame:
-    """The rows that break a rule, with the first as `rule` and all in words as `reason`."""
-    from pyspark.sql import functions as F
-
-    return rows.where(F.size(BROKEN) > 0).select(
-        "*",
-        F.col(BROKEN)[0]["rule"].alias("rule"),
-        F.array_join(F.transform(BROKEN, lambda one: one["reason"]), "; ").alias("reason"),
-    )
+def filter_held_back(rows: pa.Table) -> pa.Table:
+    """The rows that break a rule."""
+    return rows.filter(rows["rule"].is_valid())
 
 
-def _duplicate(where: str, key: Sequence[str]) -> Column:
-    from pyspark.sql import functions as F
+def raw_json(held_back: pa.Table, headers: Mapping[str, Sequence[str]]) -> pa.Array:
+    """Each row as it came: JSON of column to cell, or of `line` to its text.
 
-    reason = F.format_string(
-        f"the same {', '.join(key)} as line %d of %s",
-        F.col(f"{where}.line"),
-        F.col(f"{where}.file"),
-    )
-    return F.array(F.struct(F.lit("duplicate_key").alias("rule"), reason.alias("reason")))
+    `headers` has the names of each file's columns, in the order of the cells.
+    """
+    texts = []
+    for row in held_back.select(["file", "cells", "rule"]).to_pylist():
+        names = ["line"] if row["rule"] in LINE_RULES else headers[row["file"]]
+        said = dict(zip(names, row["cells"], strict=True))
+        texts.append(json.dumps(said, ensure_ascii=False, separators=(",", ":")))
+    return pa.array(texts, pa.string())
+
+
+def _sound(rows: pa.Table, *columns: str) -> pa.Table:
+    """File, line and these columns of the sound rows, and each one's `place` among all rows."""
+    found = rows.select(["file", "line", "rule", *columns])
+    found = found.append_column("place", pa.array(np.arange(rows.num_rows)))
+    return filter_passed(found).drop_columns("rule")
+
+
+def _with_rule(rows: pa.Table, rule: str, reasons: Mapping[int, str]) -> pa.Table:
+    """The table with that rule and the reason at each of the places."""
+    if not reasons:
+        return rows
+    said = _at_places(reasons, rows.num_rows)
+    columns = {
+        "rule": pc.if_else(said.is_valid(), pa.scalar(rule), rows["rule"]),
+        "reason": pc.coalesce(said, rows["reason"]),
+    }
+    for name, column in columns.items():
+        rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), column)
+    return rows
+
+
+def _at_places(texts: Mapping[int, str], count: int) -> pa.Array:
+    """A column of so many rows that has these texts at their places and is null elsewhere."""
+    if not texts:
+        return pa.nulls(count, pa.string())
+    at = np.full(count, -1)
+    at[list(texts)] = np.arange(len(texts))
+    return pa.array(texts.values(), pa.string()).take(pa.array(at, mask=at < 0))
+
+
+def _duplicate(key: Sequence[str], file: str, line: int) -> str:
+    return f"the same {', '.join(key)} as line {line} of {file}"

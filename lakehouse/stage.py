@@ -45,14 +45,19 @@ SomeNames = Annotated[list[Name], BeforeValidator(_listed)]
 """Any number of names, also none."""
 
 
-DATE_PARTS = {"%Y": "yyyy", "%y": "yy", "%m": "M", "%d": "d"}
+DATE_PARTS = {
+    "%Y": r"(?P<Y>\d{4})",
+    "%y": r"(?P<y>\d{2})",
+    "%m": r"(?P<m>\d{1,2})",
+    "%d": r"(?P<d>\d{1,2})",
+}
 
 
-def spark_pattern(form: str) -> str:
-    """A date form of strptime as Spark's pattern; raises ValueError for what is no date's part.
+def date_pattern(form: str) -> str:
+    """A date form of strptime as a regular expression of the whole text, its groups Y or y, m, d.
 
     A month or day may be written with one digit, unless it touches another part: nothing would
-    say where it ends.
+    say where it ends. Raises ValueError for what is not a part of a date.
     """
     pieces = [piece for piece in re.split(r"(%.)", form) if piece]
     pattern = ""
@@ -60,19 +65,17 @@ def spark_pattern(form: str) -> str:
         if piece in DATE_PARTS:
             touches = {*pieces[max(at - 1, 0) : at], *pieces[at + 1 : at + 2]} & set(DATE_PARTS)
             part = DATE_PARTS[piece]
-            pattern += part * 2 if touches and len(part) == 1 else part
+            pattern += part.replace("{1,2}", "{2}") if touches else part
         elif piece.startswith("%"):
             known = ", ".join(DATE_PARTS)
             raise ValueError(f"{piece} in {form!r} is not a part of a date; known: {known}")
-        elif re.search(r"[A-Za-z\[\]{}#']", piece):
-            pattern += "'" + piece.replace("'", "''") + "'"
         else:
-            pattern += piece
+            pattern += re.escape(piece)
     return pattern
 
 
 def _date_format(form: str) -> str:
-    spark_pattern(form)
+    date_pattern(form)
     if sorted(re.findall("%.", form.lower())) != ["%d", "%m", "%y"]:
         raise ValueError(f"{form!r} must have a year, a month and a day, each once")
     return form

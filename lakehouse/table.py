@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql.types import DataType, StructType
 
 
@@ -80,6 +81,24 @@ class Table:
         """The values of the row's key columns."""
         return tuple(row[name] for name in self.key)
 
+    def arrow_schema(self) -> pa.Schema:
+        """The Arrow schema; times are microseconds in UTC."""
+        import pyarrow as pa
+
+        return pa.schema(
+            [
+                pa.field(column.name, arrow_type(column.type), nullable=column.name not in self.key)
+                for column in self.columns
+            ]
+        )
+
+    def arrow(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+        """The rows as Arrow; a time must have a zone."""
+        import pyarrow as pa
+
+        values = [{name: row[name] for name in self.names} for row in rows]
+        return pa.Table.from_pylist(values, self.arrow_schema())
+
     def schema(self) -> StructType:
         """The Spark schema; key columns are not nullable, meaning and unit are the comment."""
         from pyspark.sql.types import StructField, StructType
@@ -97,6 +116,25 @@ class Table:
                 for column in self.columns
             ]
         )
+
+
+def arrow_type(name: str) -> pa.DataType:
+    """The Arrow type of a column's type."""
+    import pyarrow as pa
+
+    if name.startswith("array<"):
+        return pa.list_(arrow_type(name.removeprefix("array<").removesuffix(">")))
+    plain: dict[str, pa.DataType] = {
+        "string": pa.string(),
+        "binary": pa.binary(),
+        "boolean": pa.bool_(),
+        "int": pa.int32(),
+        "bigint": pa.int64(),
+        "double": pa.float64(),
+        "date": pa.date32(),
+        "timestamp": pa.timestamp("us", "UTC"),
+    }
+    return plain[name]
 
 
 def spark_type(name: str) -> DataType:

@@ -1,8 +1,8 @@
 """Lots as a model sees them: readings and labels at pinned versions, and features from them.
 
 Bands are fitted on the lots that a model trains on, and on no other. So the features of a round of
-cross-validation are computed here, from the readings, by the NumPy form of the statistics; the
-table `lot_features`, whose bands know all lots, is for people and not for training.
+cross-validation are computed here, from the readings; the table `lot_features`, whose bands know
+all lots, is for people and not for training.
 """
 
 from __future__ import annotations
@@ -14,23 +14,17 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
 
 from lakehouse.errors import UsageError
 from lakehouse.io import Lake
 from lakehouse.stage import Stage
-from lakehouse.statistics import (
-    DISTANCES,
-    TOGETHER,
-    VALUES,
-    Array,
-    Band,
-    band_statistics,
-    fit_band,
-    value_statistics,
-)
+from lakehouse.statistics import Array, Band, Groups, band_columns, fit_band, value_columns
+from lakehouse.tables.lot_features import features_of
 from lakehouse.tables.lots import LOTS
 from lakehouse.tables.readings import readings
+from lakehouse.transforms.features import readings_by_lot
 from lakehouse.transforms.labels import FAILED, UNKNOWN
 from ml.splits import Indices, Item
 
@@ -41,7 +35,8 @@ Matrix = NDArray[np.float32]
 class LotFrame:
     """Labelled lots with their readings, sorted by day and lot.
 
-    `values[n]` maps each variable to lot n's readings, shape (readings,), in the variable's unit.
+    `columns` maps each variable to the readings of all lots, lot after lot, shape (readings,), in
+    the variable's unit; `groups` says how many readings each lot has.
     """
 
     versions: Mapping[str, int]
@@ -49,12 +44,19 @@ class LotFrame:
     days: tuple[date, ...]
     lots: tuple[str, ...]
     labels: NDArray[np.int64]
-    values: tuple[Mapping[str, Array], ...]
+    groups: Groups
+    columns: Mapping[str, Array]
 
     @property
     def names(self) -> list[str]:
         """day/lot of each lot."""
         return [f"{day}/{lot}" for day, lot in zip(self.days, self.lots, strict=True)]
+
+    @functools.cached_property
+    def values(self) -> list[dict[str, Array]]:
+        """Each lot's readings by variable, shape (readings,), in the variable's unit."""
+        parts = {name: np.split(x, self.groups.starts[1:]) for name, x in self.columns.items()}
+        return [{name: parts[name][at] for name in self.variables} for at in range(len(self.lots))]
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -75,38 +77,42 @@ class LotFrame:
 
     def fit_bands(self, train: Indices, width: float) -> dict[str, Band]:
         """The bands of these lots' readings."""
-        return {
-            name: fit_band(np.concatenate([self.values[at][name] for at in train]), width)
-            for name in self.variables
-        }
+        is_chosen = np.zeros(len(self.lots), bool)
+        is_chosen[train] = True
+        inside = self.groups.spread(is_chosen)
+        return {name: fit_band(self.columns[name][inside], width) for name in self.variables}
 
     def features(self, bands: Mapping[str, Band]) -> Matrix:
         """The features of every lot, shape (lots, features), in `feature_names` order."""
-        rows = [
-            plain | band_statistics(values, bands)
-            for plain, values in zip(self._plain, self.values, strict=True)
-        ]
-        return as_matrix(rows, self.variables)
+        by_bands = band_columns(self.columns, self.groups, bands)
+        return _matrix(self._plain | by_bands, self.variables)
 
     @functools.cached_property
-    def _plain(self) -> list[dict[str, float]]:
-        return [value_statistics(values) for values in self.values]
+    def _plain(self) -> dict[str, Array]:
+        return value_columns(self.columns, self.groups)
 
 
 def feature_names(variables: Sequence[str]) -> list[str]:
     """Names of a model's features, in order: the columns of `lot_features` behind `bands_id`."""
-    return [
-        "readings",
-        *(f"{name}_{s.name}" for name in variables for s in (*VALUES, *DISTANCES)),
-        *(s.name for s in TOGETHER),
-    ]
+    names = features_of(variables).names
+    return names[names.index("bands_id") + 1 :]
 
 
 def as_matrix(rows: Sequence[Mapping[str, float]], variables: Sequence[str]) -> Matrix:
-    """Statistics as a model takes them: float32, 0 where a statistic has no value."""
+    """Statistics of lots as a model takes them: float32, 0 where a statistic has no value."""
     names = feature_names(variables)
-    table = np.array([[row[name] for name in names] for row in rows], np.float32)
-    return np.nan_to_num(table.reshape(len(rows), len(names)), nan=0.0)
+    return _matrix({name: [row[name] for row in rows] for name in names}, variables)
+
+
+def matrix_of(features: pa.Table, variables: Sequence[str]) -> Matrix:
+    """Rows of `lot_features` as a model takes them, shape (lots, features)."""
+    names = feature_names(variables)
+    return _matrix({name: features[name].to_numpy() for name in names}, variables)
+
+
+def _matrix(columns: Mapping[str, ArrayLike], variables: Sequence[str]) -> Matrix:
+    found = [np.asarray(columns[name], np.float32) for name in feature_names(variables)]
+    return np.nan_to_num(np.column_stack(found), nan=0.0)
 
 
 def lot_frame(lake: Lake, stage: Stage, versions: Mapping[str, int] | None = None) -> LotFrame:
@@ -126,20 +132,17 @@ def lot_frame(lake: Lake, stage: Stage, versions: Mapping[str, int] | None = Non
         for row in labelled.to_pylist()
         if row["label"] != UNKNOWN
     }
-    found = rows.sort_by([(name, "ascending") for name in ("day", "lot", "measured_at")])
-    keys = list(zip(found["day"].to_pylist(), found["lot"].to_pylist(), strict=True))
-    columns = {name: found[name].to_numpy() for name in variables}
-    starts = [n for n, key in enumerate(keys) if n == 0 or key != keys[n - 1]]
-    spans = [
-        (keys[start], slice(start, stop))
-        for start, stop in zip(starts, [*starts[1:], len(keys)], strict=True)
-        if keys[start] in labels
-    ]
+    found = readings_by_lot(rows, variables)
+    keys = list(zip(found.days.to_pylist(), found.lots.to_pylist(), strict=True))
+    is_labelled = np.array([key in labels for key in keys], bool)
+    inside = found.groups.spread(is_labelled)
+    chosen = [key for key in keys if key in labels]
     return LotFrame(
         dict(versions),
         variables,
-        tuple(key[0] for key, _ in spans),
-        tuple(key[1] for key, _ in spans),
-        np.array([labels[key] for key, _ in spans], np.int64),
-        tuple({name: columns[name][span] for name in variables} for _, span in spans),
+        tuple(day for day, _ in chosen),
+        tuple(lot for _, lot in chosen),
+        np.array([labels[key] for key in chosen], np.int64),
+        Groups(found.groups.sizes[is_labelled]),
+        {name: x[inside] for name, x in found.columns.items()},
     )

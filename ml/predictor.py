@@ -6,6 +6,7 @@ features by the model's own bands, image bytes become a tensor of the model's ow
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,10 @@ class Model:
             ) from None
         self.card = read_card(self._session, f"model {name} version {version}")
         self.thresholds = Thresholds(**self.card["thresholds"])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A worker of Spark gets the file, and opens it once."""
+        return open_once, (self.content, self.name, self.version)
 
     def verdict(self, p: float) -> Verdict:
         """The verdict on a probability."""
@@ -128,6 +133,12 @@ class PhotoModel(Model):
         """Where the model looks, shape (h, w), 0 to 1, of one RGB tensor (height, width, 3)."""
         (found,) = self._session.run(["heat"], {"pictures": tensor[None]})
         return np.asarray(found[0], np.float32)
+
+
+@functools.lru_cache(maxsize=1)
+def open_once(content: bytes, name: str, version: int) -> Any:
+    """As `open_model`, and the same object where it was the last that was opened."""
+    return open_model(content, name, version)
 
 
 def open_model(content: bytes, name: str, version: int) -> Any:

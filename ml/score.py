@@ -1,60 +1,67 @@
-"""Verdicts on all lots and pictures of the lake, by Spark, incrementally.
+"""Verdicts on all lots and pictures of the lake, incrementally.
 
-The model's file is broadcast and opened once a worker process. Verdicts of one model file are
-brought up to date with what changed since it last scored; a new champion scores everything once. A
-file is known by its hash: another tracking server counts its versions from 1 again.
+Few are judged here, many by Spark's workers, where the model's file is opened once a process.
+Verdicts of one model file are brought up to date with what changed since it last scored; a new
+champion scores everything once. A file is known by its hash: another tracking server counts its
+versions from 1 again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from lakehouse import engine
 from lakehouse.delta_rs import Row
 from lakehouse.incremental import changed_days
 from lakehouse.io import Lake
 from lakehouse.stage import Stage
 from lakehouse.table import Table
-from lakehouse.tables.lot_verdicts import LOT_VERDICTS, VERDICT_COLUMNS
+from lakehouse.tables.lot_features import features_of
+from lakehouse.tables.lot_verdicts import LOT_VERDICTS
 from lakehouse.tables.photo_verdicts import PHOTO_VERDICTS
 from lakehouse.tables.pictures import PICTURES
 from lakehouse.tables.readings import readings
 from lakehouse.transforms.features import summarise_features
-from ml.lots import as_matrix
-from ml.predictor import LotModel, Model, PhotoModel, Verdict, open_model
+from ml.lots import matrix_of
+from ml.predictor import LotModel, Model, PhotoModel, Verdict
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-Judge = Callable[[Any, list[Row]], list[Verdict]]
 AT_ONCE = 64
-"""So many rows are judged at once: 10 MB of tensors at 224 x 224."""
-_OPEN: dict[tuple[str, int], Any] = {}
+"""So many pictures are judged at once: 10 MB of tensors at 224 x 224."""
+NONE = PHOTO_VERDICTS.arrow_schema().empty_table()
+HERE_PICTURES = 2_000
+"""Up to this many pictures are judged here."""
+PICTURE = ("pixel_sha256", "tensor_width", "tensor_height", "tensor")
 
 
 def score_lots(lake: Lake, stage: Stage, model: LotModel) -> int:
     """Judge the lots whose readings changed since this model last did; verdicts that changed."""
-    from pyspark.sql import functions as F
-
     source = readings(stage)
     pending = _pending(lake, LOT_VERDICTS, source, model)
     if pending is None:
         return 0
     consumed, before = pending
-    rows = lake.read(source, consumed[source.name])
     scope: dict[str, list[Any]] = {"model_version": [model.version]}
-    if before is not None:
-        days = changed_days(lake, [source], before, consumed)
-        if days is not None:
-            rows = rows.where(F.col("day").isin(sorted(days)))
-            scope["day"] = sorted(days)
-    features = summarise_features(rows, model.bands)
-    judged = _judged(features, ("day", "lot"), model, consumed[source.name], _judge_lots)
-    return lake.upsert(LOT_VERDICTS, judged.select(*LOT_VERDICTS.names), scope, consumed)
+    days = None if before is None else changed_days(lake, [source], before, consumed)
+    if days is not None:
+        scope["day"] = sorted(days)
+    about = _about(model, consumed[source.name])
+    schema, bands = features_of(model.variables).arrow_schema(), model.bands
+
+    def judged(rows: pa.Table) -> pa.Table:
+        features = summarise_features(rows, bands, schema)
+        verdicts = model.judge_features(matrix_of(features, model.variables))
+        keys = features.select(["day", "lot"]).to_pylist()
+        return LOT_VERDICTS.arrow(_rows(keys, verdicts, about))
+
+    versions = {source.name: consumed[source.name]}
+    found = engine.compute_days(lake, [source], versions, days, judged, LOT_VERDICTS.arrow_schema())
+    return lake.upsert(LOT_VERDICTS, found, scope, consumed)
 
 
 def score_photos(lake: Lake, model: PhotoModel) -> int:
@@ -62,23 +69,35 @@ def score_photos(lake: Lake, model: PhotoModel) -> int:
 
     Pictures never change, so one that has a verdict of this version keeps it.
     """
-    from pyspark.sql import functions as F
-
     pending = _pending(lake, PHOTO_VERDICTS, PICTURES, model)
     if pending is None:
         return 0
     consumed, _ = pending
-    pictures = lake.read(PICTURES, consumed[PICTURES.name])  # Starts Spark, which columns need.
-    by_this = F.col("model_version") == model.version
-    done = lake.read(PHOTO_VERDICTS).where(by_this & (F.col("model_sha256") == model.sha256))
-    new = pictures.join(done.select("pixel_sha256"), "pixel_sha256", "left_anti")
-    needed = new.select("pixel_sha256", "tensor_width", "tensor_height", "tensor")
     version = consumed[PICTURES.name]
-    judged = _judged(needed, ("pixel_sha256",), model, version, _judge_pictures)
-    known = done.select(*PHOTO_VERDICTS.names)
-    whole = judged.select(*PHOTO_VERDICTS.names).unionByName(known)
+    by_this = (pc.field("model_version") == model.version) & (
+        pc.field("model_sha256") == model.sha256
+    )
+    done = lake.load(PHOTO_VERDICTS, where=by_this)
+    about = _about(model, version)
+
+    def judged(pictures: pa.Table) -> pa.Table:
+        slices = (pictures.slice(at, AT_ONCE) for at in range(0, len(pictures), AT_ONCE))
+        rows = (part.to_pylist() for part in slices)
+        found = (row for part in rows for row in _rows(part, _judge_pictures(model, part), about))
+        return PHOTO_VERDICTS.arrow(list(found))
+
+    is_new = ~pc.field("pixel_sha256").isin(done["pixel_sha256"].combine_chunks())
+    if lake.count(PICTURES, version, is_new) <= HERE_PICTURES:
+        batches = lake.batches(PICTURES, PICTURE, is_new, version, AT_ONCE)
+        parts = [judged(pa.Table.from_batches([batch])) for batch in batches]
+        found = pa.concat_tables([NONE, *parts])
+    else:
+        known = lake.spark.createDataFrame(done.select(["pixel_sha256"]))
+        pictures = lake.read(PICTURES, version).select(*PICTURE)
+        new = pictures.join(known, "pixel_sha256", "left_anti")
+        found = engine.map_rows(new, judged, PHOTO_VERDICTS.arrow_schema())
     scope = {"model_version": [model.version]}
-    return lake.upsert(PHOTO_VERDICTS, whole, scope, consumed)
+    return lake.upsert(PHOTO_VERDICTS, engine.union(found, done), scope, consumed)
 
 
 def _pending(
@@ -94,51 +113,18 @@ def _pending(
     return consumed, before if before.get("model") == file else None
 
 
-def _judged(
-    rows: DataFrame,
-    key: tuple[str, ...],
-    model: Model,
-    data_version: int,
-    judge: Judge,
-) -> DataFrame:
-    """The key of each row with the columns of a verdict."""
-    from pyspark.sql.pandas.types import to_arrow_schema
-    from pyspark.sql.types import StructType
-
-    spark = rows.sparkSession
-    shared = spark.sparkContext.broadcast(model.content)
-    name, number, sha256 = model.name, model.version, model.sha256
-    same = {
-        "model_sha256": sha256,
-        "data_version": data_version,
-        "scored_at": datetime.now(UTC),
-    }
-    target = LOT_VERDICTS if "lot" in key else PHOTO_VERDICTS
-    names = [*key, *(column.name for column in VERDICT_COLUMNS)]
-    fields = {field.name: field for field in target.schema().fields}
-    schema = StructType([fields[name] for name in names])
-    arrow = to_arrow_schema(schema, timezone="UTC")  # The session's: `open_session` sees to it.
-
-    def score(parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        opened = _opened(shared.value, sha256, name, number)
-        for part in parts:
-            for start in range(0, len(part), AT_ONCE):
-                given = part.slice(start, AT_ONCE).to_pylist()
-                found = [
-                    {name: row[name] for name in key} | _columns(verdict) | same
-                    for row, verdict in zip(given, judge(opened, given), strict=True)
-                ]
-                yield pa.RecordBatch.from_pylist(found, arrow)
-
-    return rows.mapInArrow(score, schema)
+def _about(model: Model, data_version: int) -> dict[str, Any]:
+    """What all verdicts of this run say of themselves."""
+    at = datetime.now(UTC)
+    return {"model_sha256": model.sha256, "data_version": data_version, "scored_at": at}
 
 
-def _opened(content: bytes, sha256: str, name: str, version: int) -> Any:
-    """The model, opened once in this worker process."""
-    if (sha256, version) not in _OPEN:
-        _OPEN.clear()
-        _OPEN[sha256, version] = open_model(content, name, version)
-    return _OPEN[sha256, version]
+def _rows(
+    keys: Iterable[Row], verdicts: Iterable[Verdict], about: dict[str, Any]
+) -> list[dict[str, Any]]:
+    return [
+        {**key, **_columns(verdict), **about} for key, verdict in zip(keys, verdicts, strict=True)
+    ]
 
 
 def _columns(found: Verdict) -> dict[str, Any]:
@@ -153,12 +139,7 @@ def _columns(found: Verdict) -> dict[str, Any]:
     }
 
 
-def _judge_lots(model: Any, rows: list[Row]) -> list[Verdict]:
-    found: list[Verdict] = model.judge_features(as_matrix(rows, model.variables))
-    return found
-
-
-def _judge_pictures(model: Any, rows: list[Row]) -> list[Verdict]:
+def _judge_pictures(model: PhotoModel, rows: list[Row]) -> list[Verdict]:
     """A tensor that is not what the model takes is unreadable; the others are judged."""
     size = model.height * model.width * 3
     found: list[Verdict | None] = []

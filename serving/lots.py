@@ -15,8 +15,9 @@ from typing import IO, Any
 import numpy as np
 
 from lakehouse.io import Lake
+from lakehouse.quality import filter_held_back, filter_passed
 from lakehouse.settings import Settings
-from lakehouse.sources.reading_rows import HeldBack, read_file
+from lakehouse.sources.readings import read_file
 from lakehouse.stage import Stage
 from lakehouse.statistics import Array, Band, lot_statistics
 from lakehouse.tables.lot_verdicts import LOT_VERDICTS
@@ -167,27 +168,28 @@ class Lots:
 
     def judge_file(
         self, stream: IO[bytes], name: str
-    ) -> tuple[tuple[str, str] | None, list[LotView], list[HeldBack]]:
+    ) -> tuple[tuple[str, str] | None, list[LotView], list[dict[str, Any]]]:
         """A sensor file that nobody has ingested: its fault (rule, reason), lots and bad rows.
 
-        The lots of the highest risk come first; why one is good is not said.
+        The lots of the highest risk come first; why one is good is not said. A bad row has `line`,
+        `rule` and `reason`.
         """
-        facts, sound, held = read_file(stream, name, self.stage, self.settings)
+        facts, rows = read_file(stream, name, self.stage, self.settings)
         if facts.rule:
             return (facts.rule, facts.reason or ""), [], []
-        lots: dict[tuple[date, str], list[Any]] = {}
-        for row in sound:
-            lots.setdefault((row.day, row.lot), []).append(row)
-        views = []
-        for (day, lot), rows in sorted(lots.items()):
-            rows.sort(key=lambda row: row.measured_at)
-            columns = np.array([row.values for row in rows]).T
-            names = [v.name for v in self.stage.readings.variables]
-            values = dict(zip(names, columns, strict=True))
-            times = [row.measured_at for row in rows]
-            views.append(self.drawn(day, lot, times, values, explain_good=False))
+        sound = filter_passed(rows)
+        order = [(column, "ascending") for column in ("day", "lot", "measured_at")]
+        sound = sound.sort_by(order)
+        lots = sound.group_by(["day", "lot"]).aggregate([([], "count_all")]).sort_by(order[:2])
+        views, start = [], 0
+        for lot in lots.to_pylist():
+            of_lot = sound.slice(start, lot["count_all"])
+            start += len(of_lot)
+            values = {v.name: of_lot[v.name].to_numpy() for v in self.stage.readings.variables}
+            times = of_lot["measured_at"].to_pylist()
+            views.append(self.drawn(lot["day"], lot["lot"], times, values, explain_good=False))
         views.sort(key=lambda v: v.verdict.probability or 0.0 if v.verdict else 0.0, reverse=True)
-        return None, views, held
+        return None, views, filter_held_back(rows.select(["line", "rule", "reason"])).to_pylist()
 
     def photo(self, sha256: str) -> bytes | None:
         """The bytes of a photo that was ingested; None where it was not."""

@@ -108,8 +108,16 @@ def stage() -> Stage:
 
 
 @pytest.fixture
-def lake(spark: SparkSession, tmp_path: Path) -> Lake:
-    return Lake(str(tmp_path / "lake"), "chromate", lambda: spark)
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
+    """An empty lake; Spark is for heavy tests only."""
+
+    def session() -> SparkSession:
+        if not request.node.get_closest_marker("heavy"):
+            pytest.fail("no Spark is needed")
+        spark: SparkSession = request.getfixturevalue("spark")
+        return spark
+
+    return Lake(str(tmp_path / "lake"), "chromate", session)
 
 
 @pytest.fixture(scope="session")
@@ -146,14 +154,14 @@ class Chain:
 
 
 @pytest.fixture
-def chain(spark: SparkSession, tmp_path: Path) -> Chain:
+def chain(tmp_path: Path) -> Chain:
     landing = tmp_path / "landing"
     landing.mkdir()
     return Chain(landing, tmp_path / "lake")
 
 
 @pytest.fixture(scope="module")
-def module_chain(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Chain:
+def module_chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     folder = tmp_path_factory.mktemp("module")
     (folder / "landing").mkdir()
     return Chain(folder / "landing", folder / "lake")

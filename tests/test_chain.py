@@ -130,8 +130,9 @@ def test_a_run_that_finds_nothing_new_starts_no_spark(
     for runs in (2, 3):
         found = chain()
         assert found["files"] == dict(seen=0, loaded=0, duplicate=0, quarantined=0, known=3)
-        assert found["sql"]["runs"] == runs == chain.lake().read(RUNS).count()
-    ids = [row["run_id"] for row in chain.lake().read(RUNS).orderBy("started_at").collect()]
+        assert found["sql"]["runs"] == runs == chain.lake().count(RUNS)
+    rows = sorted(chain.lake().rows(RUNS), key=lambda row: row["started_at"])
+    ids = [row["run_id"] for row in rows]
     assert ids[-1] == found["run"] and len(set(ids)) == 3
 
 

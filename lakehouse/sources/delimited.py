@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -326,10 +327,8 @@ def _batch(
 
 def _reordered(cells: pa.Array, whole: pa.Array, order: list[int]) -> pa.Array:
     """The cells of whole rows in another order; others are left as they are."""
-    return pa.array(
-        [
-            [row[at] for at in order] if ok else row
-            for row, ok in zip(cells.to_pylist(), whole.to_pylist(), strict=True)
-        ],
-        pa.list_(pa.string()),
-    )
+    offsets = cells.offsets.to_numpy()
+    starts = offsets[:-1][whole.to_numpy(zero_copy_only=False)][:, np.newaxis]
+    at = np.arange(len(cells.values))
+    at[starts + np.arange(len(order))] = starts + order
+    return pa.ListArray.from_arrays(cells.offsets, cells.values.take(pa.array(at)))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from lakehouse.quality import Rule
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse.quality import CHECKED, Rule, as_mask, find_broken, line_rules
 from lakehouse.settings import Settings
-from lakehouse.sources.delimited import Layout
-from lakehouse.sources.readings import as_date, line_rules, lot_name
+from lakehouse.sources.delimited import Facts, Layout
+from lakehouse.sources.readings import as_dates, cells_at, lot_name, lot_pattern
 from lakehouse.stage import Stage
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+LOTS = pa.list_(pa.string())
 
 
 def layout(stage: Stage, settings: Settings) -> Layout:
@@ -27,47 +30,60 @@ def layout(stage: Stage, settings: Settings) -> Layout:
     )
 
 
-def with_typed(cells: DataFrame, stage: Stage) -> DataFrame:
-    """`cells` (file, line, cells, fault, grouped) with `day` and `lots`: sorted, no lot twice.
+def row_schema(stage: Stage) -> pa.Schema:
+    """The columns of checked rows of error lists, which are the same in each stage.
 
-    `grouped` is how many lot columns the file has; they stand behind the date.
+    `lots` are sorted and distinct. `names_lots` says whether the row may name a failed lot.
     """
-    from pyspark.sql import functions as F
+    typed = [("day", pa.date32()), ("lots", LOTS), ("names_lots", pa.bool_())]
+    return pa.schema([*CHECKED, *(pa.field(name, kind) for name, kind in typed)])
 
-    whole = F.col("fault").isNull()
-    date = F.trim(F.get("cells", F.lit(0)))
-    names = F.transform(F.slice("cells", F.lit(2), F.col("grouped")), lot_name)
-    lots = F.array_sort(F.array_distinct(F.filter(names, lambda name: name != "")))
-    return cells.select(
-        "file",
-        "line",
-        "cells",
-        "fault",
-        F.when(whole, as_date(date, stage.error_lists.date_format)).alias("day"),
-        F.when(whole, lots).alias("lots"),
+
+def typed_rows(batch: pa.RecordBatch, file: str, facts: Facts, stage: Stage) -> pa.RecordBatch:
+    """The checked rows of a batch of `read_cells`, of the file with these facts.
+
+    A date that cannot be read is null. A row that is not read as cells has no lots.
+    """
+    fault, dates = batch["fault"], cells_at(batch, 0)
+    trimmed = pc.ascii_trim(dates, " ")
+    day = as_dates(trimmed, stage.error_lists.date_format)
+    lots = [
+        None if faulty else _lots(cells[1 : 1 + facts.grouped])
+        for cells, faulty in zip(batch["cells"].to_pylist(), as_mask(fault.is_valid()), strict=True)
+    ]
+    headings = [name for name in stage.error_lists.date if not name.isdigit()]
+    names_lots = [
+        some is None or (some != [] and text not in headings)
+        for some, text in zip(lots, trimmed.to_pylist(), strict=True)
+    ]
+    rule, reason = find_broken(_rules(fault, dates, day, lots, stage), len(batch))
+    name = pa.repeat(pa.scalar(file, pa.string()), len(batch))
+    typed = [day, pa.array(lots, LOTS), pa.array(names_lots, pa.bool_())]
+    return pa.RecordBatch.from_arrays(
+        [name, batch["line"], batch["cells"], rule, reason, *typed], schema=row_schema(stage)
     )
 
 
-def rules(stage: Stage) -> list[Rule]:
-    """The rules of a row, on the columns of `with_typed`."""
-    from pyspark.sql import functions as F
+def _lots(cells: Sequence[str]) -> list[str]:
+    return sorted({lot_name(text.strip(" ")) for text in cells} - {""})
 
-    whole = F.col("fault").isNull()
-    strange = F.filter("lots", lambda lot: ~lot.rlike(f"^(?:{stage.lot_pattern})$"))
+
+def _rules(
+    fault: pa.Array,
+    dates: pa.Array,
+    day: pa.Array,
+    lots: Sequence[Sequence[str] | None],
+    stage: Stage,
+) -> list[Rule]:
+    pattern = lot_pattern(stage)
+    strange = [[lot for lot in some or () if not pattern.fullmatch(lot)] for some in lots]
+    no_day = as_mask(pc.and_(fault.is_null(), day.is_null()))
     return [
-        *line_rules(),
-        Rule(
-            "date",
-            whole & F.col("day").isNull(),
-            F.concat(
-                F.lit("not a date: '"),
-                F.coalesce(F.col("cells")[0], F.lit("")),
-                F.lit("'"),
-            ),
-        ),
+        *line_rules(fault),
+        Rule("date", no_day, lambda at: f"not a date: '{dates[at]}'"),
         Rule(
             "lot",
-            whole & (F.size(strange) > 0),
-            F.concat(F.lit("not a lot: "), F.array_join(strange, ", ")),
+            np.array([len(some) > 0 for some in strange], bool),
+            lambda at: f"not a lot: {', '.join(strange[at])}",
         ),
     ]

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import IO, Any
+from zoneinfo import ZoneInfo
 
-from lakehouse.quality import Rule
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse.quality import CHECKED, Rule, as_mask, find_broken, line_rules, with_duplicates
 from lakehouse.settings import Settings
-from lakehouse.sources.delimited import Facts, Layout
-from lakehouse.sources.headers import SECOND_HEADER
-from lakehouse.stage import Stage, spark_pattern
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+from lakehouse.sources.delimited import Facts, Layout, inspect, read_cells
+from lakehouse.stage import Stage, Variable, date_pattern
+from lakehouse.tables.readings import readings as readings_table
 
 MORNING, AFTERNOON = "오전|AM", "오후|PM"
 CLOCK = (
-    rf"(?i)^\s*({MORNING}|{AFTERNOON})?\s*"  # half of the day
-    r"(\d{1,2}):(\d{1,2})(?::(\d{1,2}(?:\.\d+)?))?\s*$"  # hour, minute, second
+    rf"(?i)^(?:(?P<mark>{MORNING}|{AFTERNOON})[\s\v]*)?"  # half of the day
+    r"(?P<hour>\d{1,2}):(?P<minute>\d{1,2})"
+    r"(?::(?P<second>\d{1,2})(?:\.(?P<fraction>\d+))?)?$"
 )
-NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+"""Patterns for Arrow, where \\d and \\s are ASCII and \\s lacks \\v; without white space around."""
+
+LOT = re.compile(r"^(\d+)\.0*$", re.ASCII)
+MOMENT = pa.timestamp("us", "UTC")
+SECOND, MINUTE, DAY = 1_000_000, 60_000_000, 86_400_000_000
+"""In microseconds."""
+SHOWN = 80
+"""How many characters of a cell a reason shows."""
 
 
 def layout(stage: Stage, settings: Settings) -> Layout:
     """What a sensor file of the stage should hold."""
     source = stage.readings
-    fields = {"lot": tuple(source.lot), "time": tuple(source.time)}
-    if source.date.column:
-        fields["date"] = tuple(source.date.column)
-    fields |= {variable.name: tuple(variable.column) for variable in source.variables}
     return Layout(
         source.delimiter,
         tuple(source.encodings),
-        fields,
+        _fields(stage),
         max_line_bytes=settings.max_line_bytes,
         ignored=tuple(source.ignore),
     )
@@ -59,140 +66,199 @@ def judge_file(stage: Stage, file: str, facts: Facts) -> None:
         )
 
 
-def with_typed(cells: DataFrame, stage: Stage, fields: list[str]) -> DataFrame:
-    """`cells` (file, line, cells, fault, date of the file) with the typed columns of a reading.
+def row_schema(stage: Stage) -> pa.Schema:
+    """The columns of checked rows of the stage's sensor files."""
+    typed = [("day", pa.date32()), ("lot", pa.string()), ("measured_at", MOMENT)]
+    typed += [(v.name, pa.float64()) for v in stage.readings.variables]
+    return pa.schema([*CHECKED, *(pa.field(name, kind) for name, kind in typed)])
 
-    What cannot be read as its type is null; the text stays in `cells` for `rules`.
+
+def read_file(
+    stream: IO[bytes], name: str, stage: Stage, settings: Settings
+) -> tuple[Facts, pa.Table]:
+    """A sensor file as a whole, and its checked rows as ingest would read them.
+
+    `stream` can be read from its beginning again. Of a file with a `rule` no row is read.
     """
-    from pyspark.sql import functions as F
+    kind, schema = layout(stage, settings), row_schema(stage)
+    facts = inspect(stream, kind)
+    judge_file(stage, name, facts)
+    if facts.rule:
+        return facts, schema.empty_table()
+    stream.seek(0)
+    batches = [typed_rows(batch, name, facts, stage) for batch in read_cells(stream, facts, kind)]
+    rows = pa.Table.from_batches(batches, schema)
+    return facts, with_duplicates(rows, readings_table(stage).key)
 
-    source = stage.readings
-    at = {name: F.trim(F.get("cells", F.lit(fields.index(name)))) for name in fields}
-    whole = F.col("fault").isNull()
-    seconds = seconds_of_day(at["time"], source.clock)
-    said = as_date(at["date"], source.date.format) if "date" in at else F.col("file_date")
-    day = F.when(whole, said)
-    local = F.timestamp_micros(
-        F.unix_micros(day.cast("timestamp")) + (seconds * 1_000_000).cast("bigint")
+
+def typed_rows(batch: pa.RecordBatch, file: str, facts: Facts, stage: Stage) -> pa.RecordBatch:
+    """The checked rows of a batch of `read_cells`, of the file with these facts.
+
+    What cannot be read as its type is null, and the row breaks a rule.
+    """
+    source, count = stage.readings, len(batch)
+    cells = {name: cells_at(batch, place) for place, name in enumerate(_fields(stage))}
+    text = {name: pc.ascii_trim(column, " ") for name, column in cells.items()}
+    if "date" in text:
+        day = as_dates(text["date"], source.date.format)
+    else:
+        said = pa.scalar(file_date(stage, file), pa.date32())
+        day = pc.if_else(batch["fault"].is_null(), said, pa.scalar(None, pa.date32()))
+    typed = {
+        "day": day,
+        "lot": by_value(text["lot"], lot_name, pa.string()),
+        "measured_at": _moments(day, time_of_day(text["time"], source.clock), stage.zone),
+        **{v.name: _numbers(text[v.name]) for v in source.variables},
+    }
+    rule, reason = find_broken(rules(batch["fault"], cells, typed, stage), count)
+    name = pa.repeat(pa.scalar(file, pa.string()), count)
+    return pa.RecordBatch.from_arrays(
+        [name, batch["line"], batch["cells"], rule, reason, *typed.values()],
+        schema=row_schema(stage),
     )
-    return cells.select(
-        "file",
-        "line",
-        "cells",
-        "fault",
-        day.alias("day"),
-        F.when(whole, lot_name(at["lot"])).alias("lot"),
-        F.when(whole, F.to_utc_timestamp(local, stage.time_zone)).alias("measured_at"),
-        *(F.when(whole, _number(at[v.name])).alias(v.name) for v in source.variables),
-    )
 
 
-def rules(stage: Stage, fields: list[str]) -> list[Rule]:
-    """The rules of a reading, on the columns of `with_typed`."""
-    from pyspark.sql import functions as F
-
-    def text(name: str) -> Column:
-        return F.coalesce(F.get("cells", F.lit(fields.index(name))), F.lit(""))
-
-    whole = F.col("fault").isNull()
-    said = text("date") if "date" in fields else F.lit("its file's")
+def rules(
+    fault: pa.Array, cells: Mapping[str, pa.Array], typed: Mapping[str, pa.Array], stage: Stage
+) -> list[Rule]:
+    """The rules of a reading, in their order, on its cells and its typed columns."""
+    whole = as_mask(fault.is_null())
+    no_day, no_time = (as_mask(typed[name].is_null()) for name in ("day", "measured_at"))
+    date_cells = cells.get("date", pa.repeat("its file's", len(fault)))
+    pattern = lot_pattern(stage)
+    strange = by_value(typed["lot"], lambda lot: not pattern.fullmatch(lot), pa.bool_())
     found = [
-        *line_rules(),
-        Rule("lot", whole & ~lot_is_sound("lot", stage), _quoted("lot", text("lot"))),
-        Rule("date", whole & F.col("day").isNull(), _quoted("date", said)),
+        *line_rules(fault),
+        Rule("lot", as_mask(strange), _not_a("lot", cells["lot"])),
+        Rule("date", whole & no_day, _not_a("date", date_cells)),
         Rule(
             "time",
-            whole & F.col("day").isNotNull() & F.col("measured_at").isNull(),
-            _quoted(f"{stage.readings.clock} time", text("time")),
+            whole & ~no_day & no_time,
+            _not_a(f"{stage.readings.clock} time", cells["time"]),
         ),
     ]
     for v in stage.readings.variables:
-        value = F.col(v.name)
+        values = typed[v.name]
+        missing = whole & as_mask(values.is_null())
+        outside = as_mask(pc.or_(pc.less(values, v.minimum), pc.greater(values, v.maximum)))
         found += [
-            Rule(
-                "number",
-                whole & value.isNull(),
-                _quoted(f"{v.name} number", text(v.name)),
-            ),
-            Rule(
-                "physical_range",
-                whole & ~value.between(v.minimum, v.maximum),
-                F.concat(
-                    F.lit(f"{v.name} "),
-                    value.cast("string"),
-                    F.lit(f" is outside {v.minimum:g} to {v.maximum:g} {v.unit}"),
-                ),
-            ),
+            Rule("number", missing, _not_a(f"{v.name} number", cells[v.name])),
+            Rule("physical_range", outside, _outside(v, values)),
         ]
     return found
 
 
-def line_rules() -> list[Rule]:
-    """The rules of a line that is not read as cells, by its `fault`."""
-    from pyspark.sql import functions as F
-
-    fault = F.col("fault")
-    below = fault.startswith(SECOND_HEADER)
-    return [Rule("torn_row", ~below, fault), Rule("second_header", below, fault)]
-
-
-def fault_rule(fault: str) -> str:
-    """As `line_rules`, of one line."""
-    return "second_header" if fault.startswith(SECOND_HEADER) else "torn_row"
+def cells_at(batch: pa.RecordBatch, place: int) -> pa.Array:
+    """The cell at that place of each row of `read_cells`; null for a row with a fault."""
+    cells = batch["cells"]
+    starts = cells.offsets.to_numpy()
+    at = starts[:-1] - starts[0] + place
+    return cells.flatten().take(pa.array(at, mask=as_mask(batch["fault"].is_valid())))
 
 
-def seconds_of_day(time: Column, clock: str) -> Column:
-    """Seconds since midnight, with fraction, of a time by that clock; null where it is none.
+def by_value(values: pa.Array, form: Callable[[Any], object], kind: pa.DataType) -> pa.Array:
+    """What `form` makes of each value, as that type; it is called once for each different value."""
+    coded = values.dictionary_encode()
+    formed = pa.array([form(value) for value in coded.dictionary.to_pylist()], kind)
+    return formed.take(coded.indices)
+
+
+def lot_name(text: str) -> str:
+    """A lot's name: the trimmed text, where a number written 20.0 means 20."""
+    return LOT.sub(r"\1", text)
+
+
+def lot_pattern(stage: Stage) -> re.Pattern[str]:
+    """What a lot's name looks like as a whole, as the stage says."""
+    return re.compile(stage.lot_pattern, re.ASCII)
+
+
+def as_dates(texts: pa.Array, form: str) -> pa.Array:
+    """The dates that the trimmed texts say in that form; null where a text says none."""
+    pattern = re.compile(date_pattern(form), re.ASCII | re.IGNORECASE)
+
+    def as_date(text: str) -> date | None:
+        found = pattern.fullmatch(text)
+        if not found:
+            return None
+        parts = {name: int(value) for name, value in found.groupdict().items()}
+        try:
+            return date(parts.get("Y", 2000 + parts.get("y", 0)), parts["m"], parts["d"])
+        except ValueError:
+            return None
+
+    return by_value(texts, as_date, pa.date32())
+
+
+def time_of_day(texts: pa.Array, clock: str) -> pa.Array:
+    """Microseconds since midnight of times by that clock; null where a text is no such time.
 
     12h: 오전 or AM before h:mm:ss, 12 of which is midnight; 오후 or PM, 12 of which is noon.
     """
-    from pyspark.sql import functions as F
-
-    mark = F.regexp_extract(time, CLOCK, 1)
-    hour, minute = (F.regexp_extract(time, CLOCK, n).try_cast("int") for n in (2, 3))
-    second = F.coalesce(F.regexp_extract(time, CLOCK, 4).try_cast("decimal(9,6)"), F.lit(0))
-    sound = (minute < 60) & (second < 60)
+    found = pc.extract_regex(pc.ascii_trim_whitespace(texts), CLOCK)
+    mark = pc.struct_field(found, "mark")
+    hour, minute, second = (
+        pc.cast(pc.ascii_lpad(pc.struct_field(found, name), 2, "0"), pa.int64())
+        for name in ("hour", "minute", "second")
+    )
+    fraction = pc.binary_slice(pc.cast(pc.struct_field(found, "fraction"), pa.binary()), 0, 7)
+    fraction = pc.cast(pc.ascii_rpad(pc.cast(fraction, pa.string()), 7, "0"), pa.int64())
+    second = pc.add(pc.multiply(second, SECOND), pc.divide(pc.add(fraction, 5), 10))
+    sound = pc.and_(pc.less(minute, 60), pc.less(second, MINUTE))
+    marked = pc.not_equal(mark, "")
     if clock == "12h":
-        sound &= (mark != "") & hour.between(1, 12)
-        hour = hour % 12 + F.when(mark.rlike(f"(?i){AFTERNOON}"), 12).otherwise(0)
+        sound = pc.and_(pc.and_(sound, marked), pc.and_(pc.greater(hour, 0), pc.less(hour, 13)))
+        afternoon = pc.match_substring_regex(mark, f"(?i){AFTERNOON}")
+        hour = pc.if_else(pc.equal(hour, 12), 0, hour)
+        hour = pc.add(hour, pc.multiply(pc.cast(afternoon, pa.int64()), 12))
     else:
-        sound &= (mark == "") & (hour < 24)
-    return F.when(sound, hour * 3600 + minute * 60 + second)
+        sound = pc.and_(sound, pc.and_not(pc.less(hour, 24), marked))
+    since_midnight = pc.add(pc.multiply(pc.add(pc.multiply(hour, 60), minute), MINUTE), second)
+    return pc.if_else(sound, since_midnight, pa.scalar(None, pa.int64()))
 
 
-def as_date(text: Column, form: str) -> Column:
-    """The date that the text says in that form (as Python's strptime), else null."""
-    from pyspark.sql import functions as F
-
-    return F.try_to_timestamp(text, F.lit(spark_pattern(form))).cast("date")
-
-
-def lot_name(text: Column) -> Column:
-    """A lot's name: the text, where a number written 20.0 means 20."""
-    from pyspark.sql import functions as F
-
-    return F.regexp_replace(F.trim(text), r"^(\d+)\.0*$", "$1")
+def _fields(stage: Stage) -> dict[str, tuple[str, ...]]:
+    """The needed columns of a sensor file, each with the header names it may have."""
+    source = stage.readings
+    fields = {"lot": tuple(source.lot), "time": tuple(source.time)}
+    if source.date.column:
+        fields["date"] = tuple(source.date.column)
+    return fields | {variable.name: tuple(variable.column) for variable in source.variables}
 
 
-def lot_is_sound(column: str, stage: Stage) -> Column:
-    """Whether the lot's name looks as the stage says."""
-    from pyspark.sql import functions as F
+def _moments(day: pa.Array, time: pa.Array, zone: ZoneInfo) -> pa.Array:
+    """The moments at which the plant's clocks show that day and time; null where one is.
 
-    return F.coalesce(F.col(column), F.lit("")).rlike(f"^(?:{stage.lot_pattern})$")
-
-
-def _number(text: Column) -> Column:
-    """The finite decimal number that the text says, else null.
-
-    A cast alone also takes what Java calls a number, such as 2.0f, 40.1d and 0x1p1.
+    Of two such moments, when clocks are set back, the first. The offset to UTC is looked up once
+    a minute.
     """
-    from pyspark.sql import functions as F
+    days = pc.cast(pc.cast(day, pa.int32()), pa.int64())
+    minutes = pc.add(pc.multiply(days, DAY // MINUTE), pc.divide(time, MINUTE))
 
-    value = F.when(text.rlike(NUMBER), text.try_cast("double"))
-    return F.when(F.abs(value) < float("inf"), value)
+    def offset(minute: int) -> int | None:
+        wall = datetime(1970, 1, 1) + timedelta(minutes=minute)
+        try:
+            moment = wall.replace(tzinfo=zone).astimezone(UTC)
+        except OverflowError:  # In UTC the year is 0 or 10000.
+            return None
+        return (wall - moment.replace(tzinfo=None)) // timedelta(microseconds=1)
+
+    local = pc.add(pc.multiply(days, DAY), time)
+    return pc.cast(pc.subtract(local, by_value(minutes, offset, pa.int64())), MOMENT)
 
 
-def _quoted(what: str, text: Column) -> Column:
-    from pyspark.sql import functions as F
+def _numbers(texts: pa.Array) -> pa.Array:
+    """The finite decimal numbers that the texts say; null where a text says none."""
+    texts = pc.ascii_trim_whitespace(texts)
+    said = pc.if_else(pc.match_substring_regex(texts, NUMBER), texts, pa.scalar(None, pa.string()))
+    values = pc.cast(said, pa.float64())
+    return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
 
-    return F.concat(F.lit(f"not a {what}: '"), F.left(text, F.lit(80)), F.lit("'"))
+
+def _not_a(what: str, texts: pa.Array) -> Callable[[int], str]:
+    return lambda at: f"not a {what}: '{texts[at].as_py()[:SHOWN]}'"
+
+
+def _outside(variable: Variable, values: pa.Array) -> Callable[[int], str]:
+    limits = f"{variable.minimum:g} to {variable.maximum:g} {variable.unit}"
+    return lambda at: f"{variable.name} {values[at].as_py()} is outside {limits}"

@@ -1,27 +1,26 @@
-"""Reading the landing zone's files: on Spark's workers, or here where that is sooner.
+"""Reading the landing zone's files: here, or by Spark's workers where they are large.
 
-Starting Python workers takes seconds. Files of at most `LOCAL_BYTES` together are read in the
-driver; more are spread over the cluster. The reading itself is the same function.
+The reading itself is the same function.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 
+from lakehouse.engine import HASHED_HERE, HERE_BYTES, collected, spark_schema
 from lakehouse.errors import PlatelakeError
-from lakehouse.io import Lake
+from lakehouse.io import Lake, Rows
 from lakehouse.sources.delimited import Facts, Layout, inspect, read_cells
 from lakehouse.sources.landing import LandedFile, open_url
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-LOCAL_BYTES = 64 << 20
 SLICE_BYTES = 64 << 20
 
 STRINGS = pa.list_(pa.string())
@@ -39,9 +38,6 @@ FACTS = pa.schema(
         ("note", pa.string()),
     ]
 )
-CELLS = pa.schema(
-    [("file", pa.string()), ("line", pa.int64()), ("cells", STRINGS), ("fault", pa.string())]
-)
 
 
 class Landed(NamedTuple):
@@ -54,25 +50,32 @@ class Landed(NamedTuple):
 
 Read = Callable[[Iterable[Landed]], Iterator[pa.RecordBatch]]
 
-
-def read_here(files: Sequence[LandedFile], read: Read, schema: pa.Schema) -> pa.Table | None:
-    """What `read` makes of the files, read in this process; None where they are too much for it."""
-    if sum(file.size for file in files) > LOCAL_BYTES:
-        return None
-    return pa.Table.from_batches(read(map(_landed, files)), schema)
+Typed = Callable[[pa.RecordBatch, str, Facts], pa.RecordBatch]
+"""From rows of a file, as `read_cells` gives them, to its typed rows."""
 
 
-def read_files(lake: Lake, files: Sequence[LandedFile], read: Read, schema: pa.Schema) -> DataFrame:
-    """What `read` makes of the files, as a frame of that schema.
+def _read_here(files: Sequence[LandedFile], read: Read, schema: pa.Schema) -> pa.Table:
+    def batches(file: LandedFile) -> list[pa.RecordBatch]:
+        return list(read([_landed(file)]))
 
-    The frame may read the files each time it is used; persist it to read them once.
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        read_at_once = threads.map(batches, files)
+        return pa.Table.from_batches(itertools.chain.from_iterable(read_at_once), schema)
+
+
+def read_files(
+    lake: Lake,
+    files: Sequence[LandedFile],
+    read: Read,
+    schema: pa.Schema,
+    most: int | None = None,
+) -> Rows:
+    """What `read` makes of the files, as rows of that schema; here for up to `most` bytes.
+
+    Rows of Spark may be read each time they are used; keep them to read them once.
     """
-    from pyspark.sql.pandas.types import from_arrow_schema
-
-    here = read_here(files, read, schema)
-    if here is not None:
-        rows: Any = here if here.num_rows else []  # Spark takes no table without a batch.
-        return lake.spark.createDataFrame(rows, from_arrow_schema(schema))
+    if sum(file.size for file in files) <= (HERE_BYTES if most is None else most):
+        return _read_here(files, read, schema)
 
     def read_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -84,12 +87,12 @@ def read_files(lake: Lake, files: Sequence[LandedFile], read: Read, schema: pa.S
     spread = lake.spark.createDataFrame(
         list(map(_landed, files)), "file string, url string, size bigint"
     )
-    return spread.repartition(tasks).mapInArrow(read_batches, from_arrow_schema(schema))
+    return spread.repartition(tasks).mapInArrow(read_batches, spark_schema(schema))
 
 
 def hash_files(lake: Lake, landing: str, files: Sequence[LandedFile]) -> dict[str, Facts]:
     """The content hash of each file, by `file`; one that cannot be opened has a fault."""
-    return _look(lake, files, lambda url: _hash(landing, url))
+    return _look(lake, files, lambda url: _hash(landing, url), HASHED_HERE)
 
 
 def inspect_files(
@@ -105,9 +108,14 @@ def inspect_files(
 
 
 def read_rows(
-    lake: Lake, landing: str, files: Sequence[tuple[LandedFile, Facts]], layout: Layout
-) -> DataFrame:
-    """Every row of the text files: file, line, cells in the order of the file's header, fault.
+    lake: Lake,
+    landing: str,
+    files: Sequence[tuple[LandedFile, Facts]],
+    layout: Layout,
+    typed: Typed,
+    schema: pa.Schema,
+) -> Rows:
+    """Every row of the text files as `typed` makes it, of that schema.
 
     Raises PlatelakeError if a file changes meanwhile.
     """
@@ -115,19 +123,22 @@ def read_rows(
 
     def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
         for file, url, _ in landed:
+            facts = facts_by_file[file]
             with open_url(landing, url) as stream:
                 try:
-                    for batch in read_cells(stream, facts_by_file[file], layout):
-                        names = pa.array([file] * batch.num_rows, pa.string())
-                        yield pa.RecordBatch.from_arrays([names, *batch.columns], schema=CELLS)
+                    for batch in read_cells(stream, facts, layout):
+                        yield typed(batch, file, facts)
                 except PlatelakeError as error:
                     raise PlatelakeError(f"{file}: {error}") from None
 
-    return read_files(lake, [file for file, _ in files], read, CELLS)
+    return read_files(lake, [file for file, _ in files], read, schema)
 
 
 def _look(
-    lake: Lake, files: Sequence[LandedFile], look: Callable[[str], Facts]
+    lake: Lake,
+    files: Sequence[LandedFile],
+    look: Callable[[str], Facts],
+    most: int | None = None,
 ) -> dict[str, Facts]:
     def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
         for file, url, _ in landed:
@@ -137,9 +148,7 @@ def _look(
                 facts = Facts(rule="unreadable", reason=f"cannot be read: {error.strerror}")
             yield pa.RecordBatch.from_pylist([{"file": file, **asdict(facts)}], FACTS)
 
-    here = read_here(files, read, FACTS)
-    if here is None:
-        here = read_files(lake, files, read, FACTS).toArrow()
+    here = collected(read_files(lake, files, read, FACTS, most))
     names = [field.name for field in fields(Facts)]
     return {row["file"]: Facts(**{name: row[name] for name in names}) for row in here.to_pylist()}
 

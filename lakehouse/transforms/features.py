@@ -4,34 +4,61 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from lakehouse.statistics import (
-    BAND_QUANTILES,
-    DISTANCES,
-    TOGETHER,
-    VALUES,
-    Band,
-    band,
-    distance,
-)
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+from lakehouse.statistics import Array, Band, Groups, Numbers, feature_columns, fit_band
 
 
-def fit_bands(readings: DataFrame, variables: Sequence[str], width: float) -> dict[str, Band]:
+@dataclass(frozen=True, eq=False)
+class LotReadings:
+    """Readings in order of day, lot and time.
+
+    `days` and `lots` name each lot, `groups` says how many readings it has, and `columns` maps
+    each variable to its readings, shape (readings,).
+    """
+
+    days: pa.Array
+    lots: pa.Array
+    groups: Groups
+    columns: Mapping[str, Array]
+
+
+def readings_by_lot(readings: pa.Table, variables: Sequence[str]) -> LotReadings:
+    """The readings sorted by lot; rows that are in order already are not sorted again."""
+    day, lot = readings["day"], readings["lot"].cast(pa.string())
+    days, lots = pc.unique(day).sort(), pc.unique(lot).sort()
+    at_day, at_lot = (
+        pc.index_in(column, values).to_numpy().astype(np.int64)
+        for column, values in ((day, days), (lot, lots))
+    )
+    keys = at_day * len(lots) + at_lot
+    columns = {name: readings[name].to_numpy() for name in variables}
+    order = _order(keys, readings["measured_at"].cast(pa.int64()).to_numpy())
+    if order is not None:
+        keys, columns = keys[order], {name: x[order] for name, x in columns.items()}
+    groups = Groups.of(keys)
+    first, count = keys[groups.starts], max(len(lots), 1)
+    return LotReadings(days.take(first // count), lots.take(first % count), groups, columns)
+
+
+def _order(keys: Numbers, moments: Numbers) -> Numbers | None:
+    """Places of the readings in order of key and moment; None if they are in order."""
+    step = np.diff(keys)
+    if (step >= 0).all() and (np.diff(moments)[step == 0] >= 0).all():
+        return None
+    return np.lexsort((moments, keys))
+
+
+def fit_bands(readings: pa.Table, variables: Sequence[str], width: float) -> dict[str, Band]:
     """Centre and scale of each variable by its percentiles over the given readings.
 
     Give the readings of training lots only, and no later split can leak through the bands.
     """
-    from pyspark.sql import functions as F
-
-    found = readings.agg(
-        *(F.percentile(name, F.lit(list(BAND_QUANTILES))).alias(name) for name in variables)
-    ).first()
-    assert found is not None
-    return {name: band(found[name], width) for name in variables}
+    return {name: fit_band(readings[name].to_numpy(), width) for name in variables}
 
 
 def bands_id(bands: Mapping[str, Band]) -> str:
@@ -40,38 +67,24 @@ def bands_id(bands: Mapping[str, Band]) -> str:
     return hashlib.sha256(repr(parameters).encode()).hexdigest()[:16]
 
 
-def summarise_features(readings: DataFrame, bands: Mapping[str, Band]) -> DataFrame:
-    """All statistics of every lot, in one aggregation. Columns of `lot_features`."""
-    from pyspark.sql import functions as F
+def summarise_features(
+    readings: pa.Table, bands: Mapping[str, Band], schema: pa.Schema
+) -> pa.Table:
+    """All statistics of every lot, sorted by day and lot.
 
-    distances = {name: distance(F.col(name), one) for name, one in bands.items()}
-    outside = sum(
-        (F.when(F.col(f"{name}_z") > one.width, 1).otherwise(0) for name, one in bands.items()),
-        F.lit(0),
-    )
-    whole = in_order(readings, "day", "lot").withColumns(
-        {f"{name}_z": z for name, z in distances.items()}
-    )
-    return (
-        whole.withColumn("outside", outside)
-        .groupBy("day", "lot")
-        .agg(
-            F.first(F.lit(bands_id(bands))).alias("bands_id"),
-            F.count("*").alias("readings"),
-            *(s.spark(F.col(n)).alias(f"{n}_{s.name}") for n in bands for s in VALUES),
-            *(
-                s.spark(F.col(f"{n}_z"), bands[n].width).alias(f"{n}_{s.name}")
-                for n in bands
-                for s in DISTANCES
-            ),
-            *(s.spark(F.col("outside")).cast(s.type).alias(s.name) for s in TOGETHER),
-        )
-    )
+    Args:
+        readings: day, lot, measured_at and a column for each variable that has a band.
+        bands: Variable to band.
+        schema: That of `lot_features`, for the bands' variables.
 
-
-def in_order(readings: DataFrame, *groups: str) -> DataFrame:
-    """The readings with each group in one partition and sorted.
-
-    Sums of floating point numbers depend on their order, and equal readings must give equal bits.
+    Returns:
+        A table of that schema, a row a lot. A statistic without a value is null.
     """
-    return readings.repartition(*groups).sortWithinPartitions(*groups, "measured_at", "lot")
+    found = readings_by_lot(readings, list(bands))
+    columns = {
+        name: pa.array(x, from_pandas=True)
+        for name, x in feature_columns(found.columns, found.groups, bands).items()
+    }
+    columns |= {"day": found.days, "lot": found.lots}
+    columns["bands_id"] = pa.repeat(bands_id(bands), len(found.lots))
+    return pa.table([columns[field.name].cast(field.type) for field in schema], schema=schema)

@@ -2,87 +2,115 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from datetime import UTC, date
+from typing import Any
+
+import pyarrow as pa
 
 from lakehouse.tables.label_changes import LABEL_CHANGES
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+from lakehouse.tables.label_report import LABEL_REPORT
+from lakehouse.tables.lots import LOTS
 
 FAILED, GOOD, UNKNOWN = "failed", "good", "unknown"
 GONE = ("update_preimage", "delete")
 
 
-def label_lots(readings: DataFrame, error_lists: DataFrame, doubted_days: DataFrame) -> DataFrame:
-    """Every lot with its label; the columns of `lots`.
+@dataclass
+class ListedDay:
+    """What the error lists say of one day.
+
+    `failed` are all lots that a row names, doubted rows too. `rows` and `files` are those that
+    judge the day. `is_doubted`: a quarantined row or list may mean the day.
+    """
+
+    failed: set[str] = field(default_factory=set)
+    rows: int = 0
+    files: set[str] = field(default_factory=set)
+    is_doubted: bool = False
+
+
+def label_lots(readings: pa.Table, error_lists: pa.Table, doubted_days: pa.Table) -> pa.Table:
+    """Every lot with its label, sorted by day and lot; the columns of `lots`.
 
     Failed where any row names it for its day, held back or not. Unknown where no list judges the
     day, a held-back row or list may mean it, or it may be a failed lot that has no readings. Good
     where the day's lists do not name it.
     """
-    from pyspark.sql import functions as F
-
     lots = summarise_lots(readings)
-    found = lots.groupBy("day").agg(F.collect_set("lot").alias("found"))
-    judged = summarise_lists(error_lists, doubted_days).join(found, "day", "inner")
-    label = (
-        F.when(F.array_contains("failed", F.col("lot")), FAILED)
-        .when(F.coalesce("list_rows", F.lit(0)) == 0, UNKNOWN)
-        .when(F.col("doubted") | _may_be_unmatched(), UNKNOWN)
-        .otherwise(GOOD)
-    )
-    return lots.join(judged, "day", "left").select(
-        "day", "lot", "readings", "started_at", "ended_at", label.alias("label")
-    )
+    listed = summarise_lists(error_lists, doubted_days)
+    days, names = lots["day"].to_pylist(), lots["lot"].to_pylist()
+    found = _by_day(days, names)
+    unmatched = {
+        day: _unmatched(one.failed, set(found[day])) for day, one in listed.items() if day in found
+    }
+    labels = [
+        _label(lot, listed[day], unmatched[day]) if day in listed else UNKNOWN
+        for day, lot in zip(days, names, strict=True)
+    ]
+    return pa.table([*lots.columns, labels], schema=LOTS.arrow_schema())
 
 
-def _may_be_unmatched() -> Column:
-    """Whether `lot` may be one of its day's failed lots that have no readings.
+def _label(lot: str, day: ListedDay, unmatched: set[str] | None) -> str:
+    """The label of a lot; `unmatched` are the day's failed lots without readings."""
+    if lot in day.failed:
+        return FAILED
+    if day.rows == 0 or day.is_doubted or unmatched is None or _plain(lot) in unmatched:
+        return UNKNOWN
+    return GOOD
 
-    That is each lot which is written alike, as 0017 and 17; where none is, it may be any.
+
+def _unmatched(failed: set[str], found: set[str]) -> set[str] | None:
+    """The day's failed lots that have no readings, in plain form; None: they may be any lot.
+
+    One may be each lot that is written alike, as 0017 and 17; if none is, it may be any.
     """
-    from pyspark.sql import functions as F
-
-    def plain(lot: Column) -> Column:
-        return F.lower(F.regexp_replace(lot, "^0+(?=.)", ""))
-
-    unmatched = F.transform(F.array_except("failed", "found"), plain)
-    known = F.transform("found", plain)
-    nowhere = F.size(F.array_except(unmatched, known)) > 0
-    return nowhere | F.array_contains(unmatched, plain(F.col("lot")))
+    unmatched = {_plain(lot) for lot in failed - found}
+    return unmatched if unmatched <= {_plain(lot) for lot in found} else None
 
 
-def report_labels(lots: DataFrame, error_lists: DataFrame, doubted_days: DataFrame) -> DataFrame:
+def _plain(lot: str) -> str:
+    return re.sub("^0+(?=.)", "", lot).lower()
+
+
+def report_labels(lots: pa.Table, error_lists: pa.Table, doubted_days: pa.Table) -> pa.Table:
     """How lots and lists fit together, a row a day that has either; `label_report`'s columns."""
-    from pyspark.sql import functions as F
+    days = lots["day"].to_pylist()
+    found = _by_day(days, lots["lot"].to_pylist())
+    labels = _by_day(days, lots["label"].to_pylist())
+    listed = summarise_lists(error_lists, doubted_days)
+    rows = [
+        _report(day, found.get(day, []), labels.get(day, []), listed.get(day, ListedDay()))
+        for day in sorted(found.keys() | listed)
+    ]
+    return pa.Table.from_pylist(rows, LABEL_REPORT.arrow_schema())
 
-    def of(label: str) -> Column:
-        return F.count_if(F.col("label") == label).cast("int")
 
-    by_day = lots.groupBy("day").agg(
-        F.count("*").cast("int").alias("lots"),
-        of(FAILED).alias("lots_failed"),
-        of(GOOD).alias("lots_good"),
-        of(UNKNOWN).alias("lots_unknown"),
-        F.collect_set("lot").alias("found"),
+def _report(
+    day: date, lots: Sequence[str], labels: Sequence[str], listed: ListedDay
+) -> dict[str, Any]:
+    failed, good, unknown = (labels.count(label) for label in (FAILED, GOOD, UNKNOWN))
+    return LABEL_REPORT.row(
+        day,
+        listed.rows > 0,
+        listed.rows,
+        sorted(listed.files),
+        len(lots),
+        failed,
+        good,
+        unknown,
+        sorted(listed.failed.difference(lots)),
+        (len(lots) - unknown) / len(lots) if lots else None,
     )
-    none = F.array().cast("array<string>")
-    joined = by_day.join(summarise_lists(error_lists, doubted_days), "day", "full")
-    unmatched = F.array_except(F.coalesce("failed", none), F.coalesce("found", none))
-    return joined.select(
-        "day",
-        (F.coalesce("list_rows", F.lit(0)) > 0).alias("listed"),
-        F.coalesce("list_rows", F.lit(0)).alias("list_rows"),
-        F.coalesce("list_files", none).alias("list_files"),
-        *(
-            F.coalesce(name, F.lit(0)).alias(name)
-            for name in ("lots", "lots_failed", "lots_good", "lots_unknown")
-        ),
-        F.array_sort(unmatched).alias("unmatched_lots"),
-        ((F.col("lots") - F.col("lots_unknown")) / F.col("lots")).alias("coverage"),
-    )
+
+
+def _by_day(days: Sequence[date], values: Sequence[str]) -> dict[date, list[str]]:
+    found: dict[date, list[str]] = {}
+    for day, value in zip(days, values, strict=True):
+        found.setdefault(day, []).append(value)
+    return found
 
 
 def difference_of_labels(changes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -108,37 +136,27 @@ def _changed(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["_commit_version"], row["day"], row["lot"]
 
 
-def summarise_lots(readings: DataFrame) -> DataFrame:
-    """day, lot, readings, started_at, ended_at of each lot."""
-    from pyspark.sql import functions as F
-
-    return readings.groupBy("day", "lot").agg(
-        F.count("*").alias("readings"),
-        F.min("measured_at").alias("started_at"),
-        F.max("measured_at").alias("ended_at"),
+def summarise_lots(readings: pa.Table) -> pa.Table:
+    """day, lot, readings, started_at, ended_at of each lot, sorted by day and lot."""
+    moment = "measured_at"
+    found = readings.group_by(["day", "lot"]).aggregate(
+        [([], "count_all"), (moment, "min"), (moment, "max")]
     )
+    columns = found.select(["day", "lot", "count_all", f"{moment}_min", f"{moment}_max"])
+    named = columns.rename_columns(["day", "lot", "readings", "started_at", "ended_at"])
+    return named.sort_by([("day", "ascending"), ("lot", "ascending")])
 
 
-def summarise_lists(error_lists: DataFrame, doubted_days: DataFrame) -> DataFrame:
-    """Of each day that a list judges or may judge: day, failed, list_rows, list_files, doubted.
-
-    `failed` are all lots that a row names for the day. Rows and files are those that judge it.
-    """
-    from pyspark.sql import functions as F
-
-    sure, unsure = (
-        rows.select("day", "lots", "file", F.lit(doubted).alias("doubted"))
-        for rows, doubted in ((error_lists, False), (doubted_days, True))
-    )
-    return (
-        sure.unionByName(unsure)
-        .groupBy("day")
-        .agg(
-            F.array_distinct(F.flatten(F.collect_list("lots"))).alias("failed"),
-            F.count_if(~F.col("doubted")).cast("int").alias("list_rows"),
-            F.array_sort(F.collect_set(F.when(~F.col("doubted"), F.col("file")))).alias(
-                "list_files"
-            ),
-            F.bool_or("doubted").alias("doubted"),
-        )
-    )
+def summarise_lists(error_lists: pa.Table, doubted_days: pa.Table) -> dict[date, ListedDay]:
+    """What is said of each day that a list judges or may judge."""
+    found: dict[date, ListedDay] = {}
+    for table, doubted in ((error_lists, False), (doubted_days, True)):
+        for row in table.select(["day", "lots", "file"]).to_pylist():
+            day = found.setdefault(row["day"], ListedDay())
+            day.failed.update(row["lots"] or ())
+            if doubted:
+                day.is_doubted = True
+            else:
+                day.rows += 1
+                day.files.add(row["file"])
+    return found

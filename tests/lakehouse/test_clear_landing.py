@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from jobs.backfill import run_backfill
 from jobs.quarantine import replay
 from jobs.runner import INGESTS, Options
 from lakehouse import clear_landing, ledger
+from lakehouse.ingest import in_files
 from lakehouse.io import Lake
 from lakehouse.sources.landing import ARCHIVE_FOLDER, KINDS, LEAVING_FOLDER
 from lakehouse.sources.leaving import Leaving
@@ -195,9 +194,8 @@ def test_a_photo_of_which_the_lake_holds_other_bytes_stays(
     chain.work(*INGESTS)
     [sha256] = [one for name, one in below(chain.landing).items() if name.endswith("a.png")]
     lake = chain.lake()
-    rows = lake.read(PHOTOS).where(F.col("sha256") == sha256)
-    rotten = rows.withColumn("bytes", F.lit(b"bit rot"))
-    lake.replace(PHOTOS, rotten.localCheckpoint(), {"sha256": [sha256]})
+    [row] = [row for row in lake.rows(PHOTOS) if row["sha256"] == sha256]
+    lake.replace(PHOTOS, PHOTOS.arrow([{**row, "bytes": b"bit rot"}]), {"sha256": [sha256]})
     set_to("remove")
     chain.work(*INGESTS)
     assert set(below(chain.landing)) == {"photos/good/a.png"}
@@ -209,9 +207,9 @@ def test_a_sensor_file_of_which_rows_are_missing_stays(
     file = write_sensor(chain.landing, DAY)
     write_sensor(chain.landing, LATER, sensor_lines([3]))
     chain.work(*INGESTS)
-    rows = chain.lake().read(readings(stage)).where(f"file LIKE '%{file.name}'")
-    fewer = rows.limit(rows.count() - 1).localCheckpoint()
-    chain.lake().replace(readings(stage), fewer, {"file": [f"sensor/{file.name}"]})
+    name = f"sensor/{file.name}"
+    rows = chain.lake().load(readings(stage), where=in_files([name]))
+    chain.lake().replace(readings(stage), rows.slice(1), {"file": [name]})
     set_to("remove")
     chain.work(*INGESTS)
     assert set(below(chain.landing)) == {f"sensor/{file.name}"}
@@ -387,7 +385,6 @@ def machine(plant_host: Sshd, tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.mark.slow
 def test_a_machine_that_never_stops_loses_nothing(
-    spark: SparkSession,
     machine: Machine,
     tmp_path: Path,
     set_to: Callable[[str], None],

@@ -3,13 +3,11 @@
 import json
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
-from lakehouse import quality
-from lakehouse.sources import error_lists
 from lakehouse.stage import Stage
 from lakehouse.tables.doubted_days import DOUBTED_DAYS
 from lakehouse.tables.lots import LOTS
@@ -41,40 +39,64 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_which_days_a_held_back_row_may_mean(spark: SparkSession, stage: Stage, name: str) -> None:
-    rows, expected = CASES[name]
-    cells = [
-        (row[0], "torn")
-        if row is TORN
-        else ([f"2021-09-0{row[0]}" if row[0].isdigit() else row[0], *row[1:]], None)
-        for row in rows
+SCHEMA = pa.schema(
+    [
+        ("file", pa.string()),
+        ("line", pa.int64()),
+        ("rule", pa.string()),
+        ("day", pa.date32()),
+        ("lots", pa.list_(pa.string())),
+        ("names_lots", pa.bool_()),
     ]
-    frame = spark.createDataFrame(
-        [
-            ("a", line, [one] if isinstance(one, str) else one, fault, len(one) - 1)
-            for line, (one, fault) in enumerate(cells, 2)
-        ]
-        + [("other", 2, ["2021-09-30", ""], None, 1)],
-        "file string, line bigint, cells array<string>, fault string, grouped int",
-    )
-    typed = error_lists.with_typed(frame, stage)
-    judged = quality.with_broken(typed, error_lists.rules(stage))
-    found = summarise_doubts(judged, stage).orderBy("line", "day").collect()
+)
+
+
+def checked(line: int, row: list[str]) -> tuple[Any, ...]:
+    """A row of the case, checked as `sources.error_lists` does."""
+    if row is TORN:
+        return "a", line, "torn_row", None, None, True
+    day = date(2021, 9, int(row[0])) if row[0].isdigit() else None
+    lots = sorted({lot for lot in row[1:] if lot})
+    bad = None if all(lot.isdigit() for lot in lots) else "lot"
+    rule = "date" if day is None else bad
+    return "a", line, rule, day, lots, bool(lots) and row[0] != "Date"
+
+
+def checked_rows(rows: list[tuple[Any, ...]]) -> pa.Table:
+    named = [dict(zip(SCHEMA.names, row, strict=True)) for row in rows]
+    return pa.Table.from_pylist(named, SCHEMA)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_which_days_a_held_back_row_may_mean(stage: Stage, name: str) -> None:
+    rows, expected = CASES[name]
+    given = [checked(line, row) for line, row in enumerate(rows, 2)]
+    other = ("other", 2, None, date(2021, 9, 30), [], False)
+    found = summarise_doubts(checked_rows([*reversed(given), other]), stage)
     assert [(row["day"].day, row["lots"]) for row in found] == expected
     assert {row["file"] for row in found} <= {"a"}
+    places = [(row["line"], row["day"]) for row in found]
+    assert places == sorted(places)
 
 
-def test_a_superseded_row_is_no_doubt(spark: SparkSession, stage: Stage) -> None:
-    frame = spark.createDataFrame(
-        [("a", 2, ["2021-09-06", "1"], None, 1)],
-        "file string, line bigint, cells array<string>, fault string, grouped int",
-    )
-    typed = error_lists.with_typed(frame, stage)
-    judged = quality.with_broken(typed, error_lists.rules(stage))
-    days = judged.select("file", "day", F.lit("b").alias("by"))
-    judged = quality.with_superseded_broken(judged, days)
-    assert summarise_doubts(judged, stage).collect() == []
+def test_each_file_is_on_its_own(stage: Stage) -> None:
+    rows = [
+        ("b", 2, None, date(2021, 9, 6), [], False),
+        ("b", 3, "date", None, ["1"], True),
+        ("a", 2, "torn_row", None, None, True),
+        ("a", 3, None, date(2021, 9, 8), [], False),
+    ]
+    found = summarise_doubts(checked_rows(rows), stage)
+    assert found == [
+        DOUBTED_DAYS.row(date(2021, 9, 8), [], "a", 2),
+        DOUBTED_DAYS.row(date(2021, 9, 6), [], "b", 3),
+    ]
+
+
+def test_a_superseded_row_is_no_doubt(stage: Stage) -> None:
+    rows = [("a", 2, "superseded", date(2021, 9, 6), ["1"], True)]
+    assert summarise_doubts(checked_rows(rows), stage) == []
+    assert summarise_doubts(SCHEMA.empty_table(), stage) == []
 
 
 def labels(chain: Chain) -> dict[int, str]:

@@ -2,14 +2,17 @@
 
 import json
 from datetime import date
+from typing import Any
 
 import pytest
 
+from lakehouse.sources import error_lists
+from lakehouse.sources.delimited import Facts
+from lakehouse.stage import Stage
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.quarantine import QUARANTINE
 from tests.conftest import Chain
-
-pytestmark = pytest.mark.heavy
+from tests.lakehouse.test_reading_rows import batch_of
 
 SHAPES = {
     # header: a row of the list behind its day's place, and the lots that it names
@@ -65,3 +68,57 @@ def test_columns_that_are_not_read_are_said(
     assert [(event["file"], event["note"]) for event in notes] == [
         (name, "extra columns: Operator")
     ]
+
+
+LONG = "x" * 100
+DAY = date(2021, 9, 1)
+ROWS: list[tuple[list[str], str | None, dict[str, Any]]] = [
+    # cells, fault, what is read of them
+    (["2021-09-01", "2", "10.0", " 2 ", "", "out"], None, {"day": DAY, "lots": ["10", "2"]}),
+    ([" 2021-9-1 ", "", " ", "", "x"], None, {"day": DAY, "lots": [], "names_lots": False}),
+    (["2021-09-01", "3", "", "", "x"], None, {"day": DAY, "lots": ["3"]}),
+    (
+        ["2021-09-01", "\U0001f600", "\uffff", "7", "x"],
+        None,
+        {
+            "day": DAY,
+            "lots": ["7", "\uffff", "\U0001f600"],
+            "rule": "lot",
+            "reason": "not a lot: \uffff, \U0001f600",
+        },
+    ),
+    (
+        [" Date ", "LoT", "LoT2", "", "x"],
+        None,
+        {
+            "lots": ["LoT", "LoT2"],
+            "names_lots": False,
+            "rule": "date",
+            "reason": "not a date: ' Date '; not a lot: LoT, LoT2",
+        },
+    ),
+    (
+        [LONG, "1", "", "", "x"],
+        None,
+        {"lots": ["1"], "rule": "date", "reason": f"not a date: '{LONG}'"},
+    ),
+    (["", "", "", "", "x"], None, {"lots": [], "names_lots": False, "rule": "date"}),
+    (["0", "1", "", "", "x"], None, {"lots": ["1"], "rule": "date"}),
+    (["2021-09-01,1"], "2 cells", {"rule": "torn_row", "reason": "2 cells"}),
+    (["x"], "below another header, in line 1", {"rule": "second_header"}),
+]
+
+
+def test_rows(stage: Stage) -> None:
+    batch = batch_of([cells for cells, _, _ in ROWS], [fault for _, fault, _ in ROWS])
+    for rows in (batch, batch.slice(3)):
+        found = error_lists.typed_rows(rows, "list", Facts(grouped=3), stage)
+        found.validate(full=True)
+        assert found.schema == error_lists.row_schema(stage)
+        expected = ROWS[len(ROWS) - len(rows) :]
+        for row, (cells, _, said) in zip(found.to_pylist(), expected, strict=True):
+            assert (row["file"], row["cells"]) == ("list", cells)
+            nothing = {"day": None, "lots": None, "names_lots": True, "rule": None}
+            read = {name: row[name] for name in {**nothing, **said}}
+            assert read == {**nothing, **said}, cells
+            assert (row["rule"] is None) == (row["reason"] is None)

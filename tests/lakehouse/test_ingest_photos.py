@@ -256,7 +256,7 @@ def test_many_photos_make_few_files_and_come_in_several_commits(
     for n in range(12):
         write_photo(chain.landing, f"{'good' if n % 2 else 'bad'}/{n}.png", n)
     chain(*INGEST)
-    monkeypatch.setattr(workers, "LOCAL_BYTES", 0)
+    monkeypatch.setattr(workers, "HERE_BYTES", 0)
     monkeypatch.setenv("PLATELAKE_PHOTOS_PER_COMMIT", "5")
     write_sensor(chain.landing, date(2021, 9, 6))
     spread = Chain(chain.landing, chain.lake_folder.with_name("spread"))

@@ -4,24 +4,27 @@ import json
 import multiprocessing
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import structlog
 from deltalake.exceptions import DeltaError
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 
+from lakehouse import delta_rs, engine
 from lakehouse.errors import PlatelakeError
 from lakehouse.incremental import refresh
-from lakehouse.io import FEW, Lake
+from lakehouse.io import Lake, Rows
 from lakehouse.stage import Stage
 from lakehouse.table import Check, Column, Table
 from lakehouse.tables import all_tables
+from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.lots import LOTS
 
 DAY = date(2021, 9, 6)
@@ -42,8 +45,20 @@ PLAIN = Table(
 )
 
 
-def frame(spark: SparkSession, *rows: tuple[Any, ...]) -> DataFrame:
-    return spark.createDataFrame(list(rows), PLAIN.schema())
+Make = Callable[..., Rows]
+
+
+def held(*rows: tuple[Any, ...]) -> pa.Table:
+    return PLAIN.arrow([PLAIN.row(*values) for values in rows])
+
+
+@pytest.fixture(params=["here", pytest.param("by Spark", marks=pytest.mark.heavy)])
+def made(request: pytest.FixtureRequest) -> Make:
+    """Makes rows that are held here, or by Spark."""
+    if request.param == "here":
+        return held
+    spark = request.getfixturevalue("spark")
+    return lambda *rows: spark.createDataFrame(list(rows), PLAIN.schema())
 
 
 def row(name: str, value: float) -> dict[str, Any]:
@@ -54,13 +69,14 @@ def stored(lake: Lake) -> set[tuple[str, float]]:
     return {(row["name"], row["value"]) for row in lake.rows(PLAIN)}
 
 
-def test_every_wrong_column_is_named_at_once(lake: Lake, spark: SparkSession) -> None:
-    rows = spark.createDataFrame([(DAY, 1, 2.0)], "day date, name int, other double")
+def test_every_wrong_column_is_named_at_once(lake: Lake) -> None:
+    types = {"day": pa.date32(), "name": pa.int32(), "other": pa.float64()}
+    rows = pa.Table.from_pylist([{"day": DAY, "name": 1, "other": 2.0}], pa.schema(types))
     with pytest.raises(PlatelakeError) as raised:
         lake.replace(PLAIN, rows, {"day": [DAY]})
     for part in (
         "table plain",
-        "name should be string, is int",
+        "name should be string, is int32",
         "value should be double, is missing",
         "run should be string, is missing",
         "other is not declared",
@@ -70,37 +86,32 @@ def test_every_wrong_column_is_named_at_once(lake: Lake, spark: SparkSession) ->
     assert lake.version(PLAIN) == -1
 
 
-@pytest.mark.parametrize("few", [FEW, 1])
-def test_upsert_touches_what_differs_within_its_scope(
-    lake: Lake, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, few: int
-) -> None:
-    """Whether the rows are few, and compared here, or not."""
-    monkeypatch.setattr("lakehouse.io.FEW", few)
+def test_upsert_touches_what_differs_within_its_scope(lake: Lake, made: Make) -> None:
     other = date(2021, 9, 7)
     scope = {"day": [DAY]}
     first = [(DAY, "a", 1.0, "r1"), (DAY, "b", 2.0, "r1"), (other, "c", 3.0, "r1")]
-    assert lake.upsert(PLAIN, frame(spark, *first)) == 3
+    assert lake.upsert(PLAIN, made(*first)) == 3
     version = lake.version(PLAIN)
 
     # The same facts by another run: nothing differs, so there is no version.
-    assert lake.upsert(PLAIN, frame(spark, *[(*row[:3], "r2") for row in first])) == 0
+    assert lake.upsert(PLAIN, made(*[(*row[:3], "r2") for row in first])) == 0
     assert lake.version(PLAIN) == version
 
     # Not a number is what it was.
-    strange = frame(spark, (other, "c", 3.0, "r2"), (other, "e", float("nan"), "r2"))
-    assert lake.upsert(PLAIN, strange, {"day": [other]}) == 1
-    assert lake.upsert(PLAIN, strange, {"day": [other]}) == 0
-    assert lake.upsert(PLAIN, strange.where("name = 'c'"), {"day": [other]}) == 1
+    strange = [(other, "c", 3.0, "r2"), (other, "e", float("nan"), "r2")]
+    assert lake.upsert(PLAIN, made(*strange), {"day": [other]}) == 1
+    assert lake.upsert(PLAIN, made(*strange), {"day": [other]}) == 0
+    assert lake.upsert(PLAIN, made(strange[0]), {"day": [other]}) == 1
     version = lake.version(PLAIN)
 
     # One changed, one new, one gone; the other day is out of scope.
-    rows = frame(spark, (DAY, "a", 1.5, "r3"), (DAY, "d", 4.0, "r3"))
-    assert lake.upsert(PLAIN, rows, scope) == 3
+    assert lake.upsert(PLAIN, made((DAY, "a", 1.5, "r3"), (DAY, "d", 4.0, "r3")), scope) == 3
     assert stored(lake) == {("a", 1.5), ("d", 4.0), ("c", 3.0)}
     assert lake.version(PLAIN) == version + 1
     feed = lake.changes(PLAIN, ["name", "value"], version, version + 1)
     assert feed is not None
-    before, after = ("delete", "insert") if few > 1 else ("update_preimage", "update_postimage")
+    by_merge = "update_preimage", "update_postimage"
+    before, after = ("delete", "insert") if made is held else by_merge
     assert {(r["name"], r["value"], r["_change_type"]) for r in feed} == {
         ("a", 1.0, before),
         ("a", 1.5, after),
@@ -109,17 +120,44 @@ def test_upsert_touches_what_differs_within_its_scope(
     }
 
 
+def test_lists_are_compared_by_their_values(lake: Lake) -> None:
+    def list_of(*lots: str) -> dict[str, Any]:
+        return {"day": DAY, "lots": list(lots), "file": "list.csv", "line": 2}
+
+    assert lake.upsert_rows(ERROR_LISTS, [list_of("1", "2")]) == 1
+    assert lake.upsert_rows(ERROR_LISTS, [list_of("1", "2")]) == 0
+    assert lake.upsert_rows(ERROR_LISTS, [list_of()]) == 1
+    assert lake.rows(ERROR_LISTS, "lots") == [{"lots": []}]
+
+
+def test_many_changed_rows_are_replaced_by_day(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delta_rs, "SCOPES", 1)
+    days = [date(2021, 9, day) for day in range(1, 5)]
+    lake.upsert(PLAIN, held(*[(day, name, 1.0, "r") for day in days for name in "ab"]))
+    rows = [(day, name, 2.0 if name == "a" else 1.0, "r") for day in days[1:] for name in "ab"]
+    assert lake.upsert(PLAIN, held(*rows), {"day": days[1:]}) == 3
+    assert lake.upsert(PLAIN, held(*rows[1:]), {"day": days[1:]}) == 1
+    assert lake.upsert(PLAIN, held((days[0], "b", 1.0, "r"), *rows[1:])) == 1
+    found = {(row["day"], row["name"], row["value"]) for row in lake.rows(PLAIN)}
+    assert found == {(days[0], "b", 1.0), *(row[:3] for row in rows[1:])}
+
+
+def test_rows_of_one_key_are_refused(lake: Lake) -> None:
+    with pytest.raises(PlatelakeError, match="of 2 rows, only 1 differ in their key day, name"):
+        lake.upsert(PLAIN, held((DAY, "a", 1.0, "r"), (DAY, "a", 2.0, "r")))
+
+
 def test_the_keys_that_changed_are_read_without_spark(
-    lake: Lake, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+    lake: Lake, made: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of commits by delta-rs; None where the feed's files are gone, not for the moment."""
 
     def unreachable(*_: object, **__: object) -> None:
         raise OSError("Generic HdfsObjectStore error: blocks not found for /lake/a.parquet")
 
-    lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.0, "r"), (DAY, "b", 2.0, "r")))
+    lake.upsert(PLAIN, made((DAY, "a", 1.0, "r"), (DAY, "b", 2.0, "r")))
     version = lake.version(PLAIN)
-    lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.5, "r"), (DAY, "c", 3.0, "r")))
+    lake.upsert(PLAIN, made((DAY, "a", 1.5, "r"), (DAY, "c", 3.0, "r")))
     key = PLAIN.key
     assert lake.changed(PLAIN, key, version, version + 1) == {(DAY, "a"), (DAY, "b"), (DAY, "c")}
     assert lake.changed(PLAIN, ["day"], version, version + 1) == {(DAY,)}
@@ -181,15 +219,15 @@ def test_of_two_that_insert_without_a_lock_the_second_is_refused(
     assert lake.count(PLAIN) == 3
 
 
-def test_rows_of_each_value_are_counted(lake: Lake, spark: SparkSession) -> None:
+def test_rows_of_each_value_are_counted(lake: Lake, made: Make) -> None:
     rows = [(DAY, "a", 1.0, "r"), (DAY, "b", 2.0, "r"), (DAY, "c", 1.0, "s")]
     assert not lake.counts(PLAIN, "run", pc.field("value") == 1)
-    lake.upsert(PLAIN, frame(spark, *rows))
+    lake.upsert(PLAIN, made(*rows))
     assert lake.counts(PLAIN, "run", pc.field("value") == 1) == {"r": 1, "s": 1}
 
 
-def test_what_was_consumed_is_kept_with_the_commit(lake: Lake, spark: SparkSession) -> None:
-    rows = frame(spark, (DAY, "a", 1.0, "r"))
+def test_what_was_consumed_is_kept_with_the_commit(lake: Lake, made: Make) -> None:
+    rows = made((DAY, "a", 1.0, "r"))
     lake.upsert(PLAIN, rows, None, {"source": 4})
     assert lake.consumed(PLAIN) == {"source": 4}
     lake.upsert(PLAIN, rows, None, {"source": 5})  # no row differs, but more was consumed
@@ -202,98 +240,74 @@ def test_what_was_consumed_is_kept_with_the_commit(lake: Lake, spark: SparkSessi
 
 
 def test_a_table_made_but_not_filled_has_consumed_nothing(
-    lake: Lake, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The crash between making a table and its first rows."""
 
     def crash(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    rows = frame(spark, (DAY, "a", 1.0, "r"))
+    rows = held((DAY, "a", 1.0, "r"))
     with monkeypatch.context() as broken:
         broken.setattr("lakehouse.delta_rs.write", crash)
         with pytest.raises(KeyboardInterrupt):
             lake.upsert(PLAIN, rows, None, {"source": 1})
     assert (lake.count(PLAIN), lake.consumed(PLAIN)) == (0, {})
-    assert lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.0, "r")), None, {"source": 1}) == 1
+    assert lake.upsert(PLAIN, held((DAY, "a", 1.0, "r")), None, {"source": 1}) == 1
     assert stored(lake) == {("a", 1.0)}
 
 
-@pytest.mark.parametrize("few", [FEW, 0])
-def test_replace_is_one_commit_and_keeps_what_is_outside(
-    lake: Lake, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, few: int
-) -> None:
-    """Whether it is done here or by Spark."""
-    monkeypatch.setattr("lakehouse.io.FEW", few)
+def test_replace_is_one_commit_and_keeps_what_is_outside(lake: Lake, made: Make) -> None:
     odd = 'it\'s \\ "odd"\n%_'
-    lake.upsert(PLAIN, frame(spark, (DAY, odd, 1.0, "r"), (DAY, "b", 2.0, "r")))
+    lake.upsert(PLAIN, held((DAY, odd, 1.0, "r"), (DAY, "b", 2.0, "r")))
     version = lake.version(PLAIN)
-    lake.replace(PLAIN, frame(spark, (DAY, odd, 9.0, "r")), {"name": [odd]})
+    lake.replace(PLAIN, made((DAY, odd, 9.0, "r")), {"name": [odd]})
     assert stored(lake) == {(odd, 9.0), ("b", 2.0)}
     assert lake.version(PLAIN) == version + 1
-    lake.replace(PLAIN, frame(spark), {"name": [odd]}, {"name": [], "day": [DAY]})
+    lake.replace(PLAIN, made(), {"name": [odd]}, {"name": [], "day": [DAY]})
     assert stored(lake) == {("b", 2.0)}
-    lake.replace(PLAIN, frame(spark, (DAY, "c", 3.0, "r")), {"name": ["c"]})
+    lake.replace(PLAIN, made(), {"name": [odd]})
+    assert lake.version(PLAIN) == version + 2
+    lake.replace(PLAIN, made((DAY, "c", 3.0, "r")), {"name": ["c"]})
     assert stored(lake) == {("b", 2.0), ("c", 3.0)}
     with pytest.raises(PlatelakeError, match="another run wrote the same table, plain"):
-        lake.replace(PLAIN, frame(spark, (DAY, "c", 4.0, "r")), {"name": ["c"]}, seen=version)
+        lake.replace(PLAIN, made((DAY, "c", 4.0, "r")), {"name": ["c"]}, seen=version)
     with pytest.raises(Exception, match="value_is_positive"):
-        lake.replace(PLAIN, frame(spark, (DAY, "c", -3.0, "r")), {"name": ["c"]})
+        lake.replace(PLAIN, made((DAY, "c", -3.0, "r")), {"name": ["c"]})
     assert stored(lake) == {("b", 2.0), ("c", 3.0)}
 
 
-def test_a_heavy_table_or_one_changed_all_over_is_left_to_spark(
-    lake: Lake, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lake.upsert_rows(PLAIN, [row("a", 1.0), row("b", 2.0)])
-
-    def types() -> set[str]:
-        version = lake.version(PLAIN)
-        feed = lake.changes(PLAIN, ["name"], version - 1, version)
-        return {change["_change_type"] for change in feed or []}
-
-    lake.upsert_rows(PLAIN, [row("a", 1.5), row("b", 2.0)])
-    assert types() == {"delete", "insert"}
-    for limit in ("LIGHT", "SCOPES"):
-        with monkeypatch.context() as heavy:
-            heavy.setattr(f"lakehouse.io.{limit}", 0)
-            lake.upsert_rows(PLAIN, [row("a", 3.0), row("b", 2.0)])
-            assert types() == {"update_preimage", "update_postimage"}
-            lake.upsert_rows(PLAIN, [row("a", 4.0), row("b", 2.0)])
-    monkeypatch.setattr("lakehouse.io.LIGHT", 0)
-    lake.replace(PLAIN, frame(spark, (DAY, "a", 9.0, "r")), {"name": ["a"]})
-    assert stored(lake) == {("a", 9.0), ("b", 2.0)}
-
-
-def test_insert_adds_once(lake: Lake, spark: SparkSession) -> None:
-    lake.insert(PLAIN, frame(spark, (DAY, "a", 1.0, "r")))
+def test_insert_adds_once(lake: Lake, made: Make) -> None:
+    assert lake.insert(PLAIN, made((DAY, "a", 1.0, "r"))) == 1
     version = lake.version(PLAIN)
-    lake.insert(PLAIN, frame(spark, (DAY, "a", 7.0, "r")))
+    assert lake.insert(PLAIN, made((DAY, "a", 7.0, "r"))) == 0
     assert (lake.version(PLAIN), stored(lake)) == (version, {("a", 1.0)})
+    assert lake.insert(PLAIN, made((DAY, "b", 2.0, "r"), (DAY, "b", 2.0, "r"))) == 1
+    assert stored(lake) == {("a", 1.0), ("b", 2.0)}
 
 
-def test_a_row_against_a_check_is_refused_and_nothing_is_stored(
-    lake: Lake, spark: SparkSession
-) -> None:
-    lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.0, "r")))
+def test_a_row_against_a_check_is_refused_and_nothing_is_stored(lake: Lake, made: Make) -> None:
+    lake.upsert(PLAIN, made((DAY, "a", 1.0, "r")))
     with pytest.raises(Exception, match="value_is_positive"):
-        lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.0, "r"), (DAY, "b", -1.0, "r")))
+        lake.upsert(PLAIN, made((DAY, "a", 1.0, "r"), (DAY, "b", -1.0, "r")))
     assert stored(lake) == {("a", 1.0)}
 
 
 def test_a_column_declared_later_is_added(lake: Lake, spark: SparkSession) -> None:
-    lake.upsert(PLAIN, frame(spark, (DAY, "a", 1.0, "r")))
+    lake.upsert(PLAIN, held((DAY, "a", 1.0, "r")))
     wider = replace(PLAIN, columns=(*PLAIN.columns, Column("more", "double", "It's new")))
     assert lake.read(wider).first()["more"] is None  # type: ignore[index]
+    assert lake.load(wider)["more"].to_pylist() == [None]
     new = spark.createDataFrame([(DAY, "b", 2.0, "r", 3.0)], wider.schema())
     lake.insert(wider, new)
     assert {(row["name"], row["more"]) for row in lake.rows(wider)} == {("a", None), ("b", 3.0)}
     widest = replace(wider, columns=(*wider.columns, Column("most", "double", "Newer")))
-    rows = spark.createDataFrame([(DAY, "c", 2.0, "r", 3.0, 4.0)], widest.schema())
+    rows = widest.arrow([widest.row(DAY, "c", 2.0, "r", 3.0, 4.0)])
     lake.replace(widest, rows, {"name": ["c"]}, seen=lake.version(widest))  # It is our own change.
     assert lake.count(widest) == 3
 
 
+@pytest.mark.heavy
 def test_the_checks_of_every_table_are_understood_by_spark(lake: Lake, stage: Stage) -> None:
     """They are declared for both, and delta-rs keeps them in words of its own."""
     for table in all_tables(stage):
@@ -317,29 +331,52 @@ def test_a_check_declared_later_is_added(lake: Lake) -> None:
         lake.insert_rows(PLAIN, [row("c", -1.0)])
 
 
-def test_refresh_computes_only_the_days_that_changed(lake: Lake, spark: SparkSession) -> None:
-    seen: list[set[date]] = []
+def test_refresh_computes_only_the_days_that_changed(
+    lake: Lake, made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the rows are few, and computed here, or not."""
 
-    def lots_of(rows: DataFrame) -> DataFrame:
-        seen.append({row["day"] for row in rows.select("day").distinct().collect()})
-        moment = F.lit(NOW)
-        return rows.groupBy("day", F.col("name").alias("lot")).agg(
-            F.count("*").alias("readings"),
-            F.first(moment).alias("started_at"),
-            F.first(moment).alias("ended_at"),
-            F.first(F.lit("good")).alias("label"),
-        )
+    def lots_of(rows: pa.Table) -> pa.Table:
+        names = {(row["day"], row["name"]) for row in rows.to_pylist()}
+        return LOTS.arrow([LOTS.row(*name, 1, NOW, NOW, "good") for name in sorted(names)])
 
+    if made is not held:
+        monkeypatch.setattr(engine, "HERE_ROWS", 0)
     later = date(2021, 9, 7)
-    lake.upsert(PLAIN, frame(spark, (DAY, "1", 1.0, "r"), (later, "1", 1.0, "r")))
+    lake.upsert(PLAIN, held((DAY, "1", 1.0, "r"), (later, "1", 1.0, "r")))
     assert refresh(lake, LOTS, [PLAIN], lots_of) == 2
     assert refresh(lake, LOTS, [PLAIN], lots_of) == 0
-    lake.replace(PLAIN, frame(spark, (later, "2", 1.0, "r")), {"day": [later]})
+    lake.replace(PLAIN, held((later, "2", 1.0, "r")), {"day": [later]})
     assert refresh(lake, LOTS, [PLAIN], lots_of) == 2
-    assert seen == [{DAY, later}, {later}]
     assert {(row["day"], row["lot"]) for row in lake.rows(LOTS)} == {(DAY, "1"), (later, "2")}
     lake.compact(PLAIN)
     assert refresh(lake, LOTS, [PLAIN], lots_of) == 0
+
+
+def test_days_that_another_source_has_are_computed_too(
+    lake: Lake, made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every source a day's function gets that day's rows, be there some or not."""
+
+    def lots_of(rows: pa.Table, lists: pa.Table) -> pa.Table:
+        days = {*rows["day"].to_pylist(), *lists["day"].to_pylist()}
+        return LOTS.arrow(
+            [
+                LOTS.row(day, file, rows["day"].to_pylist().count(day), NOW, NOW, "good")
+                for day in days
+                for file in lists["file"].to_pylist() or ["none"]
+            ]
+        )
+
+    if made is not held:
+        monkeypatch.setattr(engine, "HERE_ROWS", 0)
+    other = date(2021, 9, 7)
+    lake.upsert(PLAIN, held((DAY, "1", 1.0, "r"), (DAY, "2", 1.0, "r")))
+    list_of_other = {"day": other, "lots": ["1"], "file": "list", "line": 2}
+    lake.upsert_rows(ERROR_LISTS, [list_of_other])
+    assert refresh(lake, LOTS, [PLAIN, ERROR_LISTS], lots_of) == 2
+    found = {(row["day"], row["readings"]) for row in lake.rows(LOTS)}
+    assert found == {(DAY, 2), (other, 0)}
 
 
 def _hold(folder: str, entered: Any, leave: Any, log: str = os.devnull) -> None:

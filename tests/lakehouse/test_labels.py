@@ -1,133 +1,18 @@
-"""Labels: the rule on labelled cases, and what late and corrected lists change."""
+"""Labels of runs: what late and corrected lists change. The rule: test_transforms."""
 
 import json
 from datetime import date
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
-from pyspark.testing import assertDataFrameEqual
 
 from lakehouse.stage import Stage
 from lakehouse.tables.label_changes import LABEL_CHANGES
 from lakehouse.tables.label_report import LABEL_REPORT
 from lakehouse.tables.lots import LOTS
-from lakehouse.transforms.labels import label_lots, report_labels
 from tests.conftest import Chain
 from tests.digest import digests, versions
 from tests.plant import sensor_lines, write_errors, write_sensor
-
-pytestmark = pytest.mark.heavy
-
-READINGS = "day string, lot string, measured_at string"
-LISTS = "day string, lots array<string>, file string, line bigint"
-JUDGED = "2021-09-06"
-CASES = {
-    # lot of the judged day: its label
-    "1": "failed",  # named once
-    "2": "unknown",  # it may be the 99 that the list names, which has no readings
-    "3": "failed",  # named twice in one list
-    "4": "failed",  # named by a second list of the same day
-    "20": "unknown",  # 2 is not 20, and it may be the 99 too
-}
-
-
-def test_labels_by_case(spark: SparkSession) -> None:
-    readings = spark.createDataFrame(
-        [(JUDGED, lot, f"{JUDGED} 07:00:0{n}") for lot in CASES for n in range(2)]
-        + [("2021-09-07", "1", "2021-09-07 07:00:00"), ("2021-09-08", "1", "2021-09-08 07:00:00")],
-        READINGS,
-    ).selectExpr("CAST(day AS date) day", "lot", "CAST(measured_at AS timestamp) measured_at")
-    lists = spark.createDataFrame(
-        [
-            (JUDGED, ["1", "3", "99"], "a.csv", 2),
-            (JUDGED, ["3"], "a.csv", 3),
-            (JUDGED, ["4"], "b.csv", 2),
-            ("2021-09-08", [], "a.csv", 4),
-            ("2021-09-09", ["5"], "a.csv", 5),
-        ],
-        LISTS,
-    ).withColumn("day", F.col("day").cast("date"))
-    doubts = spark.createDataFrame(
-        [
-            (JUDGED, ["20"], "b.csv", 3),  # A held-back row that names its lot all the same.
-            ("2021-09-07", ["2"], "b.csv", 4),
-            ("2021-09-08", [], "b.csv", 5),
-        ],
-        LISTS,
-    ).withColumn("day", F.col("day").cast("date"))
-    none = doubts.limit(0)
-    lots = label_lots(readings, lists, none)
-    found = {(str(r["day"]), r["lot"]): (r["label"], r["readings"]) for r in lots.collect()}
-    assert found == {
-        **{(JUDGED, lot): (label, 2) for lot, label in CASES.items()},
-        ("2021-09-07", "1"): ("unknown", 1),  # no list judges the day
-        ("2021-09-08", "1"): ("good", 1),  # the list of the day names none
-    }
-    expected = spark.createDataFrame(
-        [
-            (JUDGED, True, 3, ["a.csv", "b.csv"], 5, 3, 0, 2, ["99"], 0.6),
-            ("2021-09-07", False, 0, [], 1, 0, 0, 1, [], 0.0),
-            ("2021-09-08", True, 1, ["a.csv"], 1, 0, 1, 0, [], 1.0),
-            ("2021-09-09", True, 1, ["a.csv"], 0, 0, 0, 0, ["5"], None),
-        ],
-        "day string, listed boolean, list_rows int, list_files array<string>, lots int, "
-        "lots_failed int, lots_good int, lots_unknown int, unmatched_lots array<string>, "
-        "coverage double",
-    ).withColumn("day", F.col("day").cast("date"))
-    assertDataFrameEqual(
-        report_labels(lots, lists, none), expected.select(*LABEL_REPORT.names), ignoreNullable=True
-    )
-
-    doubted = label_lots(readings, lists, doubts)
-    found = {(str(r["day"]), r["lot"]): r["label"] for r in doubted.collect()}
-    assert found == {
-        **{(JUDGED, lot): "failed" for lot in ("1", "3", "4", "20")},
-        (JUDGED, "2"): "unknown",
-        ("2021-09-07", "1"): "unknown",
-        ("2021-09-08", "1"): "unknown",
-    }
-    report = {str(r["day"]): r for r in report_labels(doubted, lists, doubts).collect()}
-    assert [report["2021-09-07"][name] for name in ("listed", "list_rows")] == [False, 0]
-    assert report["2021-09-07"]["unmatched_lots"] == ["2"]
-    assert report[JUDGED]["list_files"] == ["a.csv", "b.csv"] and report[JUDGED]["lots_good"] == 0
-
-
-UNMATCHED = {
-    # failed lots of the day, its lots with readings, and these lots' labels by first letter
-    "all are there": ("1 2", "1 2 3", "ffg"),
-    "a leading zero": ("17", "0017 18 0019", "ugg"),
-    "the zero in the list": ("0017", "17 18", "ug"),
-    "both are there": ("17", "0017 17", "gf"),
-    "2 is not 20": ("2", "2 20 3", "fgg"),
-    "two are alike": ("7", "07 007 8", "uug"),
-    "capitals": ("A1", "a1 B1", "ug"),
-    "zero itself": ("0", "00 1 10", "ugg"),
-    "a slip for any": ("71", "17 18", "uu"),
-    "a slip beside one that is there": ("17 71", "17 18", "fu"),
-    "one alike, one nowhere": ("17 99", "0017 18", "uu"),
-}  # fmt: skip
-
-
-def test_a_failed_lot_without_readings_leaves_no_lot_good_that_it_may_be(
-    spark: SparkSession,
-) -> None:
-    names = dict(enumerate(UNMATCHED, 1))
-    readings = spark.createDataFrame(
-        [(f"2021-09-{n:02d}", lot, "7") for n in names for lot in UNMATCHED[names[n]][1].split()],
-        READINGS,
-    ).withColumn("day", F.col("day").cast("date"))
-    lists = spark.createDataFrame(
-        [(f"2021-09-{n:02d}", UNMATCHED[names[n]][0].split(), "a.csv", n) for n in names], LISTS
-    ).withColumn("day", F.col("day").cast("date"))
-    rows = label_lots(readings, lists, lists.limit(0)).collect()
-    found = {(row["day"].day, row["lot"]): row["label"][0] for row in rows}
-    by_name = {
-        name: "".join(found[n, lot] for lot in UNMATCHED[name][1].split())
-        for n, name in names.items()
-    }
-    assert by_name == {name: expected for name, (_, _, expected) in UNMATCHED.items()}
 
 
 def test_late_readings_of_a_failed_lot_settle_its_day(

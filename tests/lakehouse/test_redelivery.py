@@ -72,8 +72,8 @@ def test_redelivery(chain: Chain, stage: Stage) -> None:
     assert levels(chain, stage) == [5.0, 5.0]
 
     # The history keeps both: the old version can be read.
-    old = chain.lake().read(readings(stage), before).select("ph").collect()
-    assert min(row["ph"] for row in old) == 2.0
+    old = chain.lake().load(readings(stage), before)
+    assert min(old["ph"].to_pylist()) == 2.0
 
     # A second correction, and all read again: still the correction.
     write_sensor(chain.landing, DAY, sensor_lines(level=6.0))

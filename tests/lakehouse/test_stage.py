@@ -7,13 +7,15 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from lakehouse.errors import UsageError
 from lakehouse.settings import Settings
 from lakehouse.sources import error_lists, readings
 from lakehouse.sources.delimited import Facts, Layout
-from lakehouse.stage import Stage, load_stage, spark_pattern
+from lakehouse.sources.readings import as_dates
+from lakehouse.stage import Stage, date_pattern, load_stage
 
 CONF = Path(__file__).parent.parent.parent / "conf"
 
@@ -406,30 +408,31 @@ def test_one_column_may_have_two_names_and_a_variable_no_upper_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "expected"),
+    ("form", "sound", "strange"),
     [
-        ("%Y-%m-%d", "yyyy-M-d"),
-        ("%Y.%m.%d", "yyyy.M.d"),
-        ("%d/%m/%y", "d/M/yy"),
-        ("%Y%m%d", "yyyyMMdd"),
-        ("%y%m-%d", "yyMM-d"),
-        ("%Y-%m%d", "yyyy-MMdd"),
-        ("%m%Y %d", "MMyyyy d"),
-        ("%Y년 %m월 %d일", "yyyy년 M월 d일"),
-        ("on %d of %m, %Y", "'on 'd' of 'M, yyyy"),
-        ("d'%d M%m %Y", "'d'''d' M'M yyyy"),
-        ("[%Y]{%m}#%d", "'['yyyy']{'M'}#'d"),
+        ("%Y-%m-%d", "2021-9-06", "21-9-6"),
+        ("%Y.%m.%d", "2021.9.6", "2021-9-6"),
+        ("%d/%m/%y", "6/09/21", "6/9/2021"),
+        ("%Y%m%d", "20210906", "2021906"),
+        ("%y%m-%d", "2109-6", "219-6"),
+        ("%Y-%m%d", "2021-0906", "2021-96"),
+        ("%m%Y %d", "092021 6", "92021 6"),
+        ("%Y년 %m월 %d일", "2021년 9월 6일", "2021년 9월 6"),
+        ("on %d of %m, %Y", "On 6 of 9, 2021", "on 6 of 9 2021"),
+        ("d'%d M%m %Y", "d'6 M9 2021", "d6 M9 2021"),
+        ("[%Y]{%m}#%d", "[2021]{9}#6", "2021{9}#6"),
     ],
 )
-def test_spark_pattern(form: str, expected: str) -> None:
-    assert spark_pattern(form) == expected
+def test_date_pattern(form: str, sound: str, strange: str) -> None:
+    texts = pa.array([sound, strange, f"{sound}0", None])
+    assert as_dates(texts, form).to_pylist() == [date(2021, 9, 6), None, None, None]
     assert of(error_lists__date_format=form).error_lists.date_format == form
 
 
 @pytest.mark.parametrize("form", ["%H", "%Y-%m-%d %H", "%%", "%Y-%m-%d%", "%-d"])
-def test_spark_pattern_of_what_is_no_date(form: str) -> None:
+def test_a_form_with_what_is_not_of_a_date(form: str) -> None:
     with pytest.raises(ValueError, match=r"is not a part of a date; known: %Y, %y, %m, %d$"):
-        spark_pattern(form)
+        date_pattern(form)
 
 
 @pytest.mark.parametrize("form", ["", "x", "%Y", "%Y-%m", "%m-%d", "%Y-%m-%d %d", "%Y %y-%m-%d"])

@@ -141,10 +141,9 @@ def test_training_is_deterministic_and_bands_know_training_lots_only(
     fitted, again = (fit_trees(recipe, frame, split, one.train) for _ in range(2))
     assert np.array_equal(fitted.predict(frame, one.test), again.predict(frame, one.test))
     # Readings of judged lots may be anything: bands and model stay as they are.
-    wild = list(frame.values)
-    for at in one.test:
-        wild[at] = {name: x * 1e3 for name, x in wild[at].items()}
-    other = fit_trees(recipe, replace(frame, values=tuple(wild)), split, one.train)
+    is_judged = frame.groups.spread(np.isin(np.arange(len(frame.lots)), one.test))
+    wild = {name: np.where(is_judged, x * 1e3, x) for name, x in frame.columns.items()}
+    other = fit_trees(recipe, replace(frame, columns=wild), split, one.train)
     assert other.bands == fitted.bands
     assert np.array_equal(other.predict(frame, one.train), fitted.predict(frame, one.train))
 

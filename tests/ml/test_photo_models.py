@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from pyspark.sql import functions as F
 
 from jobs.cli import invoke
 from jobs.runner import Options, begin
@@ -105,12 +104,13 @@ def test_bytes_and_tensors_get_the_same_verdict(
     assert heat.ndim == 2 and heat.min() >= 0 and heat.max() <= 1
 
 
-def test_spark_judges_as_the_process_does_and_an_unreadable_one_stops_nobody(
+def test_an_unreadable_picture_stops_nobody(
     shop: Workshop, model: PhotoModel, first: Version
 ) -> None:
     lake = shop.lake
-    broken = lake.read(PICTURES).limit(1).withColumn("pixel_sha256", F.lit("broken"))
-    lake.insert(PICTURES, broken.withColumn("tensor", F.substring("tensor", 1, 100)))
+    one = lake.rows(PICTURES)[0]
+    broken = {**one, "pixel_sha256": "broken", "tensor": one["tensor"][:100]}
+    assert lake.insert_rows(PICTURES, [broken]) == 1
     assert score_photos(lake, model) == 25
     rows = {row["pixel_sha256"]: row for row in lake.rows(PHOTO_VERDICTS)}
     bad = rows.pop("broken")

@@ -129,8 +129,10 @@ def test_the_table_gives_the_split_back(lake: Lake) -> None:
 def test_a_split_that_was_changed_is_refused(lake: Lake) -> None:
     split = make_split("lots", items(), VERSIONS)
     store_split(lake, split)
-    path = lake.path(SPLITS)
-    lake.spark.sql(f"UPDATE delta.`{path}` SET fold = fold + 1 WHERE item = 'item-007'")
+    rows = lake.rows(SPLITS)
+    for row in rows:
+        row["fold"] += row["item"] == "item-007"
+    assert lake.upsert_rows(SPLITS, rows) == 1
     with pytest.raises(PlatelakeError, match="is not as it was made"):
         load_split(lake, split.split_id)
 

@@ -40,7 +40,7 @@ class Plant:
 
 
 @pytest.fixture(scope="session")
-def plant(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Plant:
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
     """Drawn sensor files, real photos where they are there, and a champion of each kind."""
     from jobs.runner import CHAIN, Options, begin, run_jobs
     from jobs.train import workshop

@@ -6,7 +6,8 @@ from string import Formatter
 
 import pytest
 
-from lakehouse.sources import delimited, photos, reading_rows, readings
+from lakehouse import quality
+from lakehouse.sources import delimited, photos, readings
 from serving.html import HERE
 from serving.texts import LANGUAGES, chosen, texts
 
@@ -37,11 +38,10 @@ def test_every_rule_of_a_photo_has_a_text() -> None:
 
 
 def test_every_rule_of_a_sensor_file_has_a_text() -> None:
-    code = "".join(
-        Path(module.__file__).read_text() for module in (delimited, readings, reading_rows)
-    )
-    rules = set(re.findall(r'(?:fault|HeldBack|Rule)\(\s*(?:line, |one\.line, )?"(\w+)"', code))
-    rules |= set(re.findall(r'yield "(\w+)"', code))
+    code = "".join(Path(module.__file__).read_text() for module in (delimited, readings, quality))
+    rules = set(re.findall(r'(?:fault|Rule)\(\s*"(\w+)"', code))
+    rules |= set(re.findall(r'_with_rule\(rows, "(\w+)"', code)) - {"superseded"}
+    rules |= set(quality.LINE_RULES)
     assert {"no_date", "torn_row", "header_only", "physical_range", "duplicate_key"} <= rules
     assert {f"rule.{rule}" for rule in rules} <= set(texts("en").sentences)
 

@@ -188,7 +188,7 @@ def test_sparks_workers_read_by_sftp_too(plant_host: Sshd, tmp_path: Path) -> No
     for seed in range(3):
         write_photo(tmp_path / "plant", f"good/{seed}.png", seed)
     program = (
-        "import lakehouse.sources.workers as workers; workers.LOCAL_BYTES = 0;"
+        "import lakehouse.sources.workers as workers; workers.HERE_BYTES = 0;"
         "from jobs.cli import main; main()"
     )
     where = ["--landing", plant_host.url(tmp_path / "plant"), "--lake", str(tmp_path / "lake")]

@@ -1,0 +1,147 @@
+"""Where rows are computed: in this process, or by Spark's workers.
+
+The day is the unit of work. Rules, features, labels and summaries are functions from Arrow to Arrow
+over the rows of some days. They are called here for up to `HERE_BYTES` of files or `HERE_ROWS` of a
+table, since Spark takes longer to start than they take to run. For more, Spark calls the same
+functions, each day in one task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from lakehouse.io import Lake, Rows, is_held_here
+from lakehouse.table import Table
+
+HERE_BYTES = 256 << 20
+"""Files of up to this many bytes, together, are read here."""
+
+HASHED_HERE = 4 << 30
+"""Files of up to this many bytes, together, are hashed here."""
+
+HERE_ROWS = 8_000_000
+"""Days of up to this many rows, together, are computed here."""
+
+
+def map_rows(rows: Rows, compute: Callable[[pa.Table], pa.Table], schema: pa.Schema) -> Rows:
+    """What `compute` makes of the rows, any number of them at a time; rows of that schema."""
+    if is_held_here(rows):
+        return compute(rows)
+
+    def batches(given: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in given:
+            yield from _as(schema, compute(pa.Table.from_batches([batch]))).to_batches()
+
+    return rows.mapInArrow(batches, spark_schema(schema))
+
+
+def map_days(
+    lake: Lake,
+    rows: Rows,
+    beside: Sequence[pa.Table],
+    days: Collection[date],
+    compute: Callable[..., pa.Table],
+    schema: pa.Schema,
+) -> Rows:
+    """What `compute` makes of the rows of each day and of the tables beside them, cut to that day.
+
+    Rows without a day, which are null there, are a group of their own. A table without the column
+    `day` is given whole. `days` are computed even if there are no rows of them.
+    """
+    if is_held_here(rows):
+        return compute(rows, *beside)
+
+    def one_day(of_day: pa.Table, asked: pa.Table) -> pa.Table:
+        day = (of_day if of_day.num_rows else asked)["day"][0]
+        cut = [_of_day(table, day) for table in beside]
+        return _as(schema, compute(of_day, *cut))
+
+    asked = lake.spark.createDataFrame([(day,) for day in days], "day date")
+    pairs = rows.groupBy("day").cogroup(asked.groupBy("day"))
+    return pairs.applyInArrow(one_day, spark_schema(schema))
+
+
+def compute_days(
+    lake: Lake,
+    sources: Sequence[Table],
+    versions: Mapping[str, int],
+    days: Collection[date] | None,
+    compute: Callable[..., pa.Table],
+    schema: pa.Schema,
+) -> Rows:
+    """What `compute` makes of the sources at these versions, cut to the days; None: all days.
+
+    The first source may be large. The others are read here.
+    """
+    where = None if days is None else pc.field("day").isin(pa.array(sorted(days), pa.date32()))
+
+    def load(source: Table) -> pa.Table:
+        cut = where if "day" in source.names else None
+        return lake.load(source, version=versions[source.name], where=cut)
+
+    main, *others = sources
+    if lake.count(main, versions[main.name], where) <= HERE_ROWS:
+        return compute(*map(load, sources))
+    structlog.get_logger().info("many rows: computed by Spark", table=main.name)
+    beside = [load(source) for source in others]
+    frame = lake.read(main, versions[main.name])
+    if days is not None:
+        frame = frame.where(frame["day"].isin(sorted(days)))
+    found = {day for table in beside if "day" in table.column_names for day in _days(table)}
+    return map_days(lake, frame, beside, found, compute, schema)
+
+
+def union(rows: Rows, more: pa.Table) -> Rows:
+    """Both."""
+    if is_held_here(rows):
+        return pa.concat_tables([rows, more])
+    if not more.num_rows:
+        return rows
+    return rows.unionByName(rows.sparkSession.createDataFrame(more, rows.schema))
+
+
+def collected(rows: Rows) -> pa.Table:
+    """The rows, here."""
+    return rows if is_held_here(rows) else rows.toArrow()
+
+
+def keep(rows: Rows) -> Rows:
+    """The rows, computed once however often they are used; see `release`."""
+    return rows if is_held_here(rows) else rows.persist()
+
+
+def release(rows: Rows) -> None:
+    """Let go of rows that were kept."""
+    if not is_held_here(rows):
+        rows.unpersist()
+
+
+def _days(table: pa.Table) -> set[date]:
+    return set(pc.unique(table["day"]).to_pylist())
+
+
+def _of_day(table: pa.Table, day: pa.Scalar) -> pa.Table:
+    if "day" not in table.column_names:
+        return table
+    return table.filter(pc.equal(table["day"], day))
+
+
+def _as(schema: pa.Schema, rows: pa.Table) -> pa.Table:
+    return rows.select(schema.names).cast(_nullable(schema))
+
+
+def _nullable(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([field.with_nullable(True) for field in schema])
+
+
+def spark_schema(schema: pa.Schema) -> Any:
+    """The schema as Spark takes it of a function; any column may be null."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    return from_arrow_schema(_nullable(schema))
