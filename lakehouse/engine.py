@@ -1,9 +1,9 @@
 """Where rows are computed: in this process, or by Spark's workers.
 
 The day is the unit of work. Rules, features, labels and summaries are functions from Arrow to Arrow
-over the rows of some days. They are called here for up to `HERE_BYTES` of files or `HERE_ROWS` of a
-table, since Spark takes longer to start than they take to run. For more, Spark calls the same
-functions, each day in one task.
+over the rows of some days. They are called here for as much as `Lake.here` says, since Spark takes
+longer to start than they take to run. For more, Spark calls the same functions, each day in one
+task.
 """
 
 from __future__ import annotations
@@ -18,15 +18,6 @@ import structlog
 
 from lakehouse.io import Lake, Rows, is_held_here
 from lakehouse.table import Table
-
-HERE_BYTES = 256 << 20
-"""Files of up to this many bytes, together, are read here."""
-
-HASHED_HERE = 4 << 30
-"""Files of up to this many bytes, together, are hashed here."""
-
-HERE_ROWS = 8_000_000
-"""Days of up to this many rows, together, are computed here."""
 
 
 def map_rows(rows: Rows, compute: Callable[[pa.Table], pa.Table], schema: pa.Schema) -> Rows:
@@ -86,9 +77,10 @@ def compute_days(
         return lake.load(source, version=versions[source.name], where=cut)
 
     main, *others = sources
-    if lake.count(main, versions[main.name], where) <= HERE_ROWS:
+    count = lake.count(main, versions[main.name], where)
+    if count <= lake.here.rows:
         return compute(*map(load, sources))
-    structlog.get_logger().info("many rows: computed by Spark", table=main.name)
+    structlog.get_logger().info("computed by Spark", table=main.name, rows=count)
     beside = [load(source) for source in others]
     frame = lake.read(main, versions[main.name])
     if days is not None:

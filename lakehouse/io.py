@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from lakehouse import delta_rs
 from lakehouse.delta_rs import OPERATION, Row, Scope
 from lakehouse.errors import PlatelakeError
+from lakehouse.settings import Here
 from lakehouse.table import Table, spark_type
 
 if TYPE_CHECKING:
@@ -54,8 +55,10 @@ class Lake:
         open_session: Callable[[], SparkSession],
         *,
         must_exist: bool = False,
+        here: Here = Here(),  # noqa: B008 - It cannot be changed.
     ) -> None:
         self._open_session = open_session
+        self.here = here
         root = root.removeprefix("file://")
         self.local = "://" not in root
         self.folder = f"{Path(root).resolve() if self.local else root.rstrip('/')}/{stage}"

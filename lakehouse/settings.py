@@ -6,6 +6,7 @@ never silently the default. Secrets (a password in `sql_url`) come only from the
 
 import os
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +47,14 @@ def settings_files() -> list[Path]:
     return files
 
 
+@dataclass(frozen=True)
+class Here:
+    """How much is read and computed in the driver; Spark does what is more."""
+
+    bytes: int = 256 << 20
+    rows: int = 8_000_000
+
+
 class Settings(BaseSettings):
     """Everything about a run that is not about one stage's files."""
 
@@ -70,6 +79,12 @@ class Settings(BaseSettings):
     max_photo_bytes: int = Field(64 << 20, gt=0, description="Largest photo file that is read")
     max_photo_pixels: int = Field(50_000_000, gt=0, description="Largest photo that is decoded")
     photos_per_commit: int = Field(2_000, gt=0, description="Photos in one commit of the lake")
+    here_bytes: int = Field(
+        Here.bytes, ge=0, description="Files of up to so many bytes are read in the driver"
+    )
+    here_rows: int = Field(
+        Here.rows, ge=0, description="Rows of up to so many are computed in the driver"
+    )
     excursion_width: float = Field(
         2.0,
         gt=0,
@@ -119,6 +134,11 @@ class Settings(BaseSettings):
         description="How long vacuum keeps files that no current version needs",
     )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Log level")
+
+    @property
+    def here(self) -> Here:
+        """How much is read and computed in the driver."""
+        return Here(self.here_bytes, self.here_rows)
 
     @field_validator("sql_url")
     @classmethod

@@ -34,8 +34,8 @@ from ml.predictor import LotModel, Model, PhotoModel, Verdict
 AT_ONCE = 64
 """So many pictures are judged at once: 10 MB of tensors at 224 x 224."""
 NONE = PHOTO_VERDICTS.arrow_schema().empty_table()
-HERE_PICTURES = 2_000
-"""Up to this many pictures are judged here."""
+IN_READINGS = 4_000
+"""So many readings are as much work as a picture."""
 PICTURE = ("pixel_sha256", "tensor_width", "tensor_height", "tensor")
 
 
@@ -87,7 +87,7 @@ def score_photos(lake: Lake, model: PhotoModel) -> int:
         return PHOTO_VERDICTS.arrow(list(found))
 
     is_new = ~pc.field("pixel_sha256").isin(done["pixel_sha256"].combine_chunks())
-    if lake.count(PICTURES, version, is_new) <= HERE_PICTURES:
+    if lake.count(PICTURES, version, is_new) * IN_READINGS <= lake.here.rows:
         batches = lake.batches(PICTURES, PICTURE, is_new, version, AT_ONCE)
         parts = [judged(pa.Table.from_batches([batch])) for batch in batches]
         found = pa.concat_tables([NONE, *parts])

@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 from xdist.scheduler import LoadScopeScheduling
 
+from jobs.cli import leave
 from jobs.outcome import report
 from jobs.runner import CHAIN, Options, Work, begin, do_jobs
 from lakehouse.io import Lake
@@ -66,10 +67,23 @@ class SharedTogether(LoadScopeScheduling):
         return folder if folder.endswith("serving") else file
 
 
+SESSION = pytest.StashKey[pytest.Session]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[SESSION] = session
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedTogether:
     config.option.loadscopereorder = False  # By the number of tests, that is.
     return SharedTogether(config, log)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End as the command does, or a library's thread may abort a process that has passed."""
+    if not hasattr(config, "workerinput") and (session := config.stash.get(SESSION, None)):
+        leave(int(session.exitstatus))
 
 
 def unavailable(reason: str) -> NoReturn:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from jobs.cli import JOBS, app
+from lakehouse.quality import LINE_RULES
 from lakehouse.settings import ENV_PREFIX, Settings
 from lakehouse.sources import error_lists, readings
 from lakehouse.sources.delimited import inspect
@@ -196,7 +197,7 @@ def rules_in_code() -> set[str]:
                 pairs = zip(node.keys, node.values, strict=True)
                 of_rule = (v for k, v in pairs if isinstance(k, ast.Constant) and k.value == "rule")
                 found |= {v.value for v in of_rule if isinstance(v, ast.Constant)}
-    named = {"label_conflict", "duplicate_key", "superseded"}
+    named = {"label_conflict", "duplicate_key", "superseded", *LINE_RULES}
     return {rule for rule in found if isinstance(rule, str)} | named
 
 

@@ -14,14 +14,18 @@ from dataclasses import asdict, fields
 from typing import NamedTuple
 
 import pyarrow as pa
+import structlog
 
-from lakehouse.engine import HASHED_HERE, HERE_BYTES, collected, spark_schema
+from lakehouse.engine import collected, spark_schema
 from lakehouse.errors import PlatelakeError
 from lakehouse.io import Lake, Rows
 from lakehouse.sources.delimited import Facts, Layout, inspect, read_cells
 from lakehouse.sources.landing import LandedFile, open_url
 
 SLICE_BYTES = 64 << 20
+
+HASHED = 1 / 16
+"""How much work it is to hash a byte, beside decoding it."""
 
 STRINGS = pa.list_(pa.string())
 FACTS = pa.schema(
@@ -68,21 +72,23 @@ def read_files(
     files: Sequence[LandedFile],
     read: Read,
     schema: pa.Schema,
-    most: int | None = None,
+    weight: float = 1.0,
 ) -> Rows:
-    """What `read` makes of the files, as rows of that schema; here for up to `most` bytes.
+    """What `read` makes of the files, as rows of that schema.
 
-    Rows of Spark may be read each time they are used; keep them to read them once.
+    `weight` says how much work a byte is, beside one that is decoded. Rows of Spark may be read
+    each time they are used; keep them to read them once.
     """
-    if sum(file.size for file in files) <= (HERE_BYTES if most is None else most):
+    total = sum(file.size for file in files)
+    if total * weight <= lake.here.bytes:
         return _read_here(files, read, schema)
+    structlog.get_logger().info("read by Spark", files=len(files), bytes=total)
 
     def read_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             yield from read(Landed(**row) for row in batch.to_pylist())
 
     cores = lake.spark.sparkContext.defaultParallelism
-    total = sum(file.size for file in files)
     tasks = max(1, min(len(files), max(cores, total // SLICE_BYTES)))
     spread = lake.spark.createDataFrame(
         list(map(_landed, files)), "file string, url string, size bigint"
@@ -92,7 +98,7 @@ def read_files(
 
 def hash_files(lake: Lake, landing: str, files: Sequence[LandedFile]) -> dict[str, Facts]:
     """The content hash of each file, by `file`; one that cannot be opened has a fault."""
-    return _look(lake, files, lambda url: _hash(landing, url), HASHED_HERE)
+    return _look(lake, files, lambda url: _hash(landing, url), HASHED)
 
 
 def inspect_files(
@@ -138,7 +144,7 @@ def _look(
     lake: Lake,
     files: Sequence[LandedFile],
     look: Callable[[str], Facts],
-    most: int | None = None,
+    weight: float = 1.0,
 ) -> dict[str, Facts]:
     def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
         for file, url, _ in landed:
@@ -148,7 +154,7 @@ def _look(
                 facts = Facts(rule="unreadable", reason=f"cannot be read: {error.strerror}")
             yield pa.RecordBatch.from_pylist([{"file": file, **asdict(facts)}], FACTS)
 
-    here = collected(read_files(lake, files, read, FACTS, most))
+    here = collected(read_files(lake, files, read, FACTS, weight))
     names = [field.name for field in fields(Facts)]
     return {row["file"]: Facts(**{name: row[name] for name in names}) for row in here.to_pylist()}
 

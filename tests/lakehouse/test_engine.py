@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from lakehouse import engine
-from lakehouse.sources import workers
 from lakehouse.stage import Stage
 from lakehouse.tables.doubted_days import DOUBTED_DAYS
 from lakehouse.tables.quarantine import QUARANTINE
@@ -53,9 +51,8 @@ def test_by_spark_the_tables_are_the_same(
         deliver(chain.landing)
         chain.work(*JOBS)
         with monkeypatch.context() as many:
-            many.setattr(workers, "HERE_BYTES", 0)
-            many.setattr(workers, "HASHED_HERE", 0)
-            many.setattr(engine, "HERE_ROWS", 0)
+            many.setenv("PLATELAKE_HERE_BYTES", "0")
+            many.setenv("PLATELAKE_HERE_ROWS", "0")
             by_spark.work(*JOBS)
         one, other = chain.lake(), by_spark.lake()
         found, expected = digests(other, stage), digests(one, stage)

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from lakehouse import ingest_photos
-from lakehouse.sources import workers
 from lakehouse.stage import Stage
 from lakehouse.tables.files import FILES
 from lakehouse.tables.photos import PHOTOS
@@ -256,7 +255,7 @@ def test_many_photos_make_few_files_and_come_in_several_commits(
     for n in range(12):
         write_photo(chain.landing, f"{'good' if n % 2 else 'bad'}/{n}.png", n)
     chain(*INGEST)
-    monkeypatch.setattr(workers, "HERE_BYTES", 0)
+    monkeypatch.setenv("PLATELAKE_HERE_BYTES", "0")
     monkeypatch.setenv("PLATELAKE_PHOTOS_PER_COMMIT", "5")
     write_sensor(chain.landing, date(2021, 9, 6))
     spread = Chain(chain.landing, chain.lake_folder.with_name("spread"))

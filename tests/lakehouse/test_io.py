@@ -17,10 +17,11 @@ import structlog
 from deltalake.exceptions import DeltaError
 from pyspark.sql import SparkSession
 
-from lakehouse import delta_rs, engine
+from lakehouse import delta_rs
 from lakehouse.errors import PlatelakeError
 from lakehouse.incremental import refresh
 from lakehouse.io import Lake, Rows
+from lakehouse.settings import Here
 from lakehouse.stage import Stage
 from lakehouse.table import Check, Column, Table
 from lakehouse.tables import all_tables
@@ -331,9 +332,7 @@ def test_a_check_declared_later_is_added(lake: Lake) -> None:
         lake.insert_rows(PLAIN, [row("c", -1.0)])
 
 
-def test_refresh_computes_only_the_days_that_changed(
-    lake: Lake, made: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refresh_computes_only_the_days_that_changed(lake: Lake, made: Make) -> None:
     """Whether the rows are few, and computed here, or not."""
 
     def lots_of(rows: pa.Table) -> pa.Table:
@@ -341,7 +340,7 @@ def test_refresh_computes_only_the_days_that_changed(
         return LOTS.arrow([LOTS.row(*name, 1, NOW, NOW, "good") for name in sorted(names)])
 
     if made is not held:
-        monkeypatch.setattr(engine, "HERE_ROWS", 0)
+        lake.here = Here(rows=0)
     later = date(2021, 9, 7)
     lake.upsert(PLAIN, held((DAY, "1", 1.0, "r"), (later, "1", 1.0, "r")))
     assert refresh(lake, LOTS, [PLAIN], lots_of) == 2
@@ -353,9 +352,7 @@ def test_refresh_computes_only_the_days_that_changed(
     assert refresh(lake, LOTS, [PLAIN], lots_of) == 0
 
 
-def test_days_that_another_source_has_are_computed_too(
-    lake: Lake, made: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_days_that_another_source_has_are_computed_too(lake: Lake, made: Make) -> None:
     """Of every source a day's function gets that day's rows, be there some or not."""
 
     def lots_of(rows: pa.Table, lists: pa.Table) -> pa.Table:
@@ -369,7 +366,7 @@ def test_days_that_another_source_has_are_computed_too(
         )
 
     if made is not held:
-        monkeypatch.setattr(engine, "HERE_ROWS", 0)
+        lake.here = Here(rows=0)
     other = date(2021, 9, 7)
     lake.upsert(PLAIN, held((DAY, "1", 1.0, "r"), (DAY, "2", 1.0, "r")))
     list_of_other = {"day": other, "lots": ["1"], "file": "list", "line": 2}

@@ -51,13 +51,13 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def later(plant: Path) -> Iterator[Path]:
     """The sensor files of the last days, which are landed one by one."""
-    return iter(sorted((plant / "sensor").iterdir())[-10:])
+    return iter(sorted((plant / "sensor").iterdir())[-11:])
 
 
 @pytest.fixture(scope="session")
 def landed(stack: Stack, plant: Path) -> Path:
     """The landing zone of the stack, with all but the last days' sensor files."""
-    held_back = {file.name for file in sorted((plant / "sensor").iterdir())[-10:]}
+    held_back = {file.name for file in sorted((plant / "sensor").iterdir())[-11:]}
     shutil.copytree(
         plant,
         stack.landing,

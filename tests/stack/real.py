@@ -20,6 +20,7 @@ import httpx
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
 ENDED = ("success", "failed")
+BY_SPARK = {"PLATELAKE_HERE_BYTES": "0", "PLATELAKE_HERE_ROWS": "0"}
 
 
 class Sink:
@@ -75,13 +76,19 @@ class Stack:
         """A job by spark-submit, as a data engineer does; what it said."""
         return self.finish(self.start(job, *args), code)
 
-    def start(self, job: str, *args: str, conf: Sequence[str] = ()) -> "subprocess.Popen[str]":
-        """A job by spark-submit that is under way, with these settings of Spark besides."""
+    def start(
+        self, job: str, *args: str, conf: Sequence[str] = (), by_spark: bool = False
+    ) -> "subprocess.Popen[str]":
+        """A job by spark-submit that is under way, with these settings of Spark besides.
+
+        `by_spark`: Spark computes what is otherwise too little for it.
+        """
+        env = {**self.env, **(BY_SPARK if by_spark else {})}
         settings = [word for one in conf for word in ("--conf", one)]
         command = [str(BIN / "spark-submit"), *settings, str(ROOT / job), *args]
         pipe, both = subprocess.PIPE, subprocess.STDOUT  # Spark gives a driver's errors to either.
         return subprocess.Popen(
-            command, env=self.env, cwd=self.folder, text=True, stdout=pipe, stderr=both
+            command, env=env, cwd=self.folder, text=True, stdout=pipe, stderr=both
         )
 
     def finish(self, job: "subprocess.Popen[str]", code: int | None = 0) -> str:

@@ -46,9 +46,9 @@ def held(lake: Lake, file: Path) -> int:
     return sum(row["file"] == name for row in lake.rows(readings(load_stage(STAGE)), "file"))
 
 
-def ingest(stack: Stack, *conf: str) -> "subprocess.Popen[str]":
+def ingest(stack: Stack, *conf: str, by_spark: bool = False) -> "subprocess.Popen[str]":
     where = ["--stage", STAGE, "--landing", str(stack.landing)]
-    return stack.start("jobs/ingest_readings.py", *where, conf=conf)
+    return stack.start("jobs/ingest_readings.py", *where, conf=conf, by_spark=by_spark)
 
 
 def started(stack: Stack, job: "subprocess.Popen[str]") -> None:
@@ -64,7 +64,7 @@ def started(stack: Stack, job: "subprocess.Popen[str]") -> None:
 
 
 def test_a_datanode_dies_during_an_ingest(stack: Stack, lake: Lake, land: Path) -> None:
-    job = ingest(stack)
+    job = ingest(stack, by_spark=True)
     started(stack, job)
     stack.kill("datanode-1")
     stack.finish(job, code=None)
@@ -75,7 +75,7 @@ def test_a_datanode_dies_during_an_ingest(stack: Stack, lake: Lake, land: Path) 
 
 
 def test_the_namenode_restarts_during_an_ingest(stack: Stack, lake: Lake, land: Path) -> None:
-    job = ingest(stack)
+    job = ingest(stack, by_spark=True)
     started(stack, job)
     stack.ctl("restart", "namenode")
     stack.finish(job, code=None)
@@ -88,7 +88,7 @@ def test_the_namenode_restarts_during_an_ingest(stack: Stack, lake: Lake, land: 
 
 def test_a_spark_worker_dies_in_the_middle(stack: Stack, lake: Lake, land: Path) -> None:
     """Of two with an executor each."""
-    job = ingest(stack, "spark.executor.cores=1")
+    job = ingest(stack, "spark.executor.cores=1", by_spark=True)
     started(stack, job)
     worker = ["pgrep", "-P", str(stack.pid("spark-worker-1"))]
 
@@ -107,8 +107,9 @@ def test_a_spark_worker_dies_in_the_middle(stack: Stack, lake: Lake, land: Path)
 
 
 def test_two_writers_at_once(stack: Stack, lake: Lake, land: Path) -> None:
-    """One may be refused its commit; it says so, and nothing is stored twice."""
-    jobs = [ingest(stack) for _ in range(2)]
+    """One by Spark, one without. One may be refused its commit; it says so, and nothing is stored
+    twice."""
+    jobs = [ingest(stack, by_spark=True), ingest(stack)]
     said = [stack.finish(job, code=None) for job in jobs]
     codes = sorted(job.returncode for job in jobs)
     print("two writers ended with", codes)
