@@ -49,6 +49,7 @@ def map_days(
         return compute(rows, *beside)
 
     def one_day(of_day: pa.Table, asked: pa.Table) -> pa.Table:
+        of_day = of_day.combine_chunks()
         day = (of_day if of_day.num_rows else asked)["day"][0]
         cut = [_of_day(table, day) for table in beside]
         return _as(schema, compute(of_day, *cut))
