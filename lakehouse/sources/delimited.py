@@ -254,70 +254,67 @@ def read_cells(stream: IO[bytes], facts: Facts, layout: Layout) -> Iterator[pa.R
             raise PlatelakeError(CHANGED)
         if chunk and not cut:
             continue
-        texts, undecoded = _decoded(whole, facts.encoding)
-        numbered = [
-            (line + at, text.rstrip("\r")) for at, text in enumerate(texts) if text.strip(BLANK)
-        ]
-        if not header_seen and numbered:
-            numbered, header_seen = numbered[1:], True
-        if numbered:
-            torn = [at - line in undecoded for at, _ in numbered]
-            for start, end, order, fault in headers.sections(numbered):
-                rows = numbered[start:end], torn[start:end]
-                yield _batch(*rows, facts, layout.delimiter, order, fault)
-        line += len(texts)
+        lines, count = _lines(whole, facts.encoding, line)
+        if not header_seen and len(lines):
+            lines, header_seen = lines.slice(1), True
+        for start, end, order, fault in headers.sections(lines["line"], lines["text"]):
+            rows = lines.slice(start, end - start)
+            yield _batch(rows, facts, layout.delimiter, order, fault)
+        line += count
         if not chunk:
             break
     if digest.hexdigest() != facts.sha256:
         raise PlatelakeError(CHANGED)
 
 
-def _decoded(content: bytes, encoding: str) -> tuple[list[str], set[int]]:
-    """The lines as text, and the places of those that are no text in that encoding.
+def _lines(content: bytes, encoding: str, first: int) -> tuple[pa.RecordBatch, int]:
+    """Number, text and whether it is torn of each line that is not blank; and how many there are.
 
-    These have their strange bytes escaped.
+    A torn line is no text in that encoding; its strange bytes are escaped.
     """
+    torn: list[int] = []
     try:
-        return content.decode(encoding).split("\n"), set()
+        texts = pc.split_pattern(pa.array([content.decode(encoding)]), "\n").flatten()
     except UnicodeDecodeError:
-        lines = content.split(b"\n")
-    undecoded = {at for at, line in enumerate(lines) if not _decodes(line, encoding)}
-    return [line.decode(encoding, "backslashreplace") for line in lines], undecoded
+        parts = content.split(b"\n")
+        torn = [at for at, part in enumerate(parts) if not _decodes(part, encoding)]
+        texts = pa.array([part.decode(encoding, "backslashreplace") for part in parts])
+    count = len(texts)
+    is_torn = np.zeros(count, bool)
+    is_torn[torn] = True
+    lines = pa.RecordBatch.from_arrays(
+        [pa.array(np.arange(first, first + count)), pc.utf8_rtrim(texts, "\r"), pa.array(is_torn)],
+        names=["line", "text", "torn"],
+    )
+    return lines.filter(pc.not_equal(pc.utf8_trim(texts, BLANK), "")), count
 
 
 def _batch(
-    numbered: list[tuple[int, str]],
-    torn: list[bool],
-    facts: Facts,
-    delimiter: str,
-    order: list[int],
-    fault: str,
+    rows: pa.RecordBatch, facts: Facts, delimiter: str, order: list[int], fault: str
 ) -> pa.RecordBatch:
-    """The rows as cells; `torn` are those that were no text. With a `fault`, all have that."""
-    lines = pa.array([at for at, _ in numbered], pa.int64())
-    texts = pa.array([text for _, text in numbered], pa.string())
-    if any('"' in text for _, text in numbered):
+    """The rows as cells, from their lines. With a `fault`, all have that."""
+    texts, is_torn = rows["text"], rows["torn"]
+    if pc.any(pc.match_substring(texts, '"')).as_py():
         cells = pa.array(
-            [split_cells(text, delimiter) for _, text in numbered], pa.list_(pa.string())
+            [split_cells(text, delimiter) for text in texts.to_pylist()], pa.list_(pa.string())
         )
     else:
         cells = pc.split_pattern(texts, delimiter)
     width = len(facts.header)
     lengths = pc.list_value_length(cells)
-    is_torn = pa.array(torn, pa.bool_())
     whole = pc.and_not(pc.equal(lengths, width), pa.scalar(True) if fault else is_torn)
     widths = pc.binary_join_element_wise(
         pc.cast(lengths, pa.string()), f"cells where the header has {width}", " "
     )
     reasons = pc.if_else(is_torn, f"bytes that are no text in {facts.encoding}", widths)
     if fault:
-        reasons = pa.array([fault] * len(numbered), pa.string())
+        reasons = pa.repeat(fault, len(rows))
     if order != sorted(order):
         cells = _reordered(cells, whole, order)
-    alone = pa.ListArray.from_arrays(pa.array(range(len(texts) + 1), pa.int32()), texts)
+    alone = pa.ListArray.from_arrays(pa.array(np.arange(len(texts) + 1, dtype=np.int32)), texts)
     return pa.RecordBatch.from_arrays(
         [
-            lines,
+            rows["line"],
             pc.if_else(whole, cells, alone),
             pc.if_else(whole, pa.scalar(None, pa.string()), reasons),
         ],

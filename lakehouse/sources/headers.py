@@ -35,29 +35,31 @@ class Headers:
         self._order, self._fault = list(order), ""
 
     def sections(
-        self, numbered: list[tuple[int, str]]
+        self, lines: pa.Array, texts: pa.Array
     ) -> Iterator[tuple[int, int, list[int], str]]:
         """Start, end, order of the columns and fault of rows in a line that share a header.
 
-        A header is the first row of its section.
+        `lines` are the rows' numbers. A header is the first row of its section.
         """
         start = 0
-        for at in self._candidates([text for _, text in numbered]):
-            line, text = numbered[at]
-            names = [name.strip() for name in split_cells(text.lstrip("\ufeff"), self._delimiter)]
+        for at in self._candidates(texts):
+            text = texts[at].as_py().lstrip("\ufeff")
+            names = [name.strip() for name in split_cells(text, self._delimiter)]
             if sum(name in self._words for name in names) < 2:
                 continue
             if at > start:
                 yield start, at, self._order, self._fault
             start = at
-            self._follow(line, [name or f"column {n}" for n, name in enumerate(names, 1)])
-        yield start, len(numbered), self._order, self._fault
+            named = [name or f"column {n}" for n, name in enumerate(names, 1)]
+            self._follow(lines[at].as_py(), named)
+        if len(texts):
+            yield start, len(texts), self._order, self._fault
 
-    def _candidates(self, texts: list[str]) -> list[int]:
+    def _candidates(self, texts: pa.Array) -> list[int]:
         """The rows that have the name of a needed column somewhere."""
         if not self._needle:
             return []
-        found = pc.match_substring_regex(pa.array(texts, pa.string()), self._needle)
+        found = pc.match_substring_regex(texts, self._needle)
         return [int(at) for at in pc.indices_nonzero(found).to_pylist()]
 
     def _follow(self, line: int, names: list[str]) -> None:
