@@ -117,8 +117,8 @@ def _typed(to: Ingest, source: Any, layout: Layout, loading: Sequence[Delivery])
     """The files' rows, typed, with the rules that they break."""
     stage = to.stage
 
-    def typed(batch: pa.RecordBatch, file: str, facts: Facts) -> pa.RecordBatch:
-        return source.typed_rows(batch, file, facts, stage)
+    def typed(batch: pa.RecordBatch, facts: Mapping[str, Facts]) -> pa.RecordBatch:
+        return source.typed_rows(batch, facts, stage)
 
     files = [(d.landed, d.facts) for d in loading]
     return read_rows(to.lake, to.landing, files, layout, typed, source.row_schema(stage))

@@ -267,6 +267,12 @@ def read_cells(stream: IO[bytes], facts: Facts, layout: Layout) -> Iterator[pa.R
         raise PlatelakeError(CHANGED)
 
 
+def with_file(batch: pa.RecordBatch, file: str) -> pa.RecordBatch:
+    """The batch with the file's name as its first column."""
+    names = pa.repeat(pa.scalar(file, pa.string()), len(batch))
+    return pa.RecordBatch.from_arrays([names, *batch.columns], names=["file", *batch.schema.names])
+
+
 def _lines(content: bytes, encoding: str, first: int) -> tuple[pa.RecordBatch, int]:
     """Number, text and whether it is torn of each line that is not blank; and how many there are.
 

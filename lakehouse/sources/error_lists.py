@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -39,8 +39,8 @@ def row_schema(stage: Stage) -> pa.Schema:
     return pa.schema([*CHECKED, *(pa.field(name, kind) for name, kind in typed)])
 
 
-def typed_rows(batch: pa.RecordBatch, file: str, facts: Facts, stage: Stage) -> pa.RecordBatch:
-    """The checked rows of a batch of `read_cells`, of the file with these facts.
+def typed_rows(batch: pa.RecordBatch, facts: Mapping[str, Facts], stage: Stage) -> pa.RecordBatch:
+    """The checked rows of what `read_cells` gives of some files, with the column `file`.
 
     A date that cannot be read is null. A row that is not read as cells has no lots.
     """
@@ -48,8 +48,13 @@ def typed_rows(batch: pa.RecordBatch, file: str, facts: Facts, stage: Stage) -> 
     trimmed = pc.ascii_trim(dates, " ")
     day = as_dates(trimmed, stage.error_lists.date_format)
     lots = [
-        None if faulty else _lots(cells[1 : 1 + facts.grouped])
-        for cells, faulty in zip(batch["cells"].to_pylist(), as_mask(fault.is_valid()), strict=True)
+        None if faulty else _lots(cells[1 : 1 + facts[file].grouped])
+        for file, cells, faulty in zip(
+            batch["file"].to_pylist(),
+            batch["cells"].to_pylist(),
+            as_mask(fault.is_valid()),
+            strict=True,
+        )
     ]
     headings = [name for name in stage.error_lists.date if not name.isdigit()]
     names_lots = [
@@ -57,10 +62,10 @@ def typed_rows(batch: pa.RecordBatch, file: str, facts: Facts, stage: Stage) -> 
         for some, text in zip(lots, trimmed.to_pylist(), strict=True)
     ]
     rule, reason = find_broken(_rules(fault, dates, day, lots, stage), len(batch))
-    name = pa.repeat(pa.scalar(file, pa.string()), len(batch))
     typed = [day, pa.array(lots, LOTS), pa.array(names_lots, pa.bool_())]
     return pa.RecordBatch.from_arrays(
-        [name, batch["line"], batch["cells"], rule, reason, *typed], schema=row_schema(stage)
+        [batch["file"], batch["line"], batch["cells"], rule, reason, *typed],
+        schema=row_schema(stage),
     )
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from lakehouse.quality import CHECKED, Rule, as_mask, find_broken, line_rules, with_duplicates
 from lakehouse.settings import Settings
-from lakehouse.sources.delimited import Facts, Layout, inspect, read_cells
+from lakehouse.sources.delimited import Facts, Layout, inspect, read_cells, with_file
 from lakehouse.stage import Stage, Variable, date_pattern
 from lakehouse.tables.readings import readings as readings_table
 
@@ -86,15 +86,16 @@ def read_file(
     if facts.rule:
         return facts, schema.empty_table()
     stream.seek(0)
-    batches = [typed_rows(batch, name, facts, stage) for batch in read_cells(stream, facts, kind)]
-    rows = pa.Table.from_batches(batches, schema)
+    batches = (with_file(batch, name) for batch in read_cells(stream, facts, kind))
+    typed = [typed_rows(batch, {name: facts}, stage) for batch in batches]
+    rows = pa.Table.from_batches(typed, schema)
     return facts, with_duplicates(rows, readings_table(stage).key)
 
 
-def typed_rows(batch: pa.RecordBatch, file: str, facts: Facts, stage: Stage) -> pa.RecordBatch:
-    """The checked rows of a batch of `read_cells`, of the file with these facts.
+def typed_rows(batch: pa.RecordBatch, facts: Mapping[str, Facts], stage: Stage) -> pa.RecordBatch:
+    """The checked rows of what `read_cells` gives of some files, with the column `file`.
 
-    What cannot be read as its type is null, and the row breaks a rule.
+    What cannot be read as its type is null, and the row breaks a rule. `facts` are not needed.
     """
     source, count = stage.readings, len(batch)
     cells = {name: cells_at(batch, place) for place, name in enumerate(_fields(stage))}
@@ -102,7 +103,7 @@ def typed_rows(batch: pa.RecordBatch, file: str, facts: Facts, stage: Stage) -> 
     if "date" in text:
         day = as_dates(text["date"], source.date.format)
     else:
-        said = pa.scalar(file_date(stage, file), pa.date32())
+        said = by_value(batch["file"], lambda file: file_date(stage, file), pa.date32())
         day = pc.if_else(batch["fault"].is_null(), said, pa.scalar(None, pa.date32()))
     typed = {
         "day": day,
@@ -111,9 +112,8 @@ def typed_rows(batch: pa.RecordBatch, file: str, facts: Facts, stage: Stage) -> 
         **{v.name: _numbers(text[v.name]) for v in source.variables},
     }
     rule, reason = find_broken(rules(batch["fault"], cells, typed, stage), count)
-    name = pa.repeat(pa.scalar(file, pa.string()), count)
     return pa.RecordBatch.from_arrays(
-        [name, batch["line"], batch["cells"], rule, reason, *typed.values()],
+        [batch["file"], batch["line"], batch["cells"], rule, reason, *typed.values()],
         schema=row_schema(stage),
     )
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ import structlog
 from lakehouse.engine import collected, spark_schema
 from lakehouse.errors import PlatelakeError
 from lakehouse.io import Lake, Rows
-from lakehouse.sources.delimited import Facts, Layout, inspect, read_cells
+from lakehouse.sources.delimited import Facts, Layout, inspect, read_cells, with_file
 from lakehouse.sources.landing import LandedFile, open_url
 
 SLICE_BYTES = 64 << 20
@@ -54,17 +54,37 @@ class Landed(NamedTuple):
 
 Read = Callable[[Iterable[Landed]], Iterator[pa.RecordBatch]]
 
-Typed = Callable[[pa.RecordBatch, str, Facts], pa.RecordBatch]
-"""From rows of a file, as `read_cells` gives them, to its typed rows."""
+Typed = Callable[[pa.RecordBatch, Mapping[str, Facts]], pa.RecordBatch]
+"""From rows of some files, as `read_cells` gives them, to typed rows; with the files' facts."""
+
+TYPED_AT_ONCE = 50_000
+"""Rows of small files are typed together, so many or some more at once."""
+
+READ_AT_ONCE = 4 << 20
+"""A thread reads files of so many bytes, or some more, one after the other."""
 
 
 def _read_here(files: Sequence[LandedFile], read: Read, schema: pa.Schema) -> pa.Table:
-    def batches(file: LandedFile) -> list[pa.RecordBatch]:
-        return list(read([_landed(file)]))
+    def batches(some: Sequence[LandedFile]) -> list[pa.RecordBatch]:
+        return list(read(map(_landed, some)))
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        read_at_once = threads.map(batches, files)
+        read_at_once = threads.map(batches, _portions(files))
         return pa.Table.from_batches(itertools.chain.from_iterable(read_at_once), schema)
+
+
+def _portions(files: Sequence[LandedFile]) -> Iterator[list[LandedFile]]:
+    """The files in their order, some at a time."""
+    portion: list[LandedFile] = []
+    size = 0
+    for file in files:
+        portion.append(file)
+        size += file.size
+        if size >= READ_AT_ONCE:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
 
 
 def read_files(
@@ -127,17 +147,34 @@ def read_rows(
     """
     facts_by_file = {file.file: facts for file, facts in files}
 
-    def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
+    def cells(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
         for file, url, _ in landed:
-            facts = facts_by_file[file]
             with open_url(landing, url) as stream:
                 try:
-                    for batch in read_cells(stream, facts, layout):
-                        yield typed(batch, file, facts)
+                    for batch in read_cells(stream, facts_by_file[file], layout):
+                        yield with_file(batch, file)
                 except PlatelakeError as error:
                     raise PlatelakeError(f"{file}: {error}") from None
 
+    def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
+        for batch in _together(cells(landed)):
+            yield typed(batch, facts_by_file)
+
     return read_files(lake, [file for file, _ in files], read, schema)
+
+
+def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows in batches of `TYPED_AT_ONCE` or some more, but the last."""
+    some: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        some.append(batch)
+        rows += len(batch)
+        if rows >= TYPED_AT_ONCE:
+            yield pa.concat_batches(some)
+            some, rows = [], 0
+    if some:
+        yield pa.concat_batches(some)
 
 
 def _look(
@@ -146,13 +183,15 @@ def _look(
     look: Callable[[str], Facts],
     weight: float = 1.0,
 ) -> dict[str, Facts]:
+    def facts(url: str) -> Facts:
+        try:
+            return look(url)
+        except OSError as error:
+            return Facts(rule="unreadable", reason=f"cannot be read: {error.strerror}")
+
     def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
-        for file, url, _ in landed:
-            try:
-                facts = look(url)
-            except OSError as error:
-                facts = Facts(rule="unreadable", reason=f"cannot be read: {error.strerror}")
-            yield pa.RecordBatch.from_pylist([{"file": file, **asdict(facts)}], FACTS)
+        found = [{"file": file, **vars(facts(url))} for file, url, _ in landed]
+        yield pa.RecordBatch.from_pylist(found, FACTS)
 
     here = collected(read_files(lake, files, read, FACTS, weight))
     names = [field.name for field in fields(Facts)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lakehouse import quality
 from lakehouse.settings import load_settings
 from lakehouse.sources import readings
-from lakehouse.sources.delimited import Facts
+from lakehouse.sources.delimited import with_file
 from lakehouse.stage import Stage, load_stage
 from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings as readings_table
@@ -79,7 +79,7 @@ def batch_of(rows: Sequence[Sequence[str]], faults: Sequence[str | None] = ()) -
 
 
 def typed(batch: pa.RecordBatch, stage: Stage) -> list[dict[str, Any]]:
-    found = readings.typed_rows(batch, FILE, Facts(), stage)
+    found = readings.typed_rows(with_file(batch, FILE), {}, stage)
     found.validate(full=True)
     assert found.schema == readings.row_schema(stage)
     rows: list[dict[str, Any]] = found.to_pylist()

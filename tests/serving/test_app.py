@@ -516,7 +516,7 @@ def test_a_sensor_file_is_judged_as_the_lake_would(parts: Parts, plant: Plant) -
     lines[3] = lines[3].rsplit(b",", 1)[0] + b",99"
     content = io.BytesIO(b"\r\n".join(lines))
     fault, lots, held = parts.lots.judge_file(content, plant.sensor.name)
-    assert fault is None and [row.rule for row in held] == ["torn_row", "physical_range"]
+    assert fault is None and [row["rule"] for row in held] == ["torn_row", "physical_range"]
     known = {row["lot"]: row["risk"] for row in parts.lots.of_day(lots[0].day)}
     said = {lot.name: lot.verdict.probability for lot in lots if lot.verdict}
     assert list(said.values()) == sorted(said.values(), reverse=True)
