@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +28,7 @@ from lakehouse.table import Check, Column, Table
 from lakehouse.tables import all_tables
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.lots import LOTS
+from tests.waiting import waits
 
 DAY = date(2021, 9, 6)
 NOW = datetime(2021, 9, 6, 7, tzinfo=UTC)
@@ -411,6 +413,19 @@ def test_one_process_at_a_time_commits_to_a_local_table(tmp_path: Path) -> None:
     leave_second.set()
     waiting.join(60)
     held.join(60)
+
+
+def test_a_commit_waits_for_the_lock_of_its_table(tmp_path: Path) -> None:
+    """Also in one process, without Spark. A transaction that is committed is not repeated."""
+    lake = Lake(str(tmp_path), "chromate", lambda: pytest.fail("no Spark is needed"))
+    writer = threading.Thread(target=lake.append_rows, args=(PLAIN, [row("a", 1.0)], "once"))
+    with lake.lock(PLAIN.name):
+        assert waits(writer)
+        assert writer.is_alive() and lake.version(PLAIN) == -1
+    writer.join(60)
+    version = lake.version(PLAIN)
+    lake.append_rows(PLAIN, [row("a", 1.0)], "once")
+    assert (lake.version(PLAIN), stored(lake)) == (version, {("a", 1.0)})
 
 
 def test_a_lake_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:

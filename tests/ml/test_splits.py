@@ -75,6 +75,13 @@ def test_inner_folds_keep_groups_together_within_the_training_items() -> None:
         assert not set(fit) & set(one.test) and not set(validate) & set(one.test)
 
 
+def test_inner_folds_with_the_same_item_on_both_sides_are_a_leak() -> None:
+    split = make_split("photos", items(), VERSIONS)
+    same = replace(split, items=("item-000",) * len(split.items))
+    with pytest.raises(LeakError, match=r"1 groups stand in training and in test.*item-000"):
+        same.inner(np.arange(len(same.items)), 3, seed=0)
+
+
 def test_forward_in_time_judges_later_days_only() -> None:
     given = items()
     split = make_split("lots", given, VERSIONS, "forward")
