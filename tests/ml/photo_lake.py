@@ -1,23 +1,18 @@
-"""A lake with small pictures, written without Spark, and what a process of several does."""
+"""A lake with small pictures, written without Spark. It imports no torch: light tests use it."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
-import torch
 from deltalake import write_deltalake
 
 from lakehouse.io import Lake
-from ml.cnn import CnnRecipe, Together, _Training
-from ml.distributed import summed
-from ml.pictures import PictureFrame
 
 SIDE = 32
 DAY = date(2021, 9, 6)
-QUICK = CnnRecipe(members=1, epochs=2, steps=0, batch=8, threads=1, bfloat16=False)
 
 
 def no_spark() -> NoReturn:
@@ -66,33 +61,3 @@ def photo_lake(
         write_deltalake(f"{lake.folder}/pictures", table, mode="append")
     write_deltalake(f"{lake.folder}/picture_names", pa.Table.from_pylist(names))
     return lake
-
-
-def one_of_two(rank: int, port: int, what: Sequence[Any]) -> None:
-    """What a process of two does: train one epoch, keep gradients and its pictures."""
-    place = f"tcp://127.0.0.1:{port}"
-    torch.distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=2)
-    *given, file = what
-    keep_pass(*given, Together((rank, 2), summed), file)
-    torch.distributed.destroy_process_group()
-
-
-def keep_pass(
-    recipe: CnnRecipe,
-    frame: PictureFrame,
-    train: np.ndarray,
-    validate: np.ndarray,
-    together: Together,
-    file: Path,
-) -> None:
-    torch.manual_seed(recipe.seed)
-    training = _Training(recipe, frame, train, validate, together, None)
-    loss = training.run_epoch(1)
-    parts = [own.tolist() for _, own in training.source.batches(recipe.batch, 5)]
-    state = {
-        "loss": loss,
-        "gradients": {n: p.grad for n, p in training.network.named_parameters()},
-        "statistics": dict(training.network.named_buffers()),
-        "batches": parts,
-    }
-    torch.save(state, file.with_name(f"{file.name}-{together.shard[0]}"))

@@ -21,7 +21,8 @@ from ml.losses import verdict_loss
 from ml.metrics import auroc
 from ml.networks import Backbone, FirstStudy, make_network
 from ml.pictures import PictureFrame, picture_frame
-from tests.ml.photo_lake import QUICK, photo_lake
+from tests.ml.photo_lake import photo_lake
+from tests.ml.photo_training import QUICK
 
 pytestmark = pytest.mark.heavy
 

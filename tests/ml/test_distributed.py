@@ -13,7 +13,8 @@ from lakehouse.errors import UsageError
 from ml.cnn import Together, fit_cnn
 from ml.distributed import fit_cnn_together
 from ml.pictures import PictureFrame, picture_frame
-from tests.ml.photo_lake import QUICK, keep_pass, one_of_two, photo_lake
+from tests.ml.photo_lake import photo_lake
+from tests.ml.photo_training import QUICK, keep_pass, one_of_two
 
 pytestmark = pytest.mark.heavy
 

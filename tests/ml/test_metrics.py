@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-import sklearn.metrics
 
 from ml.metrics import (
     Costs,
@@ -39,6 +38,8 @@ def test_figures_by_hand() -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_figures_are_those_of_scikit_learn_in_each_draw(seed: int) -> None:
     """Of a draw that holds items several times, and probabilities that are equal."""
+    import sklearn.metrics  # Takes seconds: not where `make check` only collects.
+
     draw = np.random.default_rng(seed)
     n = int(draw.integers(2, 60))
     y, p = draw.integers(0, 2, n), np.round(draw.random(n), 1 if seed % 2 else 9)
@@ -59,6 +60,8 @@ def test_figures_are_those_of_scikit_learn_in_each_draw(seed: int) -> None:
 
 
 def recall_by_scikit_learn(y: Labels, p: Probabilities) -> float:
+    import sklearn.metrics
+
     false_positives, recall, _ = sklearn.metrics.roc_curve(y, p, drop_intermediate=False)
     return float(recall[false_positives <= 0.05].max())
 

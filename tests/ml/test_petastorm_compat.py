@@ -10,8 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from ml.petastorm_compat import ParquetDataset, ParquetDatasetPiece, make_batch_reader
-
 ROWS, FILES = 600, 3
 
 
@@ -33,6 +31,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def test_every_row_comes_once(
     files: list[str], seed: int | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from ml.petastorm_compat import make_batch_reader  # Takes a second: not to collect.
+
     with make_batch_reader(
         files,
         filesystem=LocalFileSystem(),
@@ -54,6 +54,8 @@ def test_every_row_comes_once(
 
 
 def test_a_piece_is_a_row_group_or_the_file(files: list[str]) -> None:
+    from ml.petastorm_compat import ParquetDataset, ParquetDatasetPiece
+
     (piece,) = ParquetDataset(files[0], LocalFileSystem()).pieces
     assert piece.get_metadata().num_row_groups == 4
     assert piece.read(["key"]).column("key").to_pylist() == list(range(200))
