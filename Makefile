@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help env demo check test lint crash stack stack-test lock clean
 SHELL := /bin/sh
+# Python keeps what it compiles in .venv: a process that compiles all it imports takes seconds more.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 STACK := stack
 DEMO := $(if $(LANDING),--landing '$(LANDING)') $(if $(STAGE),--stage '$(STAGE)') \

@@ -29,8 +29,6 @@ from tests.conftest import REAL, Chain
 from tests.digest import digests, versions
 from tests.plant import sensor_lines, write_errors, write_photo, write_sensor
 
-pytestmark = pytest.mark.heavy
-
 COUNTS = {
     "readings": 50_094,
     "lots": 726,

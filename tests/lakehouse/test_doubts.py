@@ -17,8 +17,6 @@ from tests.conftest import Chain
 from tests.digest import digest, versions
 from tests.plant import sensor_lines, write_errors, write_sensor
 
-pytestmark = pytest.mark.heavy
-
 TORN = ["8,7"]
 CASES = {
     # The file's rows (date and lots, or a torn line alone), and day and lots of each doubt.

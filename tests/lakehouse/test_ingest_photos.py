@@ -21,8 +21,6 @@ from tests.conftest import Chain
 from tests.digest import digests, versions
 from tests.plant import picture, write_photo, write_sensor
 
-pytestmark = pytest.mark.heavy
-
 INGEST = ("ingest_photos",)
 
 
@@ -248,6 +246,7 @@ def test_odd_names_are_data(chain: Chain) -> None:
     assert held_back(chain) == {}
 
 
+@pytest.mark.heavy  # It starts Spark.
 def test_many_photos_make_few_files_and_come_in_several_commits(
     chain: Chain, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,8 +17,6 @@ from tests.conftest import Chain
 from tests.digest import digest, versions
 from tests.plant import sensor_lines, sensor_name, write_errors, write_sensor
 
-pytestmark = pytest.mark.heavy
-
 DAY = date(2021, 9, 6)
 INGEST = ("ingest_readings",)
 

@@ -45,6 +45,7 @@ def every_text(database: Path) -> str:
         return "\n".join(sql.iterdump())
 
 
+@pytest.mark.heavy  # It trains.
 def test_a_copy_has_its_own_models(chain: Chain) -> None:
     shutil.rmtree(chain.landing)
     make_sample_plant(

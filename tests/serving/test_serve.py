@@ -66,6 +66,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return os.environ | own | {"PLATELAKE_APP_FOLDER": str(tmp_path / "app")}
 
 
+@pytest.mark.heavy  # For the plant's champions.
 def test_the_demo_ends_with_the_app_and_a_password_of_its_own(
     plant: Plant, environment: dict[str, str], landing: Path
 ) -> None:
@@ -109,6 +110,7 @@ def serve(environment: dict[str, str]) -> Callable[..., "subprocess.CompletedPro
     return run
 
 
+@pytest.mark.heavy  # For the plant's champions.
 def test_serve_says_what_is_missing(
     plant: Plant, serve: Callable[..., "subprocess.CompletedProcess[str]"]
 ) -> None:
@@ -118,6 +120,7 @@ def test_serve_says_what_is_missing(
     assert half.returncode == 2 and "--tls-key" in half.stderr
 
 
+@pytest.mark.heavy  # For the plant's champions.
 def test_a_taken_port_is_found_before_anything_is_touched(
     plant: Plant, tmp_path: Path, serve: Callable[..., "subprocess.CompletedProcess[str]"]
 ) -> None:
