@@ -1,6 +1,6 @@
 # Needs Python 3.11 to 3.13, Java 17 or newer and make; nothing here needs root.
 .DEFAULT_GOAL := help
-.PHONY: help env demo check test lint crash stack stack-test lock clean
+.PHONY: help env demo check test lint crash stack stack-test bench lock clean
 SHELL := /bin/sh
 # Python keeps what it compiles in .venv: a process that compiles all it imports takes seconds more.
 unexport PYTHONDONTWRITEBYTECODE
@@ -41,11 +41,16 @@ stack: env ## HDFS, Spark, MariaDB, MLflow, Airflow and the app, each a process 
 stack-test: env ## The real stack, end to end, with a fault of each kind [ARGS]
 	@$(BIN)/pytest -q -s --stack tests/stack $(ARGS)
 
+bench: env ## The lake beside DuckDB and plain Spark, to docs/benchmarks.md [ARGS]
+	@$(BIN)/uv pip install --quiet --require-hashes --target .bench -r requirements-bench.lock
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
+
 lock: env ## Make the lock files anew from pyproject.toml [ARGS=--upgrade]
 	@$(LOCK) --extra dev --group build pyproject.toml -o requirements.lock
 	@$(LOCK) --constraints requirements.lock --group build -o requirements-build.lock
 	@$(LOCK) --group airflow -o requirements-airflow.lock
+	@$(LOCK) --group bench -o requirements-bench.lock
 
 clean: ## Remove .venv and what tools left
-	@rm -rf .venv .venv.before .venv-airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	@rm -rf .bench .venv .venv.before .venv-airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache *.egg-info spark-warehouse

@@ -26,6 +26,19 @@ class ExportError(PlatelakeError):
     """A model's file does not do what the model does."""
 
 
+def without_traces(model: Any) -> bytes:
+    """The ONNX model as a file, without what torch writes of where each node was made.
+
+    That holds the paths of this machine, so equal models would differ from checkout to checkout.
+    """
+    for of_nodes in (model.graph, *model.functions):
+        del of_nodes.metadata_props[:]
+        for part in (*of_nodes.node, *of_nodes.value_info):
+            del part.metadata_props[:]
+    content: bytes = model.SerializeToString()
+    return content
+
+
 def trees_to_onnx(fitted: FittedTrees, features: Matrix) -> bytes:
     """The model as ONNX: `features` float32 (n, features) in, `probabilities` (n, 2) out.
 

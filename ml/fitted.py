@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lakehouse.errors import PlatelakeError
 from ml.cnn_recipe import CnnRecipe
-from ml.export import run
+from ml.export import run, without_traces
 from ml.loader import ALONE, Indices, Source, Tensors, load
 from ml.networks import Network
 from ml.pictures import PictureFrame
@@ -177,7 +177,7 @@ def export_onnx(fitted: Judge, shown: Tensors) -> bytes:
         verbose=False,
     )
     assert program is not None
-    content: bytes = program.model_proto.SerializeToString()
+    content = without_traces(program.model_proto)
     with torch.inference_mode():
         model = [output.numpy() for output in module(sample)]
     file = run(content, {"pictures": shown})

@@ -274,6 +274,7 @@ def test_the_file_does_what_the_model_does(
     if network != "small":
         model = replace(trained, network=make_network(network, 32, 32).eval())
     content = model.onnx(frame)
+    assert b".py" not in content, "the file says where the code lies"
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     assert [one.name for one in session.get_inputs()] == ["pictures"]
     tensors = load(frame, np.arange(5))[0]

@@ -1,0 +1,50 @@
+"""Input for benchmarks: sensor files in the published format, and their error list."""
+
+import os
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+
+FIRST_DAY = date(2021, 1, 1)
+LOTS = 22
+"""Lots a day."""
+
+
+def make_readings(folder: Path, files: int, rows: int, seed: int = 7, first: int = 0) -> None:
+    """Add sensor files of so many rows, each of a day of its own, and list a failed lot a day."""
+    rng = np.random.default_rng(seed)
+    (folder / "sensor").mkdir(parents=True, exist_ok=True)
+    times = [_clock(seconds) for seconds in np.linspace(9 * 3600, 20 * 3600, rows)]
+    lots = (np.arange(rows) * LOTS // max(rows, LOTS) + 1).tolist()
+    for number in range(first, first + files):
+        day = FIRST_DAY + timedelta(number)
+        values = (rng.normal((2.1, 43, 17.5), (0.05, 0.6, 0.5), (rows, 3))).round(3).tolist()
+        lines = [
+            f"{at},{lot},{time},{ph},{temperature},{voltage}"
+            for at, (lot, time, (ph, temperature, voltage)) in enumerate(
+                zip(lots, times, values, strict=True), 1
+            )
+        ]
+        text = "\r\n".join(["Index,Lot,Time,pH,Temp,Voltage", *lines, ""])
+        file = folder / "sensor" / f"kemp-abh-sensor-{day:%Y.%m.%d}.csv"
+        file.write_bytes(b"\xef\xbb\xbf" + text.encode())
+        os.utime(file, (1_640_000_000, 1_640_000_000))  # It has long stopped growing.
+    write_list(folder, first + files)
+
+
+def write_list(folder: Path, days: int, corrected: int | None = None) -> None:
+    """The error list of so many days; that of one day may be corrected."""
+    lines = ["0,1,2"]
+    for number in range(days):
+        day = FIRST_DAY + timedelta(number)
+        lines.append(f"{day},{number % LOTS + 1},{2 if number == corrected else ''}")
+    file = folder / "Error Lot list.csv"
+    file.write_text("\n".join([*lines, ""]))
+    os.utime(file, (1_640_000_000 + (corrected or 0), 1_640_000_000 + (corrected or 0)))
+
+
+def _clock(seconds: float) -> str:
+    hour, rest = divmod(seconds, 3600)
+    half = "오전" if hour < 12 else "오후"
+    return f"{half} {int(hour) % 12 or 12}:{int(rest) // 60:02d}:{rest % 60:06.3f}"
