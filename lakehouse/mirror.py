@@ -68,13 +68,14 @@ def _mirror(lake: Lake, stage: str, store: SummaryStore, table: Table, whole: bo
     stored = lake.arrow(table, version=version)
     assert stored is not None, table.name
     keys = None if whole else _changed_keys(lake, table, state, source_id, version)
-    gone = keys - _keys(table, stored) if keys else set()
+    changed = stored if keys is None else _of_keys(table, stored, keys)
+    gone = keys - _keys(table, changed) if keys else set()
     mirrored = store.mirror(
         stage,
         table,
         source_id=source_id,
         version=version,
-        upserts=_rows(table, stored, keys),
+        upserts=_rows(table, changed),
         deletes=[dict(zip(table.key, key, strict=True)) for key in gone],
         whole=keys is None,
         expected_rows=row_count(log),
@@ -95,9 +96,20 @@ def _keys(table: Table, stored: pa.Table) -> set[Key]:
     return set(zip(*(stored[name].to_pylist() for name in table.key), strict=True))
 
 
-def _rows(table: Table, stored: pa.Table, keys: set[Key] | None) -> Iterator[dict[str, Any]]:
-    """The rows with these keys, or all; null in a column that was declared since."""
+def _of_keys(table: Table, stored: pa.Table, keys: set[Key]) -> pa.Table:
+    """The rows with these keys."""
+    import pyarrow as pa
+
+    key = list(table.key)
+    wanted = [dict(zip(key, values, strict=True)) for values in keys]
+    among = pa.Table.from_pylist(wanted, stored.select(key).schema)
+    at = pa.array(range(stored.num_rows), pa.int64())
+    found = stored.select(key).append_column("at", at).join(among, key, join_type="left semi")
+    return stored.take(found["at"])
+
+
+def _rows(table: Table, stored: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows; null in a column that was declared since."""
     for batch in stored.to_batches():
         for row in batch.to_pylist():
-            if keys is None or tuple(row[name] for name in table.key) in keys:
-                yield {name: row.get(name) for name in table.names}
+            yield {name: row.get(name) for name in table.names}

@@ -34,6 +34,8 @@ __all__ = [
 
 KEY_LENGTH = 255  # Characters. Stage and two more, four bytes each, fit InnoDB's 3,072.
 BATCH_ROWS = 500
+MANY_ROWS = 10_000
+"""Rows that the driver is given at once where it needs one statement for all."""
 BATCH_VALUES = 30_000  # SQLite takes 32,766 in a statement.
 UNSEEN = -1  # No version of the lake: what the running sync has not brought yet.
 
@@ -264,10 +266,15 @@ class _Copy:
         """Write the rows; how many."""
         fixed = {"stage": self.stage, "lake_version": version}
         others = [column.name for column in self.sql.c if not column.primary_key]
-        written = 0
-        for batch in self._batches(rows, self.table.names):
+        dialect, written = self.connection.dialect, 0
+        of_any = _upsert(dialect, self.sql, None, others)
+        at_once = MANY_ROWS if _takes_many(dialect, of_any) else None
+        for batch in self._batches(rows, self.table.names, at_once):
             values = [fixed | row for row in batch]
-            self.execute(_upsert(self.connection.dialect, self.sql, values, others))
+            if at_once:
+                self.connection.execute(of_any, values)
+            else:
+                self.execute(_upsert(dialect, self.sql, values, others))
             written += len(batch)
         return written
 
@@ -291,10 +298,11 @@ class _Copy:
         return written, self.execute(sa.delete(self.sql).where(unseen))
 
     def _batches(
-        self, rows: Iterable[Row], names: Iterable[str]
+        self, rows: Iterable[Row], names: Iterable[str], at_once: int | None = None
     ) -> Iterator[list[dict[str, object]]]:
         values = ({name: self._value(name, row[name]) for name in names} for row in rows)
-        while batch := list(islice(values, min(BATCH_ROWS, BATCH_VALUES // len(self.sql.c)))):
+        count = at_once or min(BATCH_ROWS, BATCH_VALUES // len(self.sql.c))
+        while batch := list(islice(values, count)):
             yield batch
 
     def _value(self, name: str, value: object) -> object:
@@ -313,19 +321,34 @@ class _Copy:
         return value
 
 
+def _takes_many(dialect: Dialect, statement: sa.Insert) -> bool:
+    """Whether the driver brings many rows by this statement of one.
+
+    PyMySQL does so for statements that its pattern matches, and silently goes row by row for
+    others.
+    """
+    if dialect.name == "sqlite":
+        return True
+    from pymysql.cursors import RE_INSERT_VALUES
+
+    return RE_INSERT_VALUES.match(str(statement.compile(dialect=dialect))) is not None
+
+
 def _upsert(
-    dialect: Dialect, sql: sa.Table, rows: list[dict[str, object]], replace: list[str]
+    dialect: Dialect, sql: sa.Table, rows: list[dict[str, object]] | None, replace: list[str]
 ) -> sa.Insert:
-    """One statement for all rows: PyMySQL's executemany falls back to one for each, silently.
+    """One statement for all rows, or for any row that it is executed with.
 
     Where a row's key is there, `replace` takes the new values, at least nothing.
     """
     key = [column.name for column in sql.primary_key]
     names = replace or key[:1]
     if dialect.name == "sqlite":
-        insert = sqlite.insert(sql).values(rows)
+        insert = sqlite.insert(sql)
+        insert = insert.values(rows) if rows else insert
         return insert.on_conflict_do_update(
             index_elements=key, set_={name: insert.excluded[name] for name in names}
         )
-    other = mysql.insert(sql).values(rows)
+    other = mysql.insert(sql)
+    other = other.values(rows) if rows else other
     return other.on_duplicate_key_update({name: other.inserted[name] for name in names})
