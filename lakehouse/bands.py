@@ -25,11 +25,15 @@ def current_bands(lake: Lake) -> dict[str, Band]:
 
 def fit_and_store(lake: Lake, stage: Stage, width: float) -> dict[str, Band]:
     """Fit on all readings there are and keep that as the next fit; no readings, no fit."""
-    rows = lake.load(readings(stage))
-    if not rows.num_rows:
+    table = readings(stage)
+    days = lake.counts(table, "day", pc.scalar(True))
+    if not days:
         return {}
-    extent = (pc.min(rows["day"]).as_py(), pc.max(rows["day"]).as_py(), rows.num_rows)
-    bands = fit_bands(rows, [variable.name for variable in stage.readings.variables], width)
+    extent = (min(days), max(days), days.total())
+    bands: dict[str, Band] = {}
+    for variable in stage.readings.variables:  # One at a time: there may be many readings.
+        rows = lake.arrow(table, variable.name)
+        bands |= fit_bands(rows, [variable.name], width)
     fit = 1 + max((row["fit"] for row in lake.rows(BANDS, "fit")), default=0)
     name = bands_id(bands)
     rows_of_fit = [

@@ -8,9 +8,10 @@ task.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +19,14 @@ import structlog
 
 from lakehouse.io import Lake, Rows, is_held_here
 from lakehouse.table import Table
+
+BYTES_AT_ONCE = 256 << 20
+"""Files of so many bytes are held here at once, as rows of some ten times as much memory."""
+
+ROWS_AT_ONCE = 8_000_000
+"""So many rows of a table are held here at once; a single day may have more."""
+
+T = TypeVar("T")
 
 
 def map_rows(rows: Rows, compute: Callable[[pa.Table], pa.Table], schema: pa.Schema) -> Rows:
@@ -69,25 +78,63 @@ def compute_days(
 ) -> Rows:
     """What `compute` makes of the sources at these versions, cut to the days; None: all days.
 
-    The first source may be large. The others are read here.
+    Only the first source may be large. Here, so many days are computed at once that their rows fit
+    into memory; if it is one day, all of it.
     """
-    where = None if days is None else pc.field("day").isin(pa.array(sorted(days), pa.date32()))
-
-    def load(source: Table) -> pa.Table:
-        cut = where if "day" in source.names else None
-        return lake.load(source, version=versions[source.name], where=cut)
-
     main, *others = sources
-    count = lake.count(main, versions[main.name], where)
+    count = lake.count(main, versions[main.name], _of_days(days))
     if count <= lake.here.rows:
-        return compute(*map(load, sources))
+        at_once = [days] if count <= ROWS_AT_ONCE else _days_at_once(lake, sources, versions, days)
+        return pa.concat_tables(
+            compute(*(_load(lake, source, versions, some) for source in sources))
+            for some in at_once
+        )
     structlog.get_logger().info("computed by Spark", table=main.name, rows=count)
-    beside = [load(source) for source in others]
+    beside = [_load(lake, source, versions, days) for source in others]
     frame = lake.read(main, versions[main.name])
     if days is not None:
         frame = frame.where(frame["day"].isin(sorted(days)))
     found = {day for table in beside if "day" in table.column_names for day in _days(table)}
     return map_days(lake, frame, beside, found, compute, schema)
+
+
+def _load(
+    lake: Lake, source: Table, versions: Mapping[str, int], days: Collection[date] | None
+) -> pa.Table:
+    where = _of_days(days) if "day" in source.names else None
+    return lake.load(source, versions[source.name], where)
+
+
+def _of_days(days: Collection[date] | None) -> pc.Expression | None:
+    return None if days is None else pc.field("day").isin(pa.array(sorted(days), pa.date32()))
+
+
+def _days_at_once(
+    lake: Lake,
+    sources: Sequence[Table],
+    versions: Mapping[str, int],
+    days: Collection[date] | None,
+) -> list[list[date]]:
+    """The days, or all that any source has, in lists of few enough rows."""
+    rows: Counter[date] = Counter()
+    for source in sources:
+        if "day" in source.names and versions[source.name] >= 0:
+            rows += lake.counts(source, "day", pc.scalar(True), versions[source.name])
+    wanted = sorted(rows if days is None else days)
+    return in_slices(wanted, [rows[day] for day in wanted], ROWS_AT_ONCE)
+
+
+def in_slices(items: Sequence[T], sizes: Sequence[int], most: int) -> list[list[T]]:
+    """The items in their order, in lists of together no more than `most`, or of one item."""
+    slices: list[list[T]] = []
+    size = 0
+    for item, own in zip(items, sizes, strict=True):
+        size += own
+        if not slices or size > most:
+            slices.append([])
+            size = own
+        slices[-1].append(item)
+    return slices
 
 
 def union(rows: Rows, more: pa.Table) -> Rows:

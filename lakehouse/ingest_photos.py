@@ -24,6 +24,7 @@ from lakehouse.clear_landing import (
     hold_back_reused_names,
     put_back_left,
 )
+from lakehouse.engine import BYTES_AT_ONCE, in_slices
 from lakehouse.ingest import Ingest, entry
 from lakehouse.io import Lake, is_held_here
 from lakehouse.ledger import LOADED, QUARANTINED, WITHDRAWN, Counts, Delivery, Known
@@ -73,20 +74,31 @@ def ingest_photos(to: Ingest) -> Counts:
     hold_back_reused_names(to, KIND, known, facts)
     plan = ledger.plan(landed, known, facts, to.again)
     gone = _withdrawn(to, known, there)
-    size = to.settings.photos_per_commit
-    for start in range(0, max(len(plan.deliveries), len(gone) and 1), size):
-        chunk = plan.deliveries[start : start + size]
+    done = 0
+    for chunk in _chunks(to, plan.deliveries) or ([[]] if gone else []):
         _store_content(to, chunk)
         settled = _settle(to, chunk, known, gone)
         ledger.record(to.lake, [*chunk, *settled], to.run_id)
         known = _after(known, [*chunk, *settled])
         gone = []
-        done = min(start + size, len(plan.deliveries))
+        done += len(chunk)
         structlog.get_logger().info("photos stored", done=done, of=len(plan.deliveries))
     counts = ledger.count(plan)
     if counts.reconciled:
         clear_landing(to, KIND, PHOTOS, landed)
     return counts
+
+
+def _chunks(to: Ingest, deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
+    """The deliveries of each commit: as many bytes as are held here at once, or more by Spark."""
+    sizes = [delivery.landed.size for delivery in deliveries]
+    most = sum(sizes) if sum(sizes) > to.lake.here.bytes else BYTES_AT_ONCE
+    count = to.settings.photos_per_commit
+    return [
+        chunk[start : start + count]
+        for chunk in in_slices(deliveries, sizes, most)
+        for start in range(0, len(chunk), count)
+    ]
 
 
 def _withdrawn(to: Ingest, known: dict[str, Known], landed: Sequence[LandedFile]) -> list[Delivery]:

@@ -60,14 +60,35 @@ def _ingest(to: Ingest, kind: str, table: Table, layout: Layout) -> Counts:
         readings_source.judge_file(to.stage, file, facts[file])
     plan = ledger.plan(landed, known, facts, {*to.again, *(file.file for file in again)})
     deliveries = [*plan.deliveries, *plan.released]
-    if deliveries:
-        _warn(kind, deliveries)
-        _load(to, kind, table, layout, deliveries, superseders(deliveries, known))
+    superseded = superseders(deliveries, known)
+    done = 0
+    for some in _slices(to.lake, deliveries, superseded):
+        _warn(kind, some)
+        _load(to, kind, table, layout, some, superseded)
+        if not ledger.count(ledger.Plan(some)).rows_reconciled:
+            break
+        ledger.record(to.lake, some, to.run_id)
+        done += len(some)
+        structlog.get_logger().info("files stored", done=done, of=len(deliveries))
     counts = ledger.count(plan)
     if counts.reconciled:
-        ledger.record(to.lake, deliveries, to.run_id)
         clear_landing(to, kind, table, landed)
     return counts
+
+
+def _slices(
+    lake: Lake, deliveries: Sequence[Delivery], superseded: Mapping[str, set[str]]
+) -> list[list[Delivery]]:
+    """The deliveries of each commit: as many bytes as are held here at once, or all for Spark.
+
+    Copies and the corrections that supersede them come together, first.
+    """
+    related = {*superseded, *(by for some in superseded.values() for by in some)}
+    ordered = sorted(deliveries, key=lambda d: d.landed.file not in related)
+    sizes = [0 if d.landed.file in related else d.landed.size for d in ordered]
+    if sum(sizes) > lake.here.bytes:
+        return [ordered]
+    return engine.in_slices(ordered, sizes, engine.BYTES_AT_ONCE)
 
 
 def _warn(kind: str, deliveries: Sequence[Delivery]) -> None:

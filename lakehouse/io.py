@@ -193,10 +193,16 @@ class Lake:
             rows = log.to_pyarrow_dataset()
             yield from rows.to_batches(columns=list(columns), filter=where, batch_size=at_once)
 
-    def counts(self, table: Table, column: str, where: pa.compute.Expression) -> Counter[str]:
+    def counts(
+        self,
+        table: Table,
+        column: str,
+        where: pa.compute.Expression,
+        version: int | None = None,
+    ) -> Counter[Any]:
         """Of each value of the column, how many rows that meet `where` have it; without Spark."""
-        found: Counter[str] = Counter()
-        for batch in self.batches(table, [column], where):
+        found: Counter[Any] = Counter()
+        for batch in self.batches(table, [column], where, version):
             for one in batch[column].value_counts().to_pylist():
                 found[one["values"]] += one["counts"]
         return found

@@ -138,12 +138,15 @@ class Counts:
         return Counts(**{name: mine[name] + theirs[name] for name in mine})
 
     @property
+    def rows_reconciled(self) -> bool:
+        """Rows add up."""
+        return self.rows_read == self.rows_stored + self.rows_quarantined
+
+    @property
     def reconciled(self) -> bool:
         """Files and rows both add up."""
-        return (
-            self.seen == self.loaded + self.duplicate + self.quarantined
-            and self.rows_read == self.rows_stored + self.rows_quarantined
-        )
+        files = self.loaded + self.duplicate + self.quarantined
+        return self.seen == files and self.rows_reconciled
 
 
 @dataclass

@@ -49,10 +49,13 @@ def settings_files() -> list[Path]:
 
 @dataclass(frozen=True)
 class Here:
-    """How much is read and computed in the driver; Spark does what is more."""
+    """How much is read and computed in the driver; Spark does what is more.
 
-    bytes: int = 256 << 20
-    rows: int = 8_000_000
+    On one machine Spark has no more processors than the driver, so this is much.
+    """
+
+    bytes: int = 4 << 30
+    rows: int = 200_000_000
 
 
 class Settings(BaseSettings):

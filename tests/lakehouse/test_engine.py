@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from lakehouse import engine
 from lakehouse.stage import Stage
 from lakehouse.tables.doubted_days import DOUBTED_DAYS
 from lakehouse.tables.quarantine import QUARANTINE
+from lakehouse.tables.readings import readings
 from tests.conftest import Chain
 from tests.digest import differences, digests
 from tests.plant import sensor_lines, write_errors, write_sensor
@@ -63,3 +65,25 @@ def test_by_spark_the_tables_are_the_same(
     rules = {row["rule"] for row in chain.lake().rows(QUARANTINE)}
     assert {"torn_row", "lot", "time", "number", "duplicate_key", "superseded"} <= rules
     assert chain.lake().count(DOUBTED_DAYS)
+
+
+def test_in_slices_the_tables_are_the_same(
+    chain: Chain, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As much at a time as fits into memory: here one file, and one day."""
+    sliced = Chain(chain.landing, chain.lake_folder.with_name("sliced"))
+    for deliver in (first_delivery, second_delivery):
+        deliver(chain.landing)
+        chain.work(*JOBS)
+        with monkeypatch.context() as little:
+            little.setattr(engine, "BYTES_AT_ONCE", 1)
+            little.setattr(engine, "ROWS_AT_ONCE", 1)
+            sliced.work(*JOBS)
+        assert digests(sliced.lake(), stage) == digests(chain.lake(), stage)
+    versions = sliced.lake().version(readings(stage)), chain.lake().version(readings(stage))
+    assert versions[0] > versions[1], "all files came in one commit"
+
+
+def test_slices() -> None:
+    assert engine.in_slices("", [], 3) == []
+    assert engine.in_slices("abcde", [1, 2, 1, 9, 1], 3) == [["a", "b"], ["c"], ["d"], ["e"]]
