@@ -195,7 +195,8 @@ def _days_of_files(typed: Rows) -> set[tuple[str, date]]:
     """File and day of all sound rows."""
 
     def pairs(rows: pa.Table) -> pa.Table:
-        return quality.filter_passed(rows).group_by(["file", "day"]).aggregate([])
+        sound = quality.filter_passed(rows.select(["file", "day", "rule"]))
+        return sound.group_by(["file", "day"]).aggregate([])
 
     schema = pa.schema([("file", pa.string()), ("day", pa.date32())])
     return set(_pairs(engine.collected(engine.map_rows(typed, pairs, schema))))

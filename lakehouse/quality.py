@@ -76,10 +76,13 @@ def with_duplicates(rows: pa.Table, key: Sequence[str]) -> pa.Table:
 
     The first is the one of the lowest file name and line.
     """
-    found = _sound(rows, *key)
-    groups = found.group_by(list(key)).aggregate([([], "count_all")])
-    if groups.num_rows == found.num_rows:
+    keys = filter_passed(rows.select([*key, "rule"])).select(list(key))
+    if _rises(keys, key):
         return rows
+    groups = keys.group_by(list(key)).aggregate([([], "count_all")])
+    if groups.num_rows == keys.num_rows:
+        return rows
+    found = _sound(rows, *key)
     several = groups.filter(pc.greater(groups["count_all"], 1)).select(list(key))
     found = found.join(several, list(key), join_type="inner")
     found = found.sort_by([("file", "ascending"), ("line", "ascending")])
@@ -93,8 +96,26 @@ def with_duplicates(rows: pa.Table, key: Sequence[str]) -> pa.Table:
     return _with_rule(rows, "duplicate_key", reasons)
 
 
+def _rises(keys: pa.Table, key: Sequence[str]) -> bool:
+    """Whether all keys surely differ: each day comes in one piece, in which times only rise.
+
+    So it is in most files, and seen in a tenth of the time of a search. The key's first column is a
+    day and its last a time.
+    """
+    if not keys.num_rows:
+        return True
+    day = keys[key[0]].cast(pa.int32()).to_numpy()
+    starts = np.append(True, day[1:] != day[:-1])
+    if np.count_nonzero(starts) != len(np.unique(day[starts])):
+        return False
+    moment = keys[key[-1]].cast(pa.int64()).to_numpy()
+    return bool(((moment[1:] > moment[:-1]) | starts[1:]).all())
+
+
 def with_stored(rows: pa.Table, stored: pa.Table, key: Sequence[str]) -> pa.Table:
     """Mark the sound rows whose key is in `stored` (key, file, line) already."""
+    if not stored.num_rows:
+        return rows
     types = pa.schema([rows.schema.field(name) for name in (*key, "file", "line")])
     there = stored.select(types.names).cast(types).rename_columns([*key, "in_file", "in_line"])
     found = _sound(rows, *key).join(there, list(key), join_type="inner")
@@ -123,11 +144,15 @@ def with_superseded(rows: pa.Table, by: Mapping[tuple[str, date], str]) -> pa.Ta
 
 def filter_passed(rows: pa.Table) -> pa.Table:
     """The rows that break no rule."""
+    if rows["rule"].null_count == rows.num_rows:
+        return rows
     return rows.filter(rows["rule"].is_null())
 
 
 def filter_held_back(rows: pa.Table) -> pa.Table:
     """The rows that break a rule."""
+    if rows["rule"].null_count == rows.num_rows:
+        return rows.slice(0, 0)
     return rows.filter(rows["rule"].is_valid())
 
 

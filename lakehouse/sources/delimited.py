@@ -309,23 +309,26 @@ def _batch(
     width = len(facts.header)
     lengths = pc.list_value_length(cells)
     whole = pc.and_not(pc.equal(lengths, width), pa.scalar(True) if fault else is_torn)
-    widths = pc.binary_join_element_wise(
-        pc.cast(lengths, pa.string()), f"cells where the header has {width}", " "
-    )
-    reasons = pc.if_else(is_torn, f"bytes that are no text in {facts.encoding}", widths)
-    if fault:
-        reasons = pa.repeat(fault, len(rows))
     if order != sorted(order):
         cells = _reordered(cells, whole, order)
-    alone = pa.ListArray.from_arrays(pa.array(np.arange(len(texts) + 1, dtype=np.int32)), texts)
+    reasons = pa.nulls(len(rows), pa.string())
+    if not pc.all(whole).as_py():
+        alone = np.arange(len(texts) + 1, dtype=np.int32)
+        cells = pc.if_else(whole, cells, pa.ListArray.from_arrays(pa.array(alone), texts))
+        reasons = pc.if_else(whole, reasons, _reasons(lengths, is_torn, facts, fault))
     return pa.RecordBatch.from_arrays(
-        [
-            rows["line"],
-            pc.if_else(whole, cells, alone),
-            pc.if_else(whole, pa.scalar(None, pa.string()), reasons),
-        ],
-        names=["line", "cells", "fault"],
+        [rows["line"], cells, reasons], names=["line", "cells", "fault"]
     )
+
+
+def _reasons(lengths: pa.Array, is_torn: pa.Array, facts: Facts, fault: str) -> pa.Array:
+    """Why a row is not whole, of each row."""
+    if fault:
+        return pa.repeat(fault, len(lengths))
+    widths = pc.binary_join_element_wise(
+        pc.cast(lengths, pa.string()), f"cells where the header has {len(facts.header)}", " "
+    )
+    return pc.if_else(is_torn, f"bytes that are no text in {facts.encoding}", widths)
 
 
 def _reordered(cells: pa.Array, whole: pa.Array, order: list[int]) -> pa.Array:
