@@ -3,19 +3,19 @@
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SESSION = 3
-"""Field of /proc/PID/stat behind the name."""
+SESSION, USER, SYSTEM = 3, 11, 12
+"""Fields of /proc/PID/stat behind the name."""
 
 
 @dataclass(frozen=True)
 class Measured:
     """Seconds on the clock and of processors, and the most bytes of memory at once.
 
-    Of pages that processes share, each counts its part.
+    Both are looked at ten times a second. Of pages that processes share, each counts its part.
     """
 
     wall: float
@@ -26,7 +26,7 @@ class Measured:
 def measured(command: Sequence[str], env: Mapping[str, str] | None = None) -> Measured:
     """Run the command in a session of its own. Raises RuntimeError if it fails."""
     start, peak = time.monotonic(), 0
-    before = os.times()
+    spent: dict[str, float] = {}
     process = subprocess.Popen(
         command,
         start_new_session=True,
@@ -37,34 +37,34 @@ def measured(command: Sequence[str], env: Mapping[str, str] | None = None) -> Me
     )
     while True:
         try:
-            said, _ = process.communicate(timeout=0.2)
+            said, _ = process.communicate(timeout=0.1)
             break
         except subprocess.TimeoutExpired:
-            peak = max(peak, memory_of(process.pid))
-    after = os.times()
-    cpu = (after.children_user + after.children_system) - (
-        before.children_user + before.children_system
-    )
+            memory = 0
+            for folder, cpu in processes_of(process.pid):
+                spent[folder.name] = cpu
+                memory += memory_of(folder)
+            peak = max(peak, memory)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {said[-2000:]}")
-    return Measured(time.monotonic() - start, cpu, peak)
+    return Measured(time.monotonic() - start, sum(spent.values()), peak)
 
 
-def memory_of(session: int) -> int:
-    """Bytes in memory of all processes of that session."""
-    total = 0
+def processes_of(session: int) -> Iterator[tuple[Path, float]]:
+    """The folder of each process of the session, and its seconds of processors so far."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[SESSION]) == session:
-                total += _part_of(folder)
         except OSError:
             continue  # It has ended.
-    return total
+        if int(fields[SESSION]) == session:
+            yield folder, (int(fields[USER]) + int(fields[SYSTEM])) / os.sysconf("SC_CLK_TCK")
 
 
-def _part_of(process: Path) -> int:
-    for line in (process / "smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) << 10
-    return 0
+def memory_of(process: Path) -> int:
+    """Bytes in memory of a process; 0 if it has ended."""
+    try:
+        lines = (process / "smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
