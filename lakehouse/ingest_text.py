@@ -156,8 +156,9 @@ def _checked(
     """The rows, with the rules that they break together with others of their day."""
     days = {day for _, day in _days_of_files(typed)}
     of_others = ~in_files(files) & pc.field("day").isin(pa.array(sorted(days), pa.date32()))
-    stored = lake.load(table, where=of_others) if days else table.arrow_schema().empty_table()
-    stored = stored.select([*table.key, "file", "line"])
+    names = (*table.key, "file", "line")
+    found = lake.arrow(table, *names, where=of_others) if days else None
+    stored = table.arrow_schema().empty_table().select(names) if found is None else found
 
     def check(rows: pa.Table, stored: pa.Table) -> pa.Table:
         rows = quality.with_superseded(rows, by)
@@ -178,8 +179,9 @@ def _superseded_days(
         return {}
     correcting = sorted(set().union(*superseded.values()))
     loaded = [delivery.landed.file for delivery in loading]
-    stored = lake.load(table, where=in_files(correcting) & ~in_files(loaded))
-    held = _days_of_files(typed) | set(_pairs(stored))
+    of_others = in_files(correcting) & ~in_files(loaded)
+    stored = lake.arrow(table, "file", "day", where=of_others)
+    held = _days_of_files(typed) | set(() if stored is None else _pairs(stored))
     days: dict[str, set[date]] = {}
     for file, day in held:
         days.setdefault(file, set()).add(day)

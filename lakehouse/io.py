@@ -166,16 +166,24 @@ class Lake:
         log = self.log(table)
         return log.to_pyarrow_table(columns=list(columns) or None).to_pylist() if log else []
 
-    def arrow(self, table: Table, *columns: str, version: int | None = None) -> pa.Table | None:
+    def arrow(
+        self,
+        table: Table,
+        *columns: str,
+        version: int | None = None,
+        where: pa.compute.Expression | None = None,
+    ) -> pa.Table | None:
         """These columns of the table as Arrow, read without Spark; None where it is not yet made.
 
-        Raises PlatelakeError where a file of that version is no longer there.
+        Of the rows that meet `where`, or of all. Raises PlatelakeError where a file of that version
+        is no longer there.
         """
         log = self.log(table, version)
         if log is None:
             return None
         try:
-            return log.to_pyarrow_table(columns=list(columns) or None)
+            rows = log.to_pyarrow_dataset()
+            return rows.to_table(columns=list(columns) or None, filter=where)
         except FileNotFoundError:
             raise _version_gone(table, log.version()) from None
 
