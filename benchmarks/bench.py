@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import compare
 import inputs
@@ -29,6 +30,9 @@ ROOT = HERE.parent
 PEERS = ROOT / ".bench"
 PLATELAKE = str(ROOT / ".venv" / "bin" / "platelake")
 PYTHON = str(ROOT / ".venv" / "bin" / "python")
+
+Results = dict[str, dict[str, list[dict[str, Any]]]]
+"""By case and side, what each round took."""
 
 Side = Callable[[Path], list[str]]
 """The command that does the work into a folder that is not yet there."""
@@ -124,29 +128,30 @@ def run(case: Case, rounds: int, scratch: Path) -> None:
         print(f"{case.name}: round {turn} of {rounds}", file=sys.stderr, flush=True)
 
 
-def table(done: list[Case]) -> str:
+def table(results: Results) -> str:
     """The figures, a row for each side."""
     lines = [
         "| work | side | seconds | least to most | processors' seconds | memory | to the lake |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for case in done:
-        ours = statistics.median(one.wall for one in case.found["lake"])
-        for side, found in case.found.items():
-            walls = [one.wall for one in found]
-            wall, cpu = statistics.median(walls), statistics.median(one.cpu for one in found)
-            peak = max(one.peak for one in found)
+    for name, sides in results.items():
+        ours = statistics.median(one["wall"] for one in sides["lake"])
+        for side, found in sides.items():
+            walls = [one["wall"] for one in found]
+            wall, cpu = statistics.median(walls), statistics.median(one["cpu"] for one in found)
+            peak = max(one["peak"] for one in found)
             lines.append(
-                f"| {case.name} | {side} | {wall:.1f} | {min(walls):.1f} to {max(walls):.1f} | "
+                f"| {name} | {side} | {wall:.1f} | {min(walls):.1f} to {max(walls):.1f} | "
                 f"{cpu:.1f} | {peak / 1e9:.1f} GB | {wall / ours:.2f} |"
             )
     return "\n".join(lines)
 
 
-def page(done: list[Case], rounds: int) -> str:
+def page(results: Results, rounds: int) -> str:
     """docs/benchmarks.md: what was measured here, then what a person wrote below the line."""
     file = ROOT / "docs" / "benchmarks.md"
-    _, line, rest = file.read_text("utf-8").partition("\n## Where the time goes\n")
+    before = file.read_text("utf-8") if file.exists() else ""
+    _, line, rest = before.partition("\n## Where the time goes\n")
     asked = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
@@ -159,7 +164,7 @@ The sides do the same work on the same files. `lake` is `platelake run` with all
 quarantine and SQL. `duckdb` and `spark` are what a person would write for the figures alone
 (`benchmarks/peer_*.py`). Labels, readings and all features are compared before anything is timed.
 
-{table(done)}
+{table(results)}
 {line}{rest}"""
 
 
@@ -170,20 +175,17 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--sizes", default="0.5,5,20", help="millions of readings")
     parser.add_argument("--only", default="", help="cases whose name has this")
     given = parser.parse_args(argv)
-    done = []
+    results: Results = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for case in cases(folder, [float(size) for size in given.sizes.split(",")]):
+        for case in cases(folder, [float(size) for size in given.sizes.split(",") if size]):
             if given.only in case.name:
                 run(case, given.rounds, folder / "out")
-                done.append(case)
-                print(table([case]), flush=True)
-    results = {
-        case.name: {side: [asdict(one) for one in found] for side, found in case.found.items()}
-        for case in done
-    }
-    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (ROOT / "docs" / "benchmarks.md").write_text(page(done, given.rounds), "utf-8")
+                found = {s: [asdict(one) for one in some] for s, some in case.found.items()}
+                results[case.name] = found
+                print(table({case.name: found}), flush=True)
+                (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+                (ROOT / "docs" / "benchmarks.md").write_text(page(results, given.rounds), "utf-8")
     return 0
 
 

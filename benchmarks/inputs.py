@@ -30,15 +30,15 @@ def make_readings(folder: Path, files: int, rows: int, seed: int = 7, first: int
         file = folder / "sensor" / f"kemp-abh-sensor-{day:%Y.%m.%d}.csv"
         file.write_bytes(b"\xef\xbb\xbf" + text.encode())
         os.utime(file, (1_640_000_000, 1_640_000_000))  # It has long stopped growing.
-    write_list(folder, first + files)
+    write_list(folder, first + files, lots=min(LOTS, rows))
 
 
-def write_list(folder: Path, days: int, corrected: int | None = None) -> None:
-    """The error list of so many days; that of one day may be corrected."""
+def write_list(folder: Path, days: int, corrected: int | None = None, lots: int = LOTS) -> None:
+    """The error list of so many days, of so many lots each; that of one day may be corrected."""
     lines = ["0,1,2"]
     for number in range(days):
         day = FIRST_DAY + timedelta(number)
-        lines.append(f"{day},{number % LOTS + 1},{2 if number == corrected else ''}")
+        lines.append(f"{day},{number % lots + 1},{2 if number == corrected else ''}")
     file = folder / "Error Lot list.csv"
     file.write_text("\n".join([*lines, ""]))
     os.utime(file, (1_640_000_000 + (corrected or 0), 1_640_000_000 + (corrected or 0)))
