@@ -14,6 +14,7 @@ from jobs.cli import invoke, leave
 from jobs.runner import Work
 from lakehouse.incremental import follow, refresh
 from lakehouse.io import Lake
+from lakehouse.list_doubts import of_no_day
 from lakehouse.tables.doubted_days import DOUBTED_DAYS
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.label_changes import LABEL_CHANGES
@@ -45,6 +46,11 @@ def _warn_of_doubts(lake: Lake) -> None:
             file=file,
             days=sorted(doubted)[:SHOWN],
             days_in_all=len(doubted),
+        )
+    for file in of_no_day(lake):
+        structlog.get_logger().warning(
+            "list held back, and none of its days is known: lots that it names may count as good",
+            file=file,
         )
     for row in lake.rows(LABEL_REPORT, "day", "listed", "unmatched_lots", "lots_unknown"):
         if row["listed"] and row["unmatched_lots"] and row["lots_unknown"]:

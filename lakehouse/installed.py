@@ -16,6 +16,7 @@ SUMS = ROOT / "conf" / "jars.sha256"
 NO_NETWORK = (
     *("Failed to establish a new connection", "NameResolutionError", "ConnectTimeoutError"),
     *("ProxyError", "ReadTimeoutError", "ConnectException", "UnknownHostException"),
+    *("unresolved dependency:", "localCanonicalHostName"),
     *(
         "(from versions: none)",
         "NoRouteToHostException",

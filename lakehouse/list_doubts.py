@@ -11,10 +11,14 @@ import pyarrow as pa
 from lakehouse.ingest import Ingest
 from lakehouse.io import Lake
 from lakehouse.ledger import Delivery
+from lakehouse.quality import filter_passed
 from lakehouse.tables.doubted_days import DOUBTED_DAYS
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.transforms.doubts import summarise_doubts
+
+NAMES_NONE = ("empty_file", "header_only")
+"""Faults of lists that name no lot."""
 
 TAKEN_BACK = "header_only"
 """How a plant takes a list back: what it judged is open again, and no doubt."""
@@ -33,14 +37,13 @@ def replace_doubts(
     """
     files = [d.landed.file for d in deliveries if d.facts.sha256]
     bad = {d.landed.file for d in deliveries if d.facts.rule not in (None, TAKEN_BACK)}
+    found = summarise_doubts(rows, to.stage)
+    doubts = [row for row in found if (row["file"], row["day"]) not in superseded]
+    of_some_day = {row["file"] for row in found} | set(filter_passed(rows)["file"].to_pylist())
+    undated = set(rows["file"].to_pylist()) - of_some_day
     whole = [
         DOUBTED_DAYS.row(day, [], file, 0)
-        for file, day in sorted(_judged_before(to.lake, bad & set(files)))
-    ]
-    doubts = [
-        row
-        for row in summarise_doubts(rows, to.stage)
-        if (row["file"], row["day"]) not in superseded
+        for file, day in sorted(_judged_before(to.lake, (bad | undated) & set(files)))
     ]
     to.lake.replace(DOUBTED_DAYS, DOUBTED_DAYS.arrow([*doubts, *whole]), {"file": files})
 
@@ -51,6 +54,17 @@ def _judged_before(lake: Lake, files: set[str]) -> set[tuple[str, Any]]:
         return set()
     rows = [*lake.rows(ERROR_LISTS, "file", "day"), *lake.rows(DOUBTED_DAYS, "file", "day")]
     return {(row["file"], row["day"]) for row in rows if row["file"] in files}
+
+
+def of_no_day(lake: Lake) -> list[str]:
+    """The lists that were held back without any day of them being known, sorted."""
+    held = {
+        row["file"]
+        for row in lake.rows(QUARANTINE, "kind", "file", "rule")
+        if row["kind"] == "error_lists" and row["rule"] not in ("superseded", *NAMES_NONE)
+    }
+    tables = (ERROR_LISTS, DOUBTED_DAYS)
+    return sorted(held - {row["file"] for table in tables for row in lake.rows(table, "file")})
 
 
 def never_doubted(lake: Lake) -> frozenset[str]:

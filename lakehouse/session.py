@@ -3,9 +3,12 @@
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse.errors import PlatelakeError
+from lakehouse.installed import jar_faults
+from lakehouse.java import find_java
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -17,11 +20,25 @@ NEEDED = {
 }
 
 
+def check_installed() -> None:
+    """Raise PlatelakeError where Java or one of Delta's jars is missing, before Spark does."""
+    import pyspark
+
+    find_java()
+    home = Path(pyspark.__file__).parent
+    if Path(os.environ.get("SPARK_HOME", home)).resolve() == home.resolve():
+        faults = jar_faults(home / "jars")
+        if faults:
+            raise PlatelakeError(f"Spark cannot be used: {'; '.join(faults)}. Run `make env`")
+
+
 def open_session(name: str) -> "SparkSession":
     """The running session, or a new one with the settings that spark-submit finds.
 
     Raises PlatelakeError where those lack what the lake cannot do without.
     """
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # Else spark-submit has started the JVM.
+        check_installed()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # Spark 4.2 says so of pandas 3 wherever Arrow is used; the lake gives it no pandas.
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)

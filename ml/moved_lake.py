@@ -14,9 +14,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import structlog
+from sqlalchemy import make_url
 
 from lakehouse.errors import PlatelakeError
 
+DATABASE = "mlflow.db"
 ARTIFACTS = "mlflow"
 """The folder of the artifacts, beside the database."""
 
@@ -30,12 +32,18 @@ PLACES = (
 """The columns in which MLflow keeps them."""
 
 
+def is_own(uri: str, lake: Path) -> bool:
+    """Whether this SQLite URI names the database of that lake, whose path is absolute."""
+    name = make_url(uri).database
+    return name is not None and Path(name).resolve() == lake / DATABASE
+
+
 def point_here(lake: Path) -> None:
     """Have the paths of the lake's own database begin at this lake, in one transaction.
 
     A database that is not there yet, or names this lake already, is left as it is.
     """
-    database = lake / "mlflow.db"
+    database = lake / DATABASE
     if not database.is_file():
         return
     here = (lake / ARTIFACTS).as_uri()

@@ -22,7 +22,7 @@ from typing import Any
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.settings import Settings
 from lakehouse.urls import without_password
-from ml.moved_lake import ARTIFACTS, point_here
+from ml.moved_lake import ARTIFACTS, is_own, point_here
 from ml.predictor import open_model
 
 os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
@@ -57,7 +57,7 @@ def registry_of(settings: Settings) -> Registry:
     if not uri.startswith("sqlite:"):
         return Registry(uri)
     lake = Path(settings.lake).resolve()
-    if not settings.mlflow_uri:
+    if is_own(uri, lake):
         point_here(lake)
     return Registry(uri, (lake / ARTIFACTS).as_uri())
 

@@ -35,7 +35,8 @@ class Layout:
 
     `fields` are its needed columns, each with the header names it may have; `group` are the
     name patterns (* for anything) of any number of columns that belong together, at least one.
-    `ignored` are columns that are known and not read; any other is accepted and noted.
+    `ignored` are columns that are known and not read; any other is accepted and noted. With
+    `has_numbers`, a row has a digit somewhere, so one without any may be a header.
     """
 
     delimiter: str
@@ -44,6 +45,7 @@ class Layout:
     group: tuple[str, ...] = ()
     max_line_bytes: int = 1 << 20
     ignored: tuple[str, ...] = ()
+    has_numbers: bool = False
 
 
 @dataclass
@@ -242,7 +244,8 @@ def read_cells(stream: IO[bytes], facts: Facts, layout: Layout) -> Iterator[pa.R
     """
     digest = hashlib.sha256()
     needed = [name for some in layout.fields.values() for name in some]
-    headers = Headers(facts.header, facts.order, needed, layout.ignored, layout.delimiter)
+    places = facts.order[: len(layout.fields)] if layout.has_numbers else []
+    headers = Headers(facts.header, facts.order, needed, layout.ignored, layout.delimiter, places)
     line, header_seen, rest = 1, False, b""
     while True:
         chunk = stream.read(BLOCK)

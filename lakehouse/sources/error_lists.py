@@ -33,9 +33,11 @@ def layout(stage: Stage, settings: Settings) -> Layout:
 def row_schema(stage: Stage) -> pa.Schema:
     """The columns of checked rows of error lists, which are the same in each stage.
 
-    `lots` are sorted and distinct. `names_lots` says whether the row may name a failed lot.
+    `lots` are sorted and distinct. `names_lots` says whether the row may name a failed lot,
+    `date_is_blank` whether its date is left out, as below a merged cell.
     """
-    typed = [("day", pa.date32()), ("lots", LOTS), ("names_lots", pa.bool_())]
+    typed = [("day", pa.date32()), ("lots", LOTS)]
+    typed += [("names_lots", pa.bool_()), ("date_is_blank", pa.bool_())]
     return pa.schema([*CHECKED, *(pa.field(name, kind) for name, kind in typed)])
 
 
@@ -62,7 +64,8 @@ def typed_rows(batch: pa.RecordBatch, facts: Mapping[str, Facts], stage: Stage) 
         for some, text in zip(lots, trimmed.to_pylist(), strict=True)
     ]
     rule, reason = find_broken(_rules(fault, dates, day, lots, stage), len(batch))
-    typed = [day, pa.array(lots, LOTS), pa.array(names_lots, pa.bool_())]
+    is_blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(dates), ""), False)
+    typed = [day, pa.array(lots, LOTS), pa.array(names_lots, pa.bool_()), is_blank]
     return pa.RecordBatch.from_arrays(
         [batch["file"], batch["line"], batch["cells"], rule, reason, *typed],
         schema=row_schema(stage),

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 LETTER = re.compile(r"[^\W\d_]")
+DIGIT = re.compile("[0-9]")
 SHOWN = 20
 """How many column names a message shows."""
 SECOND_HEADER = "below another header"
@@ -26,8 +27,13 @@ class Headers:
         needed: Sequence[str],
         ignored: Sequence[str],
         delimiter: str,
+        places: Sequence[int],
     ) -> None:
-        """`needed` and `ignored` are names of columns, `order` is where those of `header` stand."""
+        """`needed` and `ignored` are names of columns, `order` is where those of `header` stand.
+
+        `places` are those of the columns that a row has to have, if it has a number there.
+        """
+        self._places = list(places)
         self._words = {n for n in (*needed, *ignored, *header) if LETTER.search(n)}
         needles = [name for name in needed if name in self._words and "\\" not in name]
         self._needle = "|".join(rf"\Q{name}\E" for name in needles)
@@ -43,9 +49,8 @@ class Headers:
         """
         start = 0
         for at in self._candidates(texts):
-            text = texts[at].as_py().lstrip("\ufeff")
-            names = [name.strip() for name in split_cells(text, self._delimiter)]
-            if sum(name in self._words for name in names) < 2:
+            names = self._names(texts[at].as_py().lstrip("\ufeff"))
+            if not names:
                 continue
             if at > start:
                 yield start, at, self._order, self._fault
@@ -55,11 +60,29 @@ class Headers:
         if len(texts):
             yield start, len(texts), self._order, self._fault
 
+    def _names(self, text: str) -> list[str]:
+        """The names of columns in the row; empty if it is no header.
+
+        A header has two names that are known here, or a text without a digit in each column that a
+        row has to have, whatever its delimiter.
+        """
+        names = [name.strip() for name in split_cells(text, self._delimiter)]
+        if sum(name in self._words for name in names) >= 2:
+            return names
+        for delimiter in (self._delimiter, *",;\t|") if self._places else ():
+            names = [name.strip() for name in split_cells(text, delimiter)]
+            is_wide = len(names) == len(self._header) > 1
+            if is_wide and all(LETTER.search(names[place]) for place in self._places):
+                return [] if DIGIT.search(text) else names
+        return []
+
     def _candidates(self, texts: pa.Array) -> list[int]:
-        """The rows that have the name of a needed column somewhere."""
-        if not self._needle:
-            return []
-        found = pc.match_substring_regex(texts, self._needle)
+        """The rows that have the name of a needed column somewhere, or no digit at all."""
+        found = pa.array([False] * len(texts), pa.bool_())
+        if self._places:
+            found = pc.invert(pc.match_substring_regex(texts, DIGIT.pattern))
+        if self._needle:
+            found = pc.or_(found, pc.match_substring_regex(texts, self._needle))
         return [int(at) for at in pc.indices_nonzero(found).to_pylist()]
 
     def _follow(self, line: int, names: list[str]) -> None:

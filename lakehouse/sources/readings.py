@@ -43,6 +43,7 @@ def layout(stage: Stage, settings: Settings) -> Layout:
         _fields(stage),
         max_line_bytes=settings.max_line_bytes,
         ignored=tuple(source.ignore),
+        has_numbers=True,
     )
 
 

@@ -18,20 +18,23 @@ from lakehouse.tables.doubted_days import DOUBTED_DAYS
 def summarise_doubts(rows: pa.Table, stage: Stage) -> list[dict[str, Any]]:
     """The rows of `doubted_days`, of each held-back row that may name a failed lot.
 
-    A row whose date can be read means that day. Another may mean any day from the nearest date
-    above it to the nearest below it in its file; where only one is there, that day; where the
-    file's dates go up and down, any day from its first to its last. A row that is only superseded
-    is no doubt, nor is one that names no lot, nor the header again.
+    A row whose date can be read means that day. A row without a date may mean any day from the
+    nearest date above it to the nearest below it in its file; where only one is there, that day.
+    Where the file's dates go up and down, or the row has a date that cannot be read, it may mean
+    any day from the file's first to its last. A row that is only superseded is no doubt, nor is one
+    that names no lot, nor the header again.
 
     Args:
-        rows: Checked rows of whole error lists, with `names_lots`: the row may name a failed lot.
+        rows: Checked rows of whole error lists, with `names_lots`: the row may name a failed lot,
+            and `date_is_blank`.
         stage: Whose lots they name.
 
     Returns:
         Sorted by file, line and day.
     """
     is_doubt = pc.and_(pc.not_equal(rows["rule"], "superseded"), rows["names_lots"])
-    needed = rows.select(["file", "line", "day", "lots"]).append_column("is_doubt", is_doubt)
+    needed = rows.select(["file", "line", "day", "lots", "date_is_blank"])
+    needed = needed.append_column("is_doubt", is_doubt)
     files = pc.unique(rows["file"].filter(is_doubt))
     ordered = needed.filter(pc.is_in(rows["file"], files)).sort_by(
         [("file", "ascending"), ("line", "ascending")]
@@ -45,7 +48,7 @@ def summarise_doubts(rows: pa.Table, stage: Stage) -> list[dict[str, Any]]:
 def _doubts(rows: Sequence[dict[str, Any]], stage: Stage) -> Iterator[dict[str, Any]]:
     """The doubts of one file, whose rows are in order of line."""
     pattern = lot_pattern(stage)
-    for row, span in zip(rows, _spans([row["day"] for row in rows]), strict=True):
+    for row, span in zip(rows, _spans(rows), strict=True):
         if not row["is_doubt"] or span is None:
             continue
         named = row["lots"] if row["day"] else []
@@ -55,17 +58,16 @@ def _doubts(rows: Sequence[dict[str, Any]], stage: Stage) -> Iterator[dict[str, 
             yield DOUBTED_DAYS.row(first + timedelta(after), lots, row["file"], row["line"])
 
 
-def _spans(days: Sequence[date | None]) -> list[tuple[date, date] | None]:
+def _spans(rows: Sequence[dict[str, Any]]) -> list[tuple[date, date] | None]:
     """First and last day that each row of a file may mean; None if the file has no date."""
-    dates = [day for day in days if day]
+    dates = [row["day"] for row in rows if row["day"]]
     pairs = list(pairwise(dates))
-    if any(one < other for one, other in pairs) and any(one > other for one, other in pairs):
-        whole = min(dates), max(dates)
-        return [(day, day) if day else whole for day in days]
+    is_mixed = any(a < b for a, b in pairs) and any(a > b for a, b in pairs)
     seen = 0
     found: list[tuple[date, date] | None] = []
-    for day in days:
-        seen += day is not None
-        near = [day] if day else dates[max(seen - 1, 0) : seen + 1]
+    for row in rows:
+        seen += row["day"] is not None
+        near = dates[max(seen - 1, 0) : seen + 1] if row["date_is_blank"] else dates
+        near = [row["day"]] if row["day"] else dates if is_mixed else near
         found.append((min(near), max(near)) if near else None)
     return found

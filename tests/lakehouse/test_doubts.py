@@ -33,6 +33,9 @@ CASES = {
     ]),
     "nothing is said": ([["6", "1"], ["", ""], ["?", ""]], []),
     "the header again": ([["6", ""], ["Date", "LoT"], ["7", ""]], []),
+    "a date that cannot be read": ([["6", ""], ["7", ""], ["8", ""], ["06.09.2021", "2"]], [
+        (6, []), (7, []), (8, []),
+    ]),
     "no date at all": ([["", "1"], ["?", "2"]], []),
 }  # fmt: skip
 
@@ -45,6 +48,7 @@ SCHEMA = pa.schema(
         ("day", pa.date32()),
         ("lots", pa.list_(pa.string())),
         ("names_lots", pa.bool_()),
+        ("date_is_blank", pa.bool_()),
     ]
 )
 
@@ -52,12 +56,12 @@ SCHEMA = pa.schema(
 def checked(line: int, row: list[str]) -> tuple[Any, ...]:
     """A row of the case, checked as `sources.error_lists` does."""
     if row is TORN:
-        return "a", line, "torn_row", None, None, True
+        return "a", line, "torn_row", None, None, True, False
     day = date(2021, 9, int(row[0])) if row[0].isdigit() else None
     lots = sorted({lot for lot in row[1:] if lot})
     bad = None if all(lot.isdigit() for lot in lots) else "lot"
     rule = "date" if day is None else bad
-    return "a", line, rule, day, lots, bool(lots) and row[0] != "Date"
+    return "a", line, rule, day, lots, bool(lots) and row[0] != "Date", row[0] == ""
 
 
 def checked_rows(rows: list[tuple[Any, ...]]) -> pa.Table:
@@ -69,7 +73,7 @@ def checked_rows(rows: list[tuple[Any, ...]]) -> pa.Table:
 def test_which_days_a_held_back_row_may_mean(stage: Stage, name: str) -> None:
     rows, expected = CASES[name]
     given = [checked(line, row) for line, row in enumerate(rows, 2)]
-    other = ("other", 2, None, date(2021, 9, 30), [], False)
+    other = ("other", 2, None, date(2021, 9, 30), [], False, False)
     found = summarise_doubts(checked_rows([*reversed(given), other]), stage)
     assert [(row["day"].day, row["lots"]) for row in found] == expected
     assert {row["file"] for row in found} <= {"a"}
@@ -79,10 +83,10 @@ def test_which_days_a_held_back_row_may_mean(stage: Stage, name: str) -> None:
 
 def test_each_file_is_on_its_own(stage: Stage) -> None:
     rows = [
-        ("b", 2, None, date(2021, 9, 6), [], False),
-        ("b", 3, "date", None, ["1"], True),
-        ("a", 2, "torn_row", None, None, True),
-        ("a", 3, None, date(2021, 9, 8), [], False),
+        ("b", 2, None, date(2021, 9, 6), [], False, False),
+        ("b", 3, "date", None, ["1"], True, True),
+        ("a", 2, "torn_row", None, None, True, False),
+        ("a", 3, None, date(2021, 9, 8), [], False, False),
     ]
     found = summarise_doubts(checked_rows(rows), stage)
     assert found == [
@@ -92,7 +96,7 @@ def test_each_file_is_on_its_own(stage: Stage) -> None:
 
 
 def test_a_superseded_row_is_no_doubt(stage: Stage) -> None:
-    rows = [("a", 2, "superseded", date(2021, 9, 6), ["1"], True)]
+    rows = [("a", 2, "superseded", date(2021, 9, 6), ["1"], True, False)]
     assert summarise_doubts(checked_rows(rows), stage) == []
     assert summarise_doubts(SCHEMA.empty_table(), stage) == []
 
@@ -167,3 +171,22 @@ def test_a_correction_settles_the_doubts_of_its_copies(chain: Chain) -> None:
     write_list(chain, "0,2021-09-06,2")
     chain(*JOBS)
     assert labels(chain) == {6: "gfg"}
+
+
+def test_a_list_whose_dates_cannot_be_read_any_more(
+    chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The days that it judged are open; one that never had a readable date is said."""
+    write_sensor(chain.landing, date(2021, 9, 6), sensor_lines((1, 2, 3), 1))
+    write_list(chain, "0,2021-09-06,1")
+    write_list(chain, "0,2021-09-06,2", name="Error Lot list b.csv")
+    chain(*JOBS)
+    assert labels(chain) == {6: "ffg"}
+    write_list(chain, "0,09/06/2021,2", name="Error Lot list b.csv")
+    write_list(chain, "0,09/06/2021,3", name="Error Lot list c.csv")
+    capsys.readouterr()
+    chain(*JOBS)
+    assert labels(chain) == {6: "fuu"}
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line[:1] == "{"]
+    unknown = [one["file"] for one in said if "none of its days is known" in one["event"]]
+    assert unknown == ["Error Lot list c.csv"]

@@ -20,6 +20,7 @@ from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings as readings_table
 from tests.conftest import Chain
 from tests.lakehouse.test_bad_rows import ALL_BAD_ROWS, SOUND_ROWS
+from tests.plant import HEADER
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "electroplating.toml"
 FILE = "a-2021.09.06.csv"
@@ -288,3 +289,24 @@ def test_every_known_bad_row(stage: Stage) -> None:
     assert sound == set(SOUND_ROWS) - {17}
     assert found[17]["rule"] == "duplicate_key"
     assert found[17]["reason"] == f"the same day, lot, measured_at as line 16 of {FILE}"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "INDEX,LOT,TIME,TEMP,PH,VOLTAGE",
+        "Nr,Charge,Zeit,Temp.,pH-Wert,Spannung",
+        "번호,로트,시각,온도,산도,전압",
+    ],
+)
+def test_rows_below_a_header_of_other_words_are_held_back(stage: Stage, header: str) -> None:
+    """A row without any digit, though its columns are as many, is a header; a remark is not."""
+    row = "1,1,오후 4:05:{:02d}.0,7.3,12.5,16"
+    lines = [HEADER, row.format(0), "stopped,,,,,", row.format(1), header, row.format(2)]
+    _, rows = readings.read_file(
+        io.BytesIO("\n".join(lines).encode()), FILE, stage, load_settings()
+    )
+    assert quality.filter_passed(rows)["line"].to_pylist() == [2, 4]
+    held_back = quality.filter_held_back(rows)
+    assert held_back["line"].to_pylist() == [3, 5, 6]
+    assert held_back["rule"].to_pylist()[-1] == "second_header"

@@ -12,7 +12,8 @@ from jobs.runner import Options, begin
 from jobs.train import open_registry, workshop
 from lakehouse.errors import PlatelakeError
 from lakehouse.sample_plant import make_sample_plant
-from ml.moved_lake import point_here
+from lakehouse.settings import load_settings
+from ml.moved_lake import is_own, point_here
 from ml.registry import Registry
 from ml.train import Protocol
 from ml.train_lots import train_lots
@@ -112,6 +113,16 @@ def test_only_what_a_lake_wrote_is_rewritten(tmp_path: Path) -> None:
         [here, here, *kept],
         [f"{one}/7/artifacts" for one in [here, here, *kept]],
     ]
+
+
+def test_a_setting_may_name_the_lakes_own_database(tmp_path: Path) -> None:
+    """That of a copy is rewritten however it is named; another database is left as it is."""
+    for lake, own in ((tmp_path, True), (tmp_path / "other", False)):
+        settings = load_settings(lake=str(lake), mlflow_uri=f"sqlite:///{tmp_path}/mlflow.db")
+        assert is_own(settings.mlflow_address(), lake) is own
+    assert is_own(load_settings(lake=str(tmp_path)).mlflow_address(), tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert is_own(f"sqlite:///{tmp_path}/link/mlflow.db", tmp_path)
 
 
 def test_a_lake_without_models_gets_no_database(tmp_path: Path) -> None:
