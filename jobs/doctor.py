@@ -6,7 +6,6 @@ Spark, makes and migrates nothing, and leaves nothing behind. No line holds a pa
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,8 +21,15 @@ import typer
 
 from jobs.options import LakeOption, SqlUrl
 from lakehouse.errors import PlatelakeError
-from lakehouse.installed import SUMS, archive_fits, archive_of, jar_faults, listed
-from lakehouse.java import Java, find_java, java_of
+from lakehouse.installed import (
+    SUMS,
+    archive_fits,
+    archive_of,
+    jar_faults,
+    listed,
+    spark_java,
+)
+from lakehouse.java import Java
 from lakehouse.urls import without_password
 
 if TYPE_CHECKING:
@@ -64,7 +70,7 @@ def doctor(lake: LakeOption = None, sql_url: SqlUrl = None) -> None:
 def findings(lake: str | None, sql_url: str | None) -> Iterator[Finding]:
     """Look at one thing after the other; what fails is a finding like any other."""
     yield look("Python", python)
-    yield look("Java", lambda: said(spark_java()))
+    yield look("Java", lambda: said(spark_java(VENV)))
     yield look("Spark", partial(package, "pyspark"))
     yield look("Delta", partial(package, "delta-spark"))
     yield look("Delta's jars", jars)
@@ -112,16 +118,6 @@ def python() -> str:
     return f"{version} ({sys.executable})"
 
 
-def spark_java() -> Java:
-    """The Java that Spark is started with: JAVA_HOME's, else the one that `make env` found."""
-    note = VENV / "bin" / "find-spark-home"
-    if os.environ.get("JAVA_HOME") or not note.is_file():
-        return find_java()
-    ask = ["sh", "-c", '. "$0" && printf %s "$JAVA_HOME"', str(note)]
-    home = subprocess.run(ask, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
-    return java_of(home, f"{home}, which `make env` found,", REPAIR)
-
-
 def said(java: Java) -> str:
     """A Java in a few words."""
     return f"{java.build.removeprefix('version ')} ({java.home})"
@@ -161,7 +157,7 @@ def class_archive() -> str:
     archive, _ = archive_of(VENV)
     if not archive.is_file():
         raise PlatelakeError(f"{archive} is missing, so Spark starts slower. {REPAIR}")
-    if not archive_fits(VENV, spark_java(), jars_folder()):
+    if not archive_fits(VENV, spark_java(VENV), jars_folder()):
         raise PlatelakeError(
             f"{archive} was made from another Java or other jars, so Spark starts slower. {REPAIR}"
         )
@@ -169,8 +165,10 @@ def class_archive() -> str:
 
 
 def lake_writable(settings: "Settings") -> str:
-    """The lake, if it can be written."""
+    """The lake, if it and the app's folder can be written."""
     lake = settings.lake.removeprefix("file://")
+    if settings.app_folder:
+        writable(Path(settings.app_folder).resolve(), "Correct PLATELAKE_APP_FOLDER")
     if lake.startswith("hdfs://"):
         return hdfs_writable(lake)
     if "://" in lake:
@@ -178,11 +176,15 @@ def lake_writable(settings: "Settings") -> str:
     return writable(Path(lake).resolve())
 
 
-def writable(folder: Path) -> str:
+BY_LAKE = "Name another by --lake, or give this user the right to write there"
+
+
+def writable(folder: Path, remedy: str = BY_LAKE) -> str:
     """The folder, if it and what the lake has in it can be written, or if it can be made."""
-    remedy = "Name another by --lake, or give this user the right to write there"
     try:
         there = nearest(folder)
+        if not there.is_dir():
+            raise NotADirectoryError(20, os.strerror(20), str(there))
         with tempfile.TemporaryFile(dir=there):
             pass
         for pattern in ("*", "*/*", "*/*/_delta_log") if there == folder else ():

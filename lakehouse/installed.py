@@ -4,11 +4,13 @@ Standard library only, since `make env` asks before anything is installed.
 """
 
 import hashlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 from lakehouse.errors import DISK_FULL
-from lakehouse.java import Java
+from lakehouse.java import Java, find_java, java_of
 
 ROOT = Path(__file__).resolve().parent.parent
 SUMS = ROOT / "conf" / "jars.sha256"
@@ -37,6 +39,19 @@ def why_not_fetched(said: str, source: str) -> str:
             "`make env` again"
         )
     return ""
+
+
+def spark_java(venv: Path) -> Java:
+    """The Java that Spark is started with: JAVA_HOME's, else the one that `make env` found.
+
+    Raises PlatelakeError with one sentence where that does not do.
+    """
+    note = venv / "bin" / "find-spark-home"
+    if os.environ.get("JAVA_HOME") or not note.is_file():
+        return find_java()
+    ask = ["sh", "-c", '. "$0" && printf %s "$JAVA_HOME"', str(note)]
+    home = subprocess.run(ask, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+    return java_of(home, f"{home}, which `make env` found,", "Run `make env`")
 
 
 def jars_of(venv: Path) -> Path:

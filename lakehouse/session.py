@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse.errors import PlatelakeError
-from lakehouse.installed import jar_faults
-from lakehouse.java import find_java
+from lakehouse.installed import jar_faults, spark_java
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -24,7 +23,7 @@ def check_installed() -> None:
     """Raise PlatelakeError where Java or one of Delta's jars is missing, before Spark does."""
     import pyspark
 
-    find_java()
+    spark_java(Path(sys.prefix))
     home = Path(pyspark.__file__).parent
     if Path(os.environ.get("SPARK_HOME", home)).resolve() == home.resolve():
         faults = jar_faults(home / "jars")

@@ -145,8 +145,7 @@ def test_the_java_of_the_installation_that_is_gone_is_said(
     (tmp_path / "bin").mkdir()
     note = tmp_path / "bin" / "find-spark-home"
     note.write_text(f'[ -n "${{JAVA_HOME:-}}" ] || export JAVA_HOME={tmp_path}/gone\n')
-    monkeypatch.setattr(doctor, "VENV", tmp_path)
-    found = doctor.look("Java", lambda: doctor.said(doctor.spark_java()))
+    found = doctor.look("Java", lambda: doctor.said(doctor.spark_java(tmp_path)))
     assert not found.well and f"{tmp_path}/gone, which `make env` found, has no" in found.value
 
 
@@ -255,3 +254,11 @@ def test_hdfs_that_is_away_is_said(
     assert found["lake"][0] == "WRONG" and "cannot be reached: " in found["lake"][1]
     assert found["lake"][1].startswith("the lake hdfs://127.0.0.1")
     assert "set PLATELAKE_SQL_URL" in found["SQL"][1] and found["disk"][0] == "ok"
+
+
+def test_the_apps_folder_is_looked_at_too(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings = load_settings(lake=str(tmp_path), app_folder=str(tmp_path / "file" / "app"))
+    found = doctor.look("lake", lambda: doctor.lake_writable(settings))
+    assert not found.well and "file cannot be written: Not a directory" in found.value
+    assert "PLATELAKE_APP_FOLDER" in found.value
