@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from hypothesis import settings
 from pyspark.sql import SparkSession
 from xdist.scheduler import LoadScopeScheduling
 
@@ -20,6 +21,9 @@ from tests.mariadb import mariadb_server, mariadb_url, sql_url
 from tests.sshd import plant_host, ssh_server
 
 __all__ = ["mariadb_server", "mariadb_url", "plant_host", "sql_url", "ssh_server"]
+
+settings.register_profile("tests", deadline=None)  # A busy machine is no fault of an example.
+settings.load_profile("tests")
 
 REAL = Path(__file__).parent.parent.parent / "shared" / "data"
 

@@ -130,6 +130,7 @@ def test_the_chromate_stages_layouts() -> None:
         },
         max_line_bytes=77,
         ignored=("Index",),
+        has_numbers=True,
     )
     assert error_lists.layout(stage, settings) == Layout(
         delimiter=",",
@@ -148,6 +149,7 @@ def test_a_date_column_is_a_field_of_the_layout() -> None:
         ("cp949",),
         {"lot": ("Lot",), "time": ("Time",), "date": ("Date",), "ph": ("pH",)},
         ignored=("a", "b"),
+        has_numbers=True,
     )
 
 
