@@ -34,7 +34,7 @@ def row_schema(stage: Stage) -> pa.Schema:
     """The columns of checked rows of error lists, which are the same in each stage.
 
     `lots` are sorted and distinct. `names_lots` says whether the row may name a failed lot,
-    `date_is_blank` whether its date is left out, as below a merged cell.
+    `date_is_blank` whether its date is left out, as below a merged cell, or the row is torn.
     """
     typed = [("day", pa.date32()), ("lots", LOTS)]
     typed += [("names_lots", pa.bool_()), ("date_is_blank", pa.bool_())]
@@ -64,7 +64,7 @@ def typed_rows(batch: pa.RecordBatch, facts: Mapping[str, Facts], stage: Stage) 
         for some, text in zip(lots, trimmed.to_pylist(), strict=True)
     ]
     rule, reason = find_broken(_rules(fault, dates, day, lots, stage), len(batch))
-    is_blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(dates), ""), False)
+    is_blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(dates), ""), True)
     typed = [day, pa.array(lots, LOTS), pa.array(names_lots, pa.bool_()), is_blank]
     return pa.RecordBatch.from_arrays(
         [batch["file"], batch["line"], batch["cells"], rule, reason, *typed],

@@ -18,8 +18,8 @@ from lakehouse.tables.doubted_days import DOUBTED_DAYS
 def summarise_doubts(rows: pa.Table, stage: Stage) -> list[dict[str, Any]]:
     """The rows of `doubted_days`, of each held-back row that may name a failed lot.
 
-    A row whose date can be read means that day. A row without a date may mean any day from the
-    nearest date above it to the nearest below it in its file; where only one is there, that day.
+    A row whose date can be read means that day. A row without one, or torn, may mean any day from
+    the nearest date above it to the nearest below it in its file; where only one is there, it.
     Where the file's dates go up and down, or the row has a date that cannot be read, it may mean
     any day from the file's first to its last. A row that is only superseded is no doubt, nor is one
     that names no lot, nor the header again.
