@@ -154,16 +154,35 @@ def consumed(log: DeltaTable) -> dict[str, int]:
     return {}
 
 
-def without_known(log: DeltaTable, table: Table, rows: pa.Table) -> pa.Table:
-    """The rows whose key is not stored; of several with one key, the first."""
+def with_key_among(rows: pa.Table, others: pa.Table, key: Sequence[str]) -> pa.Table:
+    """The rows, in their order, whose key some of the others have."""
+    return rows.take(_places(rows, others, key, "left semi"))
+
+
+def with_key_not_among(rows: pa.Table, others: pa.Table, key: Sequence[str]) -> pa.Table:
+    """The rows, in their order, whose key none of the others has."""
+    return rows.take(_places(rows, others, key, "left anti"))
+
+
+def _places(rows: pa.Table, others: pa.Table, key: Sequence[str], join_type: str) -> pa.Array:
+    """Places of the rows that such a join keeps; a join of whole rows could not take lists."""
+    keys = others.select(key).cast(rows.select(key).schema)
+    return _numbered(rows, key, "at").join(keys, list(key), join_type=join_type)["at"].sort()
+
+
+def _numbered(rows: pa.Table, key: Sequence[str], name: str) -> pa.Table:
+    """The rows' keys, with their places as another column."""
     import pyarrow as pa
 
+    return rows.select(key).append_column(name, pa.array(range(rows.num_rows), pa.int64()))
+
+
+def without_known(log: DeltaTable, table: Table, rows: pa.Table) -> pa.Table:
+    """The rows whose key is not stored; of several with one key, the first."""
     key = list(table.key)
     stored = rows_in(log, {key[0]: rows[key[0]].unique().to_pylist()}, key)
-    at = pa.array(range(rows.num_rows), pa.int64())
-    first = rows.select(key).append_column("at", at).group_by(key).aggregate([("at", "min")])
-    new = first.join(stored.cast(rows.select(key).schema), key, join_type="left anti")
-    return rows.take(new["at_min"].sort())
+    first = _numbered(rows, key, "at").group_by(key).aggregate([("at", "min")])
+    return with_key_not_among(rows.take(first["at_min"].sort()), stored, key)
 
 
 def compare(table: Table, rows: pa.Table, stored: pa.Table) -> pa.Table:
@@ -181,11 +200,8 @@ def compare(table: Table, rows: pa.Table, stored: pa.Table) -> pa.Table:
             f"table {table.name}: of {rows.num_rows} rows, only {known} differ in their key "
             f"{', '.join(key)}; change the transform, so that each key comes once"
         )
-
-    def numbered(side: pa.Table, name: str) -> pa.Table:
-        return side.select(key).append_column(name, pa.array(range(side.num_rows), pa.int64()))
-
-    pairs = numbered(rows, "new").join(numbered(stored, "old"), key, join_type="full outer")
+    old_keys = _numbered(stored, key, "old")
+    pairs = _numbered(rows, key, "new").join(old_keys, key, join_type="full outer")
     pairs = pairs.select(["new", "old"]).sort_by([("new", "ascending"), ("old", "ascending")])
     new, old = pairs["new"], pairs["old"]
     both = pairs.filter(pc.and_(pc.is_valid(new), pc.is_valid(old)))
@@ -236,7 +252,7 @@ def in_sql(scopes: Iterable[Scope], quote: Callable[[str], str] = quoted) -> str
     return " OR ".join(f"({one})" for one in every)
 
 
-def append_once(log: DeltaTable, table: Table, rows: Sequence[Row], transaction: str) -> None:
+def append_once(log: DeltaTable, table: Table, rows: pa.Table, transaction: str) -> None:
     """Commit the rows, unless some have been committed under that name of a transaction.
 
     Raises PlatelakeError where one of their keys is there under another name.
@@ -245,8 +261,7 @@ def append_once(log: DeltaTable, table: Table, rows: Sequence[Row], transaction:
 
     if log.transaction_version(transaction) is not None:
         return
-    known = {table.key_of(row) for row in rows_in(log, None, table.key).to_pylist()}
-    if any(table.key_of(row) in known for row in rows):
+    if with_key_among(rows, rows_in(log, None, table.key), table.key).num_rows:
         raise overtaken(table)
     names = [Transaction(transaction, 1)]
     _commit(log, table, rows, "", CommitProperties(max_commit_retries=0, app_transactions=names))
@@ -255,7 +270,7 @@ def append_once(log: DeltaTable, table: Table, rows: Sequence[Row], transaction:
 def write(
     log: DeltaTable,
     table: Table,
-    rows: Sequence[Row] | pa.Table,
+    rows: pa.Table,
     where: str = "",
     note: Mapping[str, int] | None = None,
 ) -> None:
@@ -264,7 +279,7 @@ def write(
     The commit is refused if another came since the log was read. `note`, the versions consumed,
     is kept with it; a note alone is a commit, unless it is what the last one said.
     """
-    if len(rows) or where:
+    if rows.num_rows or where:
         _commit(log, table, rows, where, _alone(note))
     elif note and note != consumed(log):
         log.alter.set_table_properties(
@@ -293,10 +308,8 @@ def write_difference(
     if len(scopes) > SCOPES:  # Then other rows of these days are written again.
         name = "day" if "day" in table.key else table.key[0]
         scopes = [{name: pc.unique(difference[name]).to_pylist()}]
-        key = list(table.key)
         others = rows_in(log, scopes[0], table.names).cast(new.schema)
-        stay = others.join(difference.select(key), key, join_type="left anti").select(table.names)
-        new = pa.concat_tables([stay.cast(new.schema), new])
+        new = pa.concat_tables([with_key_not_among(others, difference, table.key), new])
     write(log, table, new, in_sql(scopes), note)
 
 
@@ -340,16 +353,14 @@ def overtaken(table: Table) -> PlatelakeError:
     )
 
 
-def _commit(
-    log: DeltaTable, table: Table, rows: Sequence[Row] | pa.Table, where: str, properties: Any
-) -> None:
+def _commit(log: DeltaTable, table: Table, rows: pa.Table, where: str, properties: Any) -> None:
     from deltalake import write_deltalake
 
     how: Any = {"mode": "overwrite", "predicate": where} if where else {"mode": "append"}
     with _explained(table):
         write_deltalake(
             log,
-            to_arrow(log, table, rows),
+            _as_stored(log, rows),
             writer_properties=_writer(table),
             commit_properties=properties,
             **how,
@@ -363,15 +374,12 @@ def _writer(table: Table) -> Any:
     return WriterProperties(compression="ZSTD" if table.compress else "UNCOMPRESSED")
 
 
-def to_arrow(log: DeltaTable, table: Table, rows: Sequence[Row] | pa.Table) -> pa.Table:
-    """The rows as the table stores them."""
+def _as_stored(log: DeltaTable, rows: pa.Table) -> pa.Table:
+    """The rows with the table's own columns and types."""
     import pyarrow as pa
 
     schema = pa.schema(log.schema().to_arrow())
-    if isinstance(rows, pa.Table):
-        return rows.select(schema.names).cast(schema)
-    values = [{name: row[name] for name in table.names} for row in rows]
-    return pa.Table.from_pylist(values, schema)
+    return rows.select(schema.names).cast(schema)
 
 
 @contextlib.contextmanager

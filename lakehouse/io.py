@@ -283,7 +283,7 @@ class Lake:
         Each has every declared column; a time must have a zone. Done without Spark.
         """
         with self._shaped(table) as log:
-            delta_rs.append_once(log, table, rows, transaction)
+            delta_rs.append_once(log, table, table.arrow(rows), transaction)
 
     def insert_rows(
         self,
@@ -377,21 +377,22 @@ class Lake:
         consumed: Mapping[str, int] | None,
     ) -> int:
         rows = rows.persist()
-        with self._shaped(table) as log, self._spark_commits(table, consumed):
-            if not delta_rs.row_count(log) and log.transaction_version(FIRST) is None:
-                self._fill(table, rows)
-                return rows.count()
-            difference = self._difference(table, rows, scope).persist()
-            try:
+        difference = None
+        try:
+            with self._shaped(table) as log, self._spark_commits(table, consumed):
+                if not delta_rs.row_count(log) and log.transaction_version(FIRST) is None:
+                    self._fill(table, rows)
+                    return rows.count()
+                difference = self._difference(table, rows, scope).persist()
                 changed = difference.count()
                 if changed:
                     self._merge(table, difference)
                 else:
-                    delta_rs.write(log, table, [], note=consumed)
+                    delta_rs.write(log, table, table.arrow([]), note=consumed)
                 return changed
-            finally:
-                difference.unpersist()
-                rows.unpersist()
+        finally:
+            for frame in (rows, difference) if difference else (rows,):
+                frame.unpersist()
 
     def _fill(self, table: Table, rows: DataFrame) -> None:
         first = {"txnAppId": FIRST, "txnVersion": "1"}

@@ -6,12 +6,11 @@ These are summaries, read as Arrow without Spark: most syncs bring one row of `r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from lakehouse.delta_rs import row_count
+from lakehouse.delta_rs import row_count, with_key_among
 from lakehouse.errors import PlatelakeError
 from lakehouse.io import Lake
 from lakehouse.sql import MirrorState, SummaryStore, is_transient
@@ -65,18 +64,17 @@ def _mirror(lake: Lake, stage: str, store: SummaryStore, table: Table, whole: bo
     state = store.state(stage, table)
     if state and not whole and (state.source_id, state.lake_version) == (source_id, version):
         return store.count(stage, table)
-    stored = lake.arrow(table, version=version)
-    assert stored is not None, table.name
+    stored = lake.load(table, version)
     keys = None if whole else _changed_keys(lake, table, state, source_id, version)
-    changed = stored if keys is None else _of_keys(table, stored, keys)
+    changed = stored if keys is None else with_key_among(stored, _as_rows(table, keys), table.key)
     gone = keys - _keys(table, changed) if keys else set()
     mirrored = store.mirror(
         stage,
         table,
         source_id=source_id,
         version=version,
-        upserts=_rows(table, changed),
-        deletes=[dict(zip(table.key, key, strict=True)) for key in gone],
+        upserts=(row for batch in changed.to_batches() for row in batch.to_pylist()),
+        deletes=_as_rows(table, gone).to_pylist(),
         whole=keys is None,
         expected_rows=row_count(log),
     )
@@ -96,20 +94,9 @@ def _keys(table: Table, stored: pa.Table) -> set[Key]:
     return set(zip(*(stored[name].to_pylist() for name in table.key), strict=True))
 
 
-def _of_keys(table: Table, stored: pa.Table, keys: set[Key]) -> pa.Table:
-    """The rows with these keys."""
+def _as_rows(table: Table, keys: set[Key]) -> pa.Table:
+    """The keys as rows of the key's columns."""
     import pyarrow as pa
 
-    key = list(table.key)
-    wanted = [dict(zip(key, values, strict=True)) for values in keys]
-    among = pa.Table.from_pylist(wanted, stored.select(key).schema)
-    at = pa.array(range(stored.num_rows), pa.int64())
-    found = stored.select(key).append_column("at", at).join(among, key, join_type="left semi")
-    return stored.take(found["at"])
-
-
-def _rows(table: Table, stored: pa.Table) -> Iterator[dict[str, Any]]:
-    """The rows; null in a column that was declared since."""
-    for batch in stored.to_batches():
-        for row in batch.to_pylist():
-            yield {name: row.get(name) for name in table.names}
+    schema = pa.schema([table.arrow_schema().field(name) for name in table.key])
+    return pa.Table.from_pylist([dict(zip(table.key, key, strict=True)) for key in keys], schema)

@@ -77,10 +77,6 @@ class Table:
         """A row by its columns, from one value for each, in order."""
         return dict(zip(self.names, values, strict=True))
 
-    def key_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The values of the row's key columns."""
-        return tuple(row[name] for name in self.key)
-
     def arrow_schema(self) -> pa.Schema:
         """The Arrow schema; times are microseconds in UTC."""
         import pyarrow as pa
