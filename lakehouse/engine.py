@@ -124,6 +124,17 @@ def _days_at_once(
     return in_slices(wanted, [rows[day] for day in wanted], ROWS_AT_ONCE)
 
 
+def in_commits(lake: Lake, items: Sequence[T], sizes: Sequence[int]) -> list[list[T]]:
+    """What is committed together of items whose files have so many bytes to read.
+
+    That is as much as is held here at once. What is too much for this process comes whole, for
+    Spark.
+    """
+    if sum(sizes) > lake.here.bytes:
+        return [list(items)]
+    return in_slices(items, sizes, BYTES_AT_ONCE)
+
+
 def in_slices(items: Sequence[T], sizes: Sequence[int], most: int) -> list[list[T]]:
     """The items in their order, in lists of together no more than `most`, or of one item."""
     slices: list[list[T]] = []

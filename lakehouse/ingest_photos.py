@@ -24,7 +24,7 @@ from lakehouse.clear_landing import (
     hold_back_reused_names,
     put_back_left,
 )
-from lakehouse.engine import BYTES_AT_ONCE, in_slices
+from lakehouse.engine import in_commits
 from lakehouse.ingest import Ingest, entry
 from lakehouse.io import Lake, is_held_here
 from lakehouse.ledger import LOADED, QUARANTINED, WITHDRAWN, Counts, Delivery, Known
@@ -90,14 +90,15 @@ def ingest_photos(to: Ingest) -> Counts:
 
 
 def _chunks(to: Ingest, deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
-    """The deliveries of each commit: as many bytes as are held here at once, or more by Spark."""
-    sizes = [delivery.landed.size for delivery in deliveries]
-    most = sum(sizes) if sum(sizes) > to.lake.here.bytes else BYTES_AT_ONCE
+    """The deliveries of each commit, no more photos than the settings say."""
     count = to.settings.photos_per_commit
+    chunks = (deliveries[at : at + count] for at in range(0, len(deliveries), count))
     return [
-        chunk[start : start + count]
-        for chunk in in_slices(deliveries, sizes, most)
-        for start in range(0, len(chunk), count)
+        commit
+        for chunk in chunks
+        for commit in in_commits(
+            to.lake, chunk, [d.landed.size if d.status == LOADED else 0 for d in chunk]
+        )
     ]
 
 

@@ -79,16 +79,12 @@ def _ingest(to: Ingest, kind: str, table: Table, layout: Layout) -> Counts:
 def _slices(
     lake: Lake, deliveries: Sequence[Delivery], superseded: Mapping[str, set[str]]
 ) -> list[list[Delivery]]:
-    """The deliveries of each commit: as many bytes as are held here at once, or all for Spark.
-
-    Copies and the corrections that supersede them come together, first.
-    """
+    """The deliveries of each commit. Copies and what supersedes them come together, first."""
     related = {*superseded, *(by for some in superseded.values() for by in some)}
     ordered = sorted(deliveries, key=lambda d: d.landed.file not in related)
-    sizes = [0 if d.landed.file in related else d.landed.size for d in ordered]
-    if sum(sizes) > lake.here.bytes:
-        return [ordered]
-    return engine.in_slices(ordered, sizes, engine.BYTES_AT_ONCE)
+    is_read = [d.status == LOADED and d.landed.file not in related for d in ordered]
+    sizes = [d.landed.size if read else 0 for d, read in zip(ordered, is_read, strict=True)]
+    return engine.in_commits(lake, ordered, sizes)
 
 
 def _warn(kind: str, deliveries: Sequence[Delivery]) -> None:

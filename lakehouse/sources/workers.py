@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import structlog
 
-from lakehouse.engine import collected, spark_schema
+from lakehouse.engine import collected, in_slices, spark_schema
 from lakehouse.errors import PlatelakeError
 from lakehouse.io import Lake, Rows
 from lakehouse.sources.delimited import Facts, Layout, inspect, read_cells, with_file
@@ -61,7 +61,7 @@ TYPED_AT_ONCE = 50_000
 """Rows of small files are typed together, so many or some more at once."""
 
 READ_AT_ONCE = 4 << 20
-"""A thread reads files of so many bytes, or some more, one after the other."""
+"""A thread reads files of up to so many bytes, or one file, one after the other."""
 
 
 def _read_here(files: Sequence[LandedFile], read: Read, schema: pa.Schema) -> pa.Table:
@@ -69,22 +69,9 @@ def _read_here(files: Sequence[LandedFile], read: Read, schema: pa.Schema) -> pa
         return list(read(map(_landed, some)))
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        read_at_once = threads.map(batches, _portions(files))
+        portions = in_slices(files, [file.size for file in files], READ_AT_ONCE)
+        read_at_once = threads.map(batches, portions)
         return pa.Table.from_batches(itertools.chain.from_iterable(read_at_once), schema)
-
-
-def _portions(files: Sequence[LandedFile]) -> Iterator[list[LandedFile]]:
-    """The files in their order, some at a time."""
-    portion: list[LandedFile] = []
-    size = 0
-    for file in files:
-        portion.append(file)
-        size += file.size
-        if size >= READ_AT_ONCE:
-            yield portion
-            portion, size = [], 0
-    if portion:
-        yield portion
 
 
 def read_files(
