@@ -6,10 +6,10 @@ import pyarrow.compute as pc
 
 from lakehouse.io import Lake
 from lakehouse.stage import Stage
-from lakehouse.statistics import Band
+from lakehouse.statistics import Band, fit_band
 from lakehouse.tables.bands import BANDS
 from lakehouse.tables.readings import readings
-from lakehouse.transforms.features import bands_id, fit_bands
+from lakehouse.transforms.features import bands_id
 
 
 def current_bands(lake: Lake) -> dict[str, Band]:
@@ -33,7 +33,8 @@ def fit_and_store(lake: Lake, stage: Stage, width: float) -> dict[str, Band]:
     bands: dict[str, Band] = {}
     for variable in stage.readings.variables:  # One at a time: there may be many readings.
         rows = lake.arrow(table, variable.name)
-        bands |= fit_bands(rows, [variable.name], width)
+        assert rows is not None
+        bands[variable.name] = fit_band(rows[variable.name].to_numpy(), width)
     fit = 1 + max((row["fit"] for row in lake.rows(BANDS, "fit")), default=0)
     name = bands_id(bands)
     rows_of_fit = [

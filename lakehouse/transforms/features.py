@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.statistics import Array, Band, Groups, Numbers, feature_columns, fit_band
+from lakehouse.statistics import Array, Band, Groups, Numbers, feature_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +51,6 @@ def _order(keys: Numbers, moments: Numbers) -> Numbers | None:
     if (step >= 0).all() and (np.diff(moments)[step == 0] >= 0).all():
         return None
     return np.lexsort((moments, keys))
-
-
-def fit_bands(readings: pa.Table, variables: Sequence[str], width: float) -> dict[str, Band]:
-    """Centre and scale of each variable by its percentiles over the given readings.
-
-    Give the readings of training lots only, and no later split can leak through the bands.
-    """
-    return {name: fit_band(readings[name].to_numpy(), width) for name in variables}
 
 
 def bands_id(bands: Mapping[str, Band]) -> str:

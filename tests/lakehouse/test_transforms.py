@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lakehouse.bands import current_bands, fit_and_store
+from lakehouse.io import Lake
 from lakehouse.stage import Stage
 from lakehouse.statistics import Band, fit_band, lot_statistics
 from lakehouse.table import Table
@@ -19,7 +21,7 @@ from lakehouse.tables.picture_days import PICTURE_DAYS
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from lakehouse.tables.readings import readings
 from lakehouse.tables.variable_days import VARIABLE_DAYS
-from lakehouse.transforms.features import bands_id, fit_bands, summarise_features
+from lakehouse.transforms.features import bands_id, summarise_features
 from lakehouse.transforms.labels import label_lots, report_labels
 from lakehouse.transforms.summaries import summarise_pictures, summarise_variables
 
@@ -95,9 +97,11 @@ def test_features_of_a_models_own_variables(given: pa.Table) -> None:
     assert summarise_features(given, bands, schema).column_names == schema.names
 
 
-def test_bands_are_those_of_all_readings(given: pa.Table) -> None:
-    found = fit_bands(shuffled(given, 0), list(UNITS), 3.0)
+def test_bands_are_those_of_all_readings(given: pa.Table, lake: Lake, stage: Stage) -> None:
+    lake.insert(readings(stage), shuffled(given, 0))
+    found = fit_and_store(lake, stage, 3.0)
     assert found == {name: fit_band(given[name].to_numpy(), 3.0) for name in UNITS}
+    assert current_bands(lake) == found
 
 
 def test_each_variable_over_each_day(given: pa.Table) -> None:
