@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lakehouse.ingest import Ingest
 from lakehouse.io import Lake
@@ -39,13 +40,17 @@ def replace_doubts(
     bad = {d.landed.file for d in deliveries if d.facts.rule not in (None, TAKEN_BACK)}
     found = summarise_doubts(rows, to.stage)
     doubts = [row for row in found if (row["file"], row["day"]) not in superseded]
-    of_some_day = {row["file"] for row in found} | set(filter_passed(rows)["file"].to_pylist())
-    undated = set(rows["file"].to_pylist()) - of_some_day
+    of_some_day = {row["file"] for row in found} | _files(filter_passed(rows))
+    undated = _files(rows) - of_some_day
     whole = [
         DOUBTED_DAYS.row(day, [], file, 0)
         for file, day in sorted(_judged_before(to.lake, (bad | undated) & set(files)))
     ]
     to.lake.replace(DOUBTED_DAYS, DOUBTED_DAYS.arrow([*doubts, *whole]), {"file": files})
+
+
+def _files(rows: pa.Table) -> set[str]:
+    return set(pc.unique(rows["file"]).to_pylist())
 
 
 def _judged_before(lake: Lake, files: set[str]) -> set[tuple[str, Any]]:
@@ -58,13 +63,11 @@ def _judged_before(lake: Lake, files: set[str]) -> set[tuple[str, Any]]:
 
 def of_no_day(lake: Lake) -> list[str]:
     """The lists that were held back without any day of them being known, sorted."""
-    held = {
-        row["file"]
-        for row in lake.rows(QUARANTINE, "kind", "file", "rule")
-        if row["kind"] == "error_lists" and row["rule"] not in ("superseded", *NAMES_NONE)
-    }
-    tables = (ERROR_LISTS, DOUBTED_DAYS)
-    return sorted(held - {row["file"] for table in tables for row in lake.rows(table, "file")})
+    may_name = ~pc.field("rule").isin(pa.array(["superseded", *NAMES_NONE]))
+    held = set(lake.counts(QUARANTINE, "file", (pc.field("kind") == "error_lists") & may_name))
+    for table in (ERROR_LISTS, DOUBTED_DAYS) if held else ():
+        held -= set(lake.counts(table, "file", pc.scalar(True)))
+    return sorted(held)
 
 
 def never_doubted(lake: Lake) -> frozenset[str]:
