@@ -35,7 +35,7 @@ __all__ = [
 KEY_LENGTH = 255  # Characters. Stage and two more, four bytes each, fit InnoDB's 3,072.
 BATCH_ROWS = 500
 MANY_ROWS = 10_000
-"""Rows that the driver is given at once where it needs one statement for all."""
+"""Rows of one call, where one statement serves any number of rows."""
 BATCH_VALUES = 30_000  # SQLite takes 32,766 in a statement.
 UNSEEN = -1  # No version of the lake: what the running sync has not brought yet.
 
