@@ -137,8 +137,13 @@ def begin(options: Options, *, lake_must_exist: bool = False) -> Work:
     started_at = datetime.now(UTC)
     if options.landing:
         check_landing(options.landing, stage, settings)
-    must_exist = lake_must_exist
-    lake = Lake(settings.lake, stage.name, session, must_exist=must_exist, here=settings.here)
+    lake = Lake(
+        settings.lake,
+        stage.name,
+        session,
+        must_exist=lake_must_exist,
+        here=settings.here,
+    )
     return Work(lake, stage, settings, options, run_id, started_at)
 
 
