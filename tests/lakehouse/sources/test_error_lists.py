@@ -12,7 +12,7 @@ from lakehouse.stage import Stage
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.quarantine import QUARANTINE
 from tests.conftest import Chain
-from tests.lakehouse.test_reading_rows import batch_of
+from tests.lakehouse.sources.test_readings import batch_of
 
 SHAPES = {
     # header: a row of the list behind its day's place, and the lots that it names

@@ -22,7 +22,7 @@ from tests.conftest import Chain
 from tests.lakehouse.test_bad_rows import ALL_BAD_ROWS, SOUND_ROWS
 from tests.plant import HEADER
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "electroplating.toml"
+EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "electroplating.toml"
 FILE = "a-2021.09.06.csv"
 KST = "2021-09-06T{}+09:00"
 LONG = "9" * 90
