@@ -2,21 +2,25 @@
 
 petastorm can lose rows in silence, so every finite pass is counted against the Delta log. Its
 "dummy" pool reads in this thread, which makes the order repeatable; `seed` shuffles row groups
-there and rows here, through a buffer of bounded size.
+there and rows here. A tensor is copied once, from Arrow's memory to its place in a batch.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import logging
+import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from lakehouse.errors import PlatelakeError
@@ -29,7 +33,7 @@ Indices = NDArray[np.intp]
 Batch = tuple[Tensors, Indices]
 ALONE = (0, 1)
 BUFFER = 1_024
-"""Pictures that wait to be shuffled: 150 MiB of tensors at 224 x 224."""
+"""Places in the batches that are filled at the same time: 150 MiB at 224 x 224."""
 _COLUMNS = ("pixel_sha256", "tensor_height", "tensor_width", "tensor")
 
 
@@ -46,8 +50,11 @@ def pictures(
     """One pass over the wanted pictures: tensors, shape (n, height, width, 3), and their indices.
 
     `files` are live parquet files of `pictures`, paths or `hdfs://` URLs, which hold `rows` rows in
-    all. `wanted` are `pixel_sha256`; indices point into it. With `seed` the order is shuffled
-    within `buffer` pictures, else it is that of the files.
+    all. `wanted` are `pixel_sha256`; indices point into it. Without `seed` the order is that of the
+    files. With it the row groups are shuffled, `buffer` pictures' worth of batches are filled at
+    the same time, and each picture goes to one of them at random. So a batch takes its pictures
+    from about `buffer` that follow each other, and no more are in memory; from HDFS also one row
+    group. A batch of one picture is full at once: then only row groups are shuffled.
 
     `shard` = (rank, workers): a worker gets the pictures whose index leaves `rank` divided by
     `workers`. Every worker passes over the same batches of at most `batch` pictures, and of each
@@ -58,20 +65,43 @@ def pictures(
     Raises PlatelakeError where the pass gave another number of rows, or not every wanted picture
     just once; the last batch comes only after that check.
     """
-    index = {item: at for at, item in enumerate(wanted)}
-    found = _wanted(files, index, shard, seed, rows)
-    if seed is not None:
-        found = _shuffled(found, np.random.default_rng(seed), buffer)
-    waiting: list[tuple[int, Tensors | None]] = []
-    shape: tuple[int, ...] = (0, 0, 3)
+    rank, workers = shard
+    draw = np.random.default_rng(seed)
+    whole, rest = divmod(len(wanted), batch)
+    later = map(_Batch, [batch] * whole + [rest] * (rest > 0))
+    opened = list(itertools.islice(later, 1 if seed is None else max(buffer // batch, 1)))
+    found = _wanted(files, wanted, seed, rows)
     for at, tensor in found:
-        if len(waiting) == batch:
-            yield _stacked(waiting, shape)
-            waiting = []
-        waiting.append((at, tensor))
-        shape = shape if tensor is None else tensor.shape
-    if waiting:
-        yield _stacked(waiting, shape)
+        place = int(draw.integers(len(opened)))
+        one = opened[place]
+        one.add(at, tensor, own=at % workers == rank)
+        if not one.places:
+            opened[place : place + 1] = itertools.islice(later, 1)
+            if not opened:
+                deque(found, maxlen=0)  # At its end it raises if the pass is not whole.
+            yield one.share()
+
+
+class _Batch:
+    """A batch that is being filled; of its pictures only a worker's own are kept."""
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self._tensors = np.empty(0, np.uint8)
+        self._indices: list[int] = []
+
+    def add(self, at: int, tensor: Tensors, own: bool) -> None:
+        """Take a place, and copy the picture if it is the worker's own."""
+        if not self._tensors.size:
+            self._tensors = _empty(self.places, *tensor.shape)
+        if own:
+            self._tensors[len(self._indices)] = tensor
+            self._indices.append(at)
+        self.places -= 1
+
+    def share(self) -> Batch:
+        """The worker's own pictures."""
+        return self._tensors[: len(self._indices)], np.array(self._indices, np.intp)
 
 
 def load(
@@ -83,7 +113,7 @@ def load(
     """
     rank, workers = shard
     own = np.arange(rank, len(indices), workers)
-    tensors = np.empty((len(own), frame.height, frame.width, 3), np.uint8)
+    tensors = _empty(len(own), frame.height, frame.width, 3)
     wanted = [frame.items[at] for at in indices]
     for part, at in pictures(frame.files, wanted, 256, shard=shard, rows=frame.rows):
         tensors[at // workers] = part
@@ -93,7 +123,7 @@ def load(
 @functools.lru_cache(maxsize=1)
 def _whole(files: tuple[str, ...], items: tuple[str, ...], rows: int, side: tuple[int, int]) -> Any:
     """All tensors of a frame, kept for the next round of its study: they are read once."""
-    tensors = np.empty((len(items), *side, 3), np.uint8)
+    tensors = _empty(len(items), *side, 3)
     for part, at in pictures(files, items, 256, rows=rows):
         tensors[at] = part
     tensors.flags.writeable = False
@@ -158,34 +188,21 @@ class Source:
         yield from pictures(files, wanted, batch, seed=seed, shard=self.shard, rows=rows)
 
 
-def _stacked(waiting: list[tuple[int, Tensors | None]], shape: tuple[int, ...]) -> Batch:
-    own = [(at, tensor) for at, tensor in waiting if tensor is not None]
-    if not own:
-        return np.empty((0, *shape), np.uint8), np.empty(0, np.intp)
-    return np.stack([tensor for _, tensor in own]), np.array([at for at, _ in own], np.intp)
-
-
 def _wanted(
-    files: Sequence[str],
-    index: dict[str, int],
-    shard: tuple[int, int],
-    seed: int | None,
-    rows: int | None,
-) -> Iterator[tuple[int, Tensors | None]]:
-    """Index of every wanted picture, in the order of reading; the tensor where it is our own."""
-    rank, workers = shard
+    files: Sequence[str], wanted: Sequence[str], seed: int | None, rows: int | None
+) -> Iterator[tuple[int, Tensors]]:
+    """Index and tensor of every wanted picture, in the order of reading; no tensor is copied."""
+    index = {item: at for at, item in enumerate(wanted)}
+    times = np.zeros(len(wanted), np.int64)
     read = 0
-    times = np.zeros(len(index), np.int64)
-    for group in _row_groups(files, seed):
-        read += len(group.pixel_sha256)
-        columns = (group.pixel_sha256, group.tensor_height, group.tensor_width, group.tensor)
-        for item, height, width, tensor in zip(*columns, strict=True):
-            at = index.get(str(item))
-            if at is None:
-                continue
-            times[at] += 1
-            own = at % workers == rank
-            yield at, np.frombuffer(tensor, np.uint8).reshape(height, width, 3) if own else None
+    for batch in _record_batches(files, seed):
+        read += batch.num_rows
+        items, *sizes = (batch[name].to_pylist() for name in _COLUMNS[:3])
+        for item, height, width, pixels in zip(items, *sizes, _views(batch["tensor"]), strict=True):
+            at = index.get(item)
+            if at is not None:
+                times[at] += 1
+                yield at, pixels.reshape(height, width, 3)
     if rows is not None and read != rows:
         raise PlatelakeError(
             f"petastorm gave {read} rows of table pictures, its Delta log has {rows}: a pass that "
@@ -193,32 +210,34 @@ def _wanted(
         )
     if (times != 1).any():
         raise PlatelakeError(
-            f"table pictures gave {int((times == 0).sum())} of {len(index)} wanted pictures not at "
-            f"all and {int((times > 1).sum())} more than once; make the split anew by "
+            f"table pictures gave {int((times == 0).sum())} of {len(wanted)} wanted pictures not "
+            f"at all and {int((times > 1).sum())} more than once; make the split anew by "
             "`platelake train`"
         )
 
 
-def _shuffled(
-    found: Iterator[tuple[int, Tensors | None]], draw: np.random.Generator, size: int
-) -> Iterator[tuple[int, Tensors | None]]:
-    """The same, each drawn from a buffer of `size`; the draws depend on no worker's rank."""
-    held: list[tuple[int, Tensors | None]] = []
-    for one in found:
-        held.append(one)
-        if len(held) > size:
-            at = int(draw.integers(len(held)))
-            held[at], held[-1] = held[-1], held[at]
-            yield held.pop()
-    for at in draw.permutation(len(held)):
-        yield held[at]
+def _empty(*shape: int) -> Tensors:
+    """Arrow's memory, not yet filled.
+
+    It lies at a multiple of 64 bytes, which is copied faster, and is used again when it is freed.
+    NumPy gives as much back to the system, and to get it anew costs more than to fill it.
+    """
+    return np.frombuffer(pa.allocate_buffer(math.prod(shape)), np.uint8).reshape(shape)
+
+
+def _views(values: pa.BinaryArray) -> Iterator[Tensors]:
+    """The bytes of each value, where Arrow has them: its own scalars are copies."""
+    _, bounds, content = values.cast(pa.binary()).buffers()
+    ends = np.frombuffer(bounds, np.int32)[values.offset :][: len(values) + 1].tolist()
+    pixels = np.frombuffer(content, np.uint8)
+    return (pixels[start:end] for start, end in itertools.pairwise(ends))
 
 
 # -- petastorm ---------------------------------------------------------------------------------
 
 
-def _row_groups(files: Sequence[str], seed: int | None) -> Iterator[Any]:
-    """Row groups of the files, one in memory at a time: a named tuple of columns each."""
+def _record_batches(files: Sequence[str], seed: int | None) -> Iterator[pa.RecordBatch]:
+    """The files' rows, some at a time."""
     if not files:
         return
     system = _live_files(tuple(files))
@@ -226,22 +245,9 @@ def _row_groups(files: Sequence[str], seed: int | None) -> Iterator[Any]:
         with _quiet():
             from ml.petastorm_compat import make_batch_reader
 
-            reader = make_batch_reader(
-                sorted(system.files),
-                schema_fields=list(_COLUMNS),
-                reader_pool_type="dummy",
-                shuffle_row_groups=seed is not None,
-                seed=seed,
-                num_epochs=1,
-                filesystem=system,
-            )
+            reader = make_batch_reader(sorted(system.files), _COLUMNS, system, seed)
         with reader:
-            while True:
-                with _quiet():
-                    group = next(reader, None)
-                if group is None:
-                    return
-                yield group
+            yield from reader
     except FileNotFoundError as error:
         raise PlatelakeError(
             f"table pictures: a live file is gone ({error}): vacuum has removed what that version "
@@ -255,21 +261,20 @@ class LiveFiles:
     petastorm reads `#`, `%` and `=` in a path as it likes; the names here have none of them.
     """
 
-    def __init__(self, system: Any, files: Sequence[str]) -> None:
-        self._system = system
+    def __init__(self, open_file: Callable[[str], Any], files: Sequence[str]) -> None:
+        self._open = open_file
         self.files = {f"/{at:09d}.parquet": file for at, file in enumerate(files)}
 
-    def open(self, path: str, mode: str = "rb") -> Any:
+    def open(self, path: str) -> Any:
         """The file of that short name, opened."""
-        return self._system.open(self.files[path], mode)
+        return self._open(self.files[path])
 
 
 def _live_files(files: tuple[str, ...]) -> LiveFiles:
     first = urlsplit(files[0])
     if first.scheme != "hdfs":
-        from fsspec.implementations.local import LocalFileSystem
-
-        return LiveFiles(LocalFileSystem(), [f.removeprefix("file://") for f in files])
+        # Mapped: Arrow then reads without a copy. Delta never changes a file that it has written.
+        return LiveFiles(pa.memory_map, [file.removeprefix("file://") for file in files])
     try:
         from hdfs_native.fsspec import HdfsFileSystem
     except ImportError:
@@ -277,7 +282,7 @@ def _live_files(files: tuple[str, ...]) -> LiveFiles:
             f"pictures lie on {first.scheme}://{first.netloc}, which needs the package "
             "hdfs-native; install it by `pip install hdfs-native`"
         ) from None
-    return LiveFiles(HdfsFileSystem(first.hostname, first.port), files)
+    return LiveFiles(HdfsFileSystem(first.hostname, first.port).open, files)
 
 
 @contextlib.contextmanager

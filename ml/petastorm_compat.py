@@ -1,22 +1,26 @@
-"""petastorm on a current pyarrow and numpy: the few old names that it still asks for.
+"""petastorm on a current pyarrow and numpy, its rows as batches of Arrow's.
 
 petastorm 0.13.1 imports names that pyarrow 16 and numpy 2 have removed, and reads through
-pyarrow's first dataset classes. `make_batch_reader` here is petastorm's own, with stand-ins for
-just these parts. pyarrow's own classes stay as they are: only petastorm's modules see the others.
+pyarrow's first dataset classes. Its modules get stand-ins for just these parts. pyarrow's own
+classes stay as they are.
+
+petastorm finds the row groups, shuffles them, and reads one after the other. Two of its parts
+are replaced, since they take most of the time. Its worker copies each row group and makes a
+Python object of each value; here it gives small Arrow batches. Its thread that hands out row
+groups can be late by 0.1 seconds; here they are handed out at the start.
 
     from fsspec.implementations.local import LocalFileSystem
 
     from ml.petastorm_compat import make_batch_reader
 
-    with make_batch_reader(
-        ["/data/a.parquet"], filesystem=LocalFileSystem(), reader_pool_type="dummy"
-    ) as reader:
-        for row_group in reader:
-            print(row_group.key)
+    with make_batch_reader(["/data/a.parquet"], ["key"], LocalFileSystem()) as reader:
+        for batch in reader:
+            print(batch["key"])
 
 This file needs nothing else of this project, so another user of petastorm may take it. What it
-does not give: Hive partitions, petastorm's own metadata files, and URLs without a `filesystem`.
-Use the "dummy" pool: the thread pool loses rows (2 of 30 passes over 3,000 rows).
+does not give: Hive partitions, petastorm's own metadata files, URLs, transforms, predicates,
+caches, more than one pass, and pools of threads (they lose rows: 2 of 30 passes over 3,000 rows)
+or processes.
 """
 
 from __future__ import annotations
@@ -31,6 +35,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+BATCH_BYTES = 1 << 20
+"""Bytes of a batch, about: so few that it is in the processor's cache when it is used."""
 
 
 class ParquetDataset:
@@ -74,15 +81,6 @@ class ParquetDatasetPiece:
         with self._open(self.path) as file:
             return pq.read_metadata(file)
 
-    def read(self, columns: Sequence[str], partitions: Any = None) -> pa.Table:
-        """These columns of the row group, or of the whole file."""
-        with self._open(self.path) as file:
-            stored = pq.ParquetFile(file)
-            wanted = list(columns)
-            if self.row_group is None:
-                return stored.read(columns=wanted)
-            return stored.read_row_group(self.row_group, columns=wanted)
-
 
 class _Overlay(ModuleType):
     """A module as it is, but for some names."""
@@ -103,7 +101,7 @@ _ASK_NUMPY = ("unischema", "arrow_reader_worker")
 
 
 def _import() -> Any:
-    """Petastorm's `make_batch_reader`, its modules seeing the stand-ins."""
+    """Petastorm's module of readers; it and what it imports see the stand-ins."""
     with _old_names():
         reader = importlib.import_module("petastorm.reader")
     for name in _READ_PARQUET:
@@ -114,7 +112,7 @@ def _import() -> Any:
         module.np = _Overlay(np, _NUMPY)  # type: ignore[attr-defined]
     # It prints a line to standard output after each pass.
     reader.print = lambda *_: None  # type: ignore[attr-defined]
-    return reader.make_batch_reader
+    return reader
 
 
 @contextlib.contextmanager
@@ -138,4 +136,76 @@ def _old_names() -> Iterator[None]:
             delattr(np, name)
 
 
-make_batch_reader = _import()
+_reader = _import()
+
+# They can be imported from here on.
+from petastorm.arrow_reader_worker import ArrowReaderWorker  # noqa: E402
+from petastorm.workers_pool import EmptyResultError  # noqa: E402
+from petastorm.workers_pool.ventilator import ConcurrentVentilator  # noqa: E402
+
+
+class _Batches:
+    """Takes the batches of a row group, then asks the pool for the next row group."""
+
+    batched_output = True
+
+    def __init__(self) -> None:
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+
+    def read_next(self, workers_pool: Any, _schema: Any, _ngram: Any) -> pa.RecordBatch:
+        """The next batch; raises StopIteration after the last."""
+        while (batch := next(self._batches, None)) is None:
+            try:
+                self._batches = workers_pool.get_results()
+            except EmptyResultError:
+                raise StopIteration from None
+        return batch
+
+
+class _Worker(ArrowReaderWorker):  # type: ignore[misc]
+    """Opens a row group; its batches are read when they are asked for."""
+
+    new_results_queue_reader = staticmethod(_Batches)
+
+    def _load_rows(self, pq_file: pq.ParquetFile, piece: ParquetDatasetPiece, _part: Any) -> Any:
+        group = pq_file.metadata.row_group(piece.row_group)
+        rows = max(BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1), 1)
+        columns = list(self._schema.fields)
+        return pq_file.iter_batches(rows, row_groups=[piece.row_group], columns=columns)
+
+
+class _Ventilator(ConcurrentVentilator):  # type: ignore[misc]
+    """Hands out all row groups at the start, without a thread."""
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **{**how, "max_ventilation_queue_size": None})
+
+    def start(self) -> None:
+        """Hand them out."""
+        self._ventilate()
+
+
+_reader.ArrowReaderWorker = _Worker
+_reader.ConcurrentVentilator = _Ventilator
+
+
+def make_batch_reader(
+    files: Sequence[str], columns: Sequence[str], filesystem: Any, seed: int | None = None
+) -> Any:
+    """Petastorm's reader, for one pass over these columns: an iterator of `pa.RecordBatch`.
+
+    Args:
+        files: parquet files of one schema.
+        columns: names of columns.
+        filesystem: any fsspec file system; `open(path)` is all that is asked of it.
+        seed: shuffles the row groups; without it their order is that of the files' names.
+    """
+    return _reader.make_batch_reader(
+        list(files),
+        schema_fields=list(columns),
+        reader_pool_type="dummy",
+        shuffle_row_groups=seed is not None,
+        seed=None if seed is None else seed + 1,  # It takes 0 for none.
+        num_epochs=1,
+        filesystem=filesystem,
+    )

@@ -104,13 +104,13 @@ def test_the_rounds_of_a_study_read_once(
     frame: PictureFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes: list[int] = []
-    read = loader._row_groups
+    read = loader._record_batches
 
     def counted(files: Any, seed: Any) -> Any:
         passes.append(1)
         return read(files, seed)
 
-    monkeypatch.setattr(loader, "_row_groups", counted)
+    monkeypatch.setattr(loader, "_record_batches", counted)
     loader._whole.cache_clear()
     one = replace(QUICK, epochs=1)
     for fit, validate in ((TRAIN, VALIDATE), (VALIDATE, TRAIN)):

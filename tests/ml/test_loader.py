@@ -10,6 +10,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from lakehouse.errors import PlatelakeError
+from lakehouse.tables.pictures import PICTURES
 from ml import loader
 from ml.loader import Source, load, pictures
 from ml.pictures import PictureFrame, picture_frame
@@ -38,30 +39,53 @@ def test_every_picture_comes_once_with_its_own_pixels(frame: PictureFrame) -> No
     assert sorted(seen) == list(range(17))
 
 
-def test_a_seed_shuffles_the_same_way_each_time(frame: PictureFrame) -> None:
-    plain, shuffled = order(frame), order(frame, seed=1)
-    assert order(frame) == plain and order(frame, seed=1) == shuffled
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_seed_shuffles_the_same_way_each_time(frame: PictureFrame, seed: int) -> None:
+    plain, shuffled = order(frame), order(frame, seed=seed)
+    assert order(frame) == plain
+    assert all(order(frame, seed=seed) == shuffled for _ in range(5))
     assert len({tuple(plain), tuple(shuffled), tuple(order(frame, seed=2))}) == 3
     assert sorted(shuffled) == sorted(plain) == list(range(23))
 
 
-def test_the_buffer_bounds_how_far_a_picture_moves(frame: PictureFrame) -> None:
-    one = list(frame.files[:1])
-    names = list(frame.items)
-    held = {at for _, own in pictures_of(one, names) for at in own}
-    wanted = [names[at] for at in sorted(held)]
-    read = [int(at) for _, own in pictures(one, wanted, 1) for at in own]
-    mixed = [int(at) for _, own in pictures(one, wanted, 1, seed=3, buffer=2) for at in own]
-    assert mixed != read and sorted(mixed) == sorted(read)
-    assert all(read.index(at) <= place + 2 for place, at in enumerate(mixed))
+def test_the_buffer_bounds_what_is_read_before_a_batch(tmp_path: Path) -> None:
+    frame = picture_frame(photo_lake(tmp_path, 96, files=1))
+    read = order(frame)
+    for seed in range(20):
+        found = pictures(frame.files, frame.items, 4, seed=seed, buffer=8)
+        batches = [own.tolist() for _, own in found]
+        mixed = [at for own in batches for at in own]
+        assert mixed != read and sorted(mixed) == sorted(read)
+        assert [len(own) for own in batches] == [4] * 24
+        for number, own in enumerate(batches):
+            assert max(read.index(at) for at in own) < 4 * number + 8
 
 
-def pictures_of(files: list[str], names: list[str]) -> list[tuple[Any, list[int]]]:
-    """What these files hold of the names."""
-    found = []
-    for group in loader._row_groups(files, None):
-        found.append((None, [names.index(str(item)) for item in group.pixel_sha256]))
-    return found
+def test_a_batch_mixes_neighbouring_row_groups(tmp_path: Path) -> None:
+    """Also where each fills the buffer: in every batch but the first and last."""
+    frame = picture_frame(photo_lake(tmp_path, 96, files=3))
+    number = {item: at for at, file in enumerate(frame.files) for item in items_of([file])}
+    found = pictures(frame.files, frame.items, 8, seed=1, buffer=32, rows=frame.rows)
+    groups = [len({number[frame.items[at]] for at in own}) for _, own in found]
+    assert len(groups) == 12 and sum(count > 1 for count in groups) >= 6
+
+
+def test_tensors_of_other_sizes_may_lie_between(tmp_path: Path) -> None:
+    sides = [32, 16, 48] * 4
+    lake = photo_lake(tmp_path, 12, files=2, sides=sides)
+    files, items = lake.live_files(PICTURES), [f"p{at:03d}" for at in range(0, 12, 3)]
+    seen = []
+    for tensors, at in pictures(files, items, 3, rows=12):
+        for own, place in zip(tensors, at.tolist(), strict=True):
+            np.testing.assert_array_equal(own, tensor(3 * place, place % 2 == 1))
+            seen.append(place)
+    assert sorted(seen) == [0, 1, 2, 3]
+
+
+def items_of(files: list[str]) -> list[str]:
+    """What these files hold, in their order."""
+    batches = loader._record_batches(files, None)
+    return [item for batch in batches for item in batch["pixel_sha256"].to_pylist()]
 
 
 @pytest.mark.parametrize("seed", [None, 4])
@@ -110,13 +134,13 @@ def test_a_pass_that_is_not_whole_is_an_error(frame: PictureFrame) -> None:
 def test_rows_that_petastorm_loses_are_missed(
     frame: PictureFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = loader._row_groups
+    whole = loader._record_batches
 
     def losing(files: Any, seed: Any) -> Any:
         groups = list(whole(files, seed))
         return iter(groups[1:])
 
-    monkeypatch.setattr(loader, "_row_groups", losing)
+    monkeypatch.setattr(loader, "_record_batches", losing)
     with pytest.raises(PlatelakeError, match="its Delta log has 23"):
         list(pictures(frame.files, frame.items[:1], 4, rows=frame.rows))
 

@@ -31,36 +31,42 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def test_every_row_comes_once(
     files: list[str], seed: int | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ml.petastorm_compat import make_batch_reader  # Takes a second: not to collect.
-
-    with make_batch_reader(
-        files,
-        filesystem=LocalFileSystem(),
-        reader_pool_type="dummy",
-        shuffle_row_groups=seed is not None,
-        seed=seed,
-        num_epochs=1,
-    ) as reader:
-        groups = list(reader)
-    assert len(groups) == 12
-    keys = np.concatenate([group.key for group in groups])
+    table = read(files, seed)
+    keys = table["key"].to_pylist()
     assert sorted(keys) == list(range(ROWS))
-    names = [name for group in groups for name in group.name]
-    assert names == [f"name {key}" for key in keys]
-    contents = [content for group in groups for content in group.content]
-    assert contents == [name.encode() for name in names]
-    assert (list(keys) == list(range(ROWS))) is (seed is None)
+    assert table["name"].to_pylist() == [f"name {key}" for key in keys]
+    assert table["content"].to_pylist() == [f"name {key}".encode() for key in keys]
+    assert (keys == list(range(ROWS))) is (seed is None)
+    assert all(read(files, seed)["key"].to_pylist() == keys for _ in range(5))
     assert not capsys.readouterr().out
 
 
-def test_a_piece_is_a_row_group_or_the_file(files: list[str]) -> None:
-    from ml.petastorm_compat import ParquetDataset, ParquetDatasetPiece
+def read(files: list[str], seed: int | None) -> pa.Table:
+    from ml.petastorm_compat import make_batch_reader  # Takes a second: not to collect.
 
-    (piece,) = ParquetDataset(files[0], LocalFileSystem()).pieces
-    assert piece.get_metadata().num_row_groups == 4
-    assert piece.read(["key"]).column("key").to_pylist() == list(range(200))
-    group = ParquetDatasetPiece(files[0], LocalFileSystem().open, row_group=1)
-    assert group.read(["key"]).column("key").to_pylist() == list(range(50, 100))
+    with make_batch_reader(files, ["key", "name", "content"], LocalFileSystem(), seed) as reader:
+        return pa.Table.from_batches(reader)
+
+
+def test_batches_are_small_and_row_groups_shuffled(files: list[str], tmp_path: Path) -> None:
+    from ml.petastorm_compat import BATCH_BYTES, make_batch_reader
+
+    path, many = str(tmp_path / "large.parquet"), 40
+    content = [bytes([key]) * (BATCH_BYTES // 4) for key in range(many)]
+    pq.write_table(
+        pa.table({"key": range(many), "content": content}),
+        path,
+        row_group_size=10,
+        compression="none",
+        use_dictionary=False,
+    )
+    with make_batch_reader([path], ["key", "content"], LocalFileSystem(), 1) as reader:
+        batches = list(reader)
+    assert max(len(batch) for batch in batches) <= 4
+    table = pa.Table.from_batches(batches)
+    assert table["content"].to_pylist() == [content[key] for key in table["key"].to_pylist()]
+    starts = table["key"].to_pylist()[::10]
+    assert starts != sorted(starts) == [0, 10, 20, 30]
 
 
 def test_pyarrow_and_numpy_stay_as_they_are() -> None:
