@@ -2,7 +2,8 @@
 
     spark-submit jobs/score_lots.py --stage chromate [--if-champion]
 
-Reads readings and the champion in MLflow; writes lot_verdicts, in one commit.
+Reads the champion in MLflow, and lot_features, or readings if the features are older or of other
+bands; writes lot_verdicts, in one commit.
 A second run finds nothing changed and writes nothing; a new champion judges all lots once.
 """
 

@@ -2,7 +2,8 @@
 
     spark-submit jobs/score_photos.py --stage chromate [--if-champion]
 
-Reads pictures and the champion in MLflow; writes photo_verdicts, in one commit.
+Reads pictures and the champion in MLflow; writes photo_verdicts, in a commit for each
+4,096 pictures. A run that is killed goes on from its last commit.
 A second run finds nothing new and writes nothing; a new champion judges all pictures once.
 """
 

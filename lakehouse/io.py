@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 Rows: TypeAlias = Union["pa.Table", "DataFrame"]
 """Rows that are held here, or by Spark."""
 
+READ_AT_ONCE = 1 << 20
+"""Bytes of a file's column that are read at once where rows come in batches."""
+
 OF_CHANGE = ("_change_type", "_commit_version", "_commit_timestamp")
 
 FIRST = "first rows"
@@ -195,11 +198,24 @@ class Lake:
         version: int | None = None,
         at_once: int = 1 << 17,
     ) -> Iterator[pa.RecordBatch]:
-        """These columns of the rows that meet `where`, up to so many at once; without Spark."""
+        """These columns of the rows that meet `where`, up to so many at once; without Spark.
+
+        Files are read in parts, because one may hold 150 MB of tensors.
+        """
+        from pyarrow.dataset import ParquetFragmentScanOptions
+
         log = self.log(table, version)
         if log:
-            rows = log.to_pyarrow_dataset()
-            yield from rows.to_batches(columns=list(columns), filter=where, batch_size=at_once)
+            in_parts = ParquetFragmentScanOptions(
+                pre_buffer=False, use_buffered_stream=True, buffer_size=READ_AT_ONCE
+            )
+            yield from log.to_pyarrow_dataset().to_batches(
+                columns=list(columns),
+                filter=where,
+                batch_size=at_once,
+                fragment_readahead=1,
+                fragment_scan_options=in_parts,
+            )
 
     def counts(
         self,
@@ -270,9 +286,9 @@ class Lake:
         log = self.log(table)
         return delta_rs.changes(log, columns, after, until) if log else None
 
-    def consumed(self, table: Table) -> dict[str, int]:
-        """The versions of other tables that this one was last computed from."""
-        log = self.log(table)
+    def consumed(self, table: Table, version: int | None = None) -> dict[str, int]:
+        """The versions of other tables that this one, or that version of it, is computed from."""
+        log = None if version == -1 else self.log(table, version)
         return delta_rs.consumed(log) if log else {}
 
     # -- writing ---------------------------------------------------------------------------

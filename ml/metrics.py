@@ -131,11 +131,10 @@ class Thresholds:
     high: float
 
 
-def decide(p: float, thresholds: Thresholds) -> str:
-    """The verdict on one probability."""
-    if p >= thresholds.high:
-        return "bad"
-    return "good" if p < thresholds.low else "needs_human"
+def decide(p: float | Probabilities, thresholds: Thresholds) -> NDArray[np.str_]:
+    """The verdicts on these probabilities: text of the same shape."""
+    is_good, is_bad = np.less(p, thresholds.low), np.greater_equal(p, thresholds.high)
+    return np.where(is_bad, "bad", np.where(is_good, "good", "needs_human"))
 
 
 def expected_cost(y: Labels, p: Probabilities, thresholds: Thresholds, costs: Costs) -> float:

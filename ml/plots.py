@@ -72,7 +72,7 @@ def _confusion(axes: Axes, judged: Judged, thresholds: Thresholds) -> None:
     counts = np.zeros((2, 3))
     for label, row in zip(judged.y, judged.p, strict=True):
         for p in row:
-            counts[label, verdicts.index(decide(float(p), thresholds))] += 1 / len(row)
+            counts[label, verdicts.index(str(decide(p, thresholds)))] += 1 / len(row)
     axes.imshow(np.log1p(counts), cmap="Blues")
     for (label, at), count in np.ndenumerate(counts):
         axes.text(at, label, f"{count:.1f}", ha="center", va="center")

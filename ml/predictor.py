@@ -65,7 +65,7 @@ class Model:
     def verdict(self, p: float) -> Verdict:
         """The verdict on a probability."""
         low, high = self.thresholds.low, self.thresholds.high
-        return Verdict(decide(p, self.thresholds), p, low, high, self.name, self.version)
+        return Verdict(str(decide(p, self.thresholds)), p, low, high, self.name, self.version)
 
     def unreadable(self, reason: str) -> Verdict:
         """The verdict on what could not be read."""
