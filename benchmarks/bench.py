@@ -111,7 +111,7 @@ def cases(folder: Path, sizes: list[float]) -> Iterator[Case]:
 
 def run(case: Case, rounds: int, scratch: Path) -> None:
     """Check that the sides agree, then let them take turns."""
-    env = {**os.environ, "PYTHONPATH": str(PEERS)}
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{PEERS}"}
     folders = {}
     for turn in range(rounds + bool(case.check)):
         for side, command in case.sides.items():
