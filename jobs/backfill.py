@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.cli import invoke, leave
@@ -46,15 +47,12 @@ def files_of_days(work: Work) -> dict[str, frozenset[str]]:
     """
     lake, options = work.lake, work.options
     days = (pc.field("day") >= options.first_day) & (pc.field("day") <= options.last_day)
-    shown = set(lake.counts(PICTURE_NAMES, "sha256", days))
+    photos = pa.array(lake.counts(PICTURE_NAMES, "sha256", days), pa.string())
+    shown = (pc.field("kind") == "photos") & pc.field("sha256").isin(photos)
     brought = {
         "readings": set(lake.counts(readings(work.stage), "file", days)),
         "error_lists": set(lake.counts(ERROR_LISTS, "file", days)),
-        "photos": {
-            row["file"]
-            for row in lake.rows(FILES, "kind", "file", "sha256")
-            if row["kind"] == "photos" and row["sha256"] in shown
-        },
+        "photos": set(lake.counts(FILES, "file", shown)),
     }
     return {
         kind: frozenset(files | _perhaps_of_days(work, kind)) for kind, files in brought.items()
@@ -65,12 +63,12 @@ def _perhaps_of_days(work: Work, kind: str) -> set[str]:
     """Known files whose name has a date of these days, and held back ones of unknown day."""
     first, last = work.options.first_day, work.options.last_day
     found = set()
-    for table in (FILES, QUARANTINE):
-        for row in work.lake.rows(table, "kind", "file"):
-            day = file_date(work.stage, row["file"]) if kind == "readings" else None
+    for table in (FILES, QUARANTINE) if kind == "readings" else (QUARANTINE,):
+        for file in work.lake.counts(table, "file", pc.field("kind") == kind):
+            day = file_date(work.stage, file) if kind == "readings" else None
             in_days = day and (first or day) <= day <= (last or day)
-            if row["kind"] == kind and (in_days if day else table is QUARANTINE):
-                found.add(row["file"])
+            if in_days if day else table is QUARANTINE:
+                found.add(file)
     return found
 
 

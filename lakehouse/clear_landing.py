@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from lakehouse import ledger
 from lakehouse.errors import PlatelakeError
-from lakehouse.ingest import Ingest, in_files
+from lakehouse.events import in_files, last_events, related_states
+from lakehouse.ingest import Ingest
 from lakehouse.io import Lake
 from lakehouse.ledger import DUPLICATE, LOADED, Known
 from lakehouse.sources.delimited import Facts
@@ -26,7 +26,6 @@ from lakehouse.sources.landing import LandedFile
 from lakehouse.sources.leaving import Leaving, is_archive
 from lakehouse.table import Table
 from lakehouse.tables.cleared_files import CLEARED_FILES
-from lakehouse.tables.files import FILES
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.quarantine import QUARANTINE
 
@@ -46,7 +45,7 @@ def hold_back_reused_names(
     """
     if to.settings.after_ingest == "keep" or not facts:
         return
-    gone = {file for file, _ in cleared(to.lake, kind)}
+    gone = {file for file, _ in cleared(to.lake, kind, facts)}
     for file, new in facts.items():
         state = known.get(file) if file in gone else None
         if state and new.sha256 and new.sha256 != (state.kept or state.sha256):
@@ -64,8 +63,8 @@ def clear_landing(to: Ingest, kind: str, table: Table, landed: Sequence[LandedFi
     """Archive or remove, as set, the landed files that the lake is seen to hold whole."""
     if to.settings.after_ingest == "keep" or is_archive(to.landing):
         return
-    known = ledger.current(to.lake, kind)
     asked = [file for file in landed if not to.only_again or file.file in to.again]
+    known = related_states(to.lake, kind, [file.file for file in asked], ())
     ready = _recorded(to.lake, kind, asked, known)
     if not ready:
         return
@@ -86,22 +85,22 @@ def clear_landing(to: Ingest, kind: str, table: Table, landed: Sequence[LandedFi
         structlog.get_logger().warning("the landing zone is not cleared", why=str(error))
 
 
-def cleared(lake: Lake, kind: str) -> set[tuple[str, str]]:
-    """File and content hash of all that was taken out of the landing zone by `clear_landing`."""
-    rows = lake.rows(CLEARED_FILES, "kind", "file", "sha256")
-    return {(row["file"], row["sha256"]) for row in rows if row["kind"] == kind}
+def cleared(lake: Lake, kind: str, files: Iterable[str]) -> set[tuple[str, str]]:
+    """File and content hash, if `clear_landing` took one of these out of the landing zone."""
+    rows = lake.load(CLEARED_FILES, where=(pc.field("kind") == kind) & in_files(files))
+    return set(zip(rows["file"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
 
 
 def _recorded(
-    lake: Lake, kind: str, landed: Iterable[LandedFile], known: dict[str, Known]
+    lake: Lake, kind: str, landed: Sequence[LandedFile], known: dict[str, Known]
 ) -> list[LandedFile]:
     """The files that are as the ledger knows them, and of which nothing is held back.
 
     A text file with a copy stays, and so does the copy: either takes over, or is judged again,
     when the other is delivered with other content.
     """
-    rows = lake.rows(QUARANTINE, "kind", "file")
-    held_back = {row["file"] for row in rows if row["kind"] == kind}
+    own = (pc.field("kind") == kind) & in_files([file.file for file in landed])
+    held_back = set(lake.counts(QUARANTINE, "file", own))
     copies = Counter(one for state in known.values() for one in state.contents)
     settled = (LOADED, DUPLICATE) if kind == "photos" else (LOADED,)
 
@@ -130,12 +129,11 @@ def _photos_read_back(lake: Lake, hashes: Iterable[str]) -> set[str]:
 
 def _files_read_back(lake: Lake, kind: str, table: Table, files: Sequence[str]) -> set[str]:
     """Of these files, those of which the table has as many rows as the ledger says."""
-    last: dict[str, tuple[int, int]] = {}
-    for row in lake.rows(FILES, "kind", "file", "event", "rows_stored"):
-        if row["kind"] == kind and row["event"] > last.get(row["file"], (0, 0))[0]:
-            last[row["file"]] = (row["event"], row["rows_stored"])
+    last = last_events(lake, kind, files, ("file", "event", "rows_stored"))
     counts = lake.counts(table, "file", in_files(files))
-    return {file for file in files if counts[file] == last[file][1] > 0}
+    return {
+        row["file"] for row in last.to_pylist() if counts[row["file"]] == row["rows_stored"] > 0
+    }
 
 
 def _note(to: Ingest, files: Sequence[LandedFile], hashes: dict[str, str]) -> None:

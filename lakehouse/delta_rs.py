@@ -161,7 +161,8 @@ def with_key_among(rows: pa.Table, others: pa.Table, key: Sequence[str]) -> pa.T
 
 def with_key_not_among(rows: pa.Table, others: pa.Table, key: Sequence[str]) -> pa.Table:
     """The rows, in their order, whose key none of the others has."""
-    return rows.take(_places(rows, others, key, "left anti"))
+    places = _places(rows, others, key, "left anti")
+    return rows if len(places) == rows.num_rows else rows.take(places)
 
 
 def _places(rows: pa.Table, others: pa.Table, key: Sequence[str], join_type: str) -> pa.Array:
@@ -182,7 +183,8 @@ def without_known(log: DeltaTable, table: Table, rows: pa.Table) -> pa.Table:
     key = list(table.key)
     stored = rows_in(log, {key[0]: rows[key[0]].unique().to_pylist()}, key)
     first = _numbered(rows, key, "at").group_by(key).aggregate([("at", "min")])
-    return with_key_not_among(rows.take(first["at_min"].sort()), stored, key)
+    once = rows if first.num_rows == rows.num_rows else rows.take(first["at_min"].sort())
+    return with_key_not_among(once, stored, key)
 
 
 def compare(table: Table, rows: pa.Table, stored: pa.Table) -> pa.Table:
@@ -368,10 +370,14 @@ def _commit(log: DeltaTable, table: Table, rows: pa.Table, where: str, propertie
 
 
 def _writer(table: Table) -> Any:
-    """How the table's files are written."""
-    from deltalake import WriterProperties
+    """How the table's files are written; of bytes no two values are equal, nor is one least."""
+    from deltalake import ColumnProperties, WriterProperties
 
-    return WriterProperties(compression="ZSTD" if table.compress else "UNCOMPRESSED")
+    plain = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
+    return WriterProperties(
+        compression="ZSTD" if table.compress else "UNCOMPRESSED",
+        column_properties={c.name: plain for c in table.columns if c.type == "binary"},
+    )
 
 
 def _as_stored(log: DeltaTable, rows: pa.Table) -> pa.Table:

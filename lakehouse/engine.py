@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ BYTES_AT_ONCE = 256 << 20
 ROWS_AT_ONCE = 8_000_000
 """So many rows of a table are held here at once; a single day may have more."""
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -124,15 +126,17 @@ def _days_at_once(
     return in_slices(wanted, [rows[day] for day in wanted], ROWS_AT_ONCE)
 
 
-def in_commits(lake: Lake, items: Sequence[T], sizes: Sequence[int]) -> list[list[T]]:
-    """What is committed together of items whose files have so many bytes to read.
+def in_commits(
+    lake: Lake, items: Sequence[T], sizes: Sequence[int], most: int = BYTES_AT_ONCE
+) -> list[list[T]]:
+    """What is committed together of items with so many bytes to read.
 
-    That is as much as is held here at once. What is too much for this process comes whole, for
-    Spark.
+    That is up to `most` bytes, which are held here at once. What is too much for this process comes
+    whole, for Spark.
     """
     if sum(sizes) > lake.here.bytes:
         return [list(items)]
-    return in_slices(items, sizes, BYTES_AT_ONCE)
+    return in_slices(items, sizes, most)
 
 
 def in_slices(items: Sequence[T], sizes: Sequence[int], most: int) -> list[list[T]]:
@@ -162,9 +166,35 @@ def collected(rows: Rows) -> pa.Table:
     return rows if is_held_here(rows) else rows.toArrow()
 
 
-def keep(rows: Rows) -> Rows:
+def split(rows: Rows, column: str) -> tuple[Rows, Rows]:
+    """The rows without a value in the column, and those with one."""
+    if not is_held_here(rows):
+        return rows.where(f"{column} IS NULL"), rows.where(f"{column} IS NOT NULL")
+    if rows[column].null_count == rows.num_rows:  # Photos are large, and a filter copies them.
+        return rows, rows.slice(0, 0)
+    return rows.filter(pc.is_null(rows[column])), rows.filter(pc.is_valid(rows[column]))
+
+
+def ahead(items: Iterable[S], make: Callable[[S], T]) -> Iterator[T]:
+    """What is made of each item; the next is made while the caller uses one."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting: Future[T] | None = None
+        for item in items:
+            made = waiting
+            waiting = thread.submit(make, item)
+            if made:
+                yield made.result()
+        if waiting:
+            yield waiting.result()
+
+
+def keep(rows: Rows, *, on_disk: bool = False) -> Rows:
     """The rows, computed once however often they are used; see `release`."""
-    return rows if is_held_here(rows) else rows.persist()
+    if is_held_here(rows):
+        return rows
+    from pyspark import StorageLevel
+
+    return rows.persist(StorageLevel.DISK_ONLY if on_disk else StorageLevel.MEMORY_AND_DISK)
 
 
 def release(rows: Rows) -> None:

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from lakehouse import ledger
+from lakehouse import events, ledger
 from lakehouse.io import Lake, Rows
 from lakehouse.ledger import Known
 from lakehouse.settings import Settings
+from lakehouse.sources.delimited import Facts
 from lakehouse.sources.landing import LandedFile, list_landing
 from lakehouse.sources.readings import file_date
 from lakehouse.sources.settling import growing, stands_still
 from lakehouse.stage import Stage
 from lakehouse.tables.quarantine import QUARANTINE
+
+
+class Found(NamedTuple):
+    """What lies in the landing zone: all of it, and what does not grow.
+
+    Of the files that may be new, the facts; of these and all that they have to do with, what is
+    known.
+    """
+
+    there: list[LandedFile]
+    landed: list[LandedFile]
+    known: dict[str, Known]
+    facts: dict[str, Facts]
 
 
 @dataclass(frozen=True)
@@ -43,29 +54,40 @@ class Ingest:
     only_again: bool = False
     withdraw: frozenset[str] = frozenset()
 
-    def landed(self, kind: str, known: Collection[str]) -> list[LandedFile]:
-        """The files of that kind which this run may look at."""
-        files = list_landing(self.landing, self.stage, kind)
-        if self.only_again:
-            files = [file for file in files if file.file in self.again or file.file in known]
-        return [file for file in files if file.file in self.again or self._in_days(file)]
+    def inspect(self, kind: str, read: Callable[[Sequence[LandedFile]], dict[str, Facts]]) -> Found:
+        """What lies in the landing zone, and what `read` finds in the files that may be new.
 
-    def candidates(self, landed: Sequence[LandedFile], known: dict[str, Known]) -> list[LandedFile]:
-        """Of the landed files, those to read."""
+        Files that still grow are left to the next run.
+        """
+        there = [f for f in list_landing(self.landing, self.stage, kind) if self._is_wanted(f)]
+        last = events.last_states(self.lake, kind, [file.file for file in there])
         if self.only_again:
-            return [file for file in landed if file.file in self.again]
-        return ledger.candidates(landed, known, self.again)
+            there = [file for file in there if file.file in self.again or file.file in last]
+            candidates = [file for file in there if file.file in self.again]
+        else:
+            candidates = ledger.candidates(there, last, self.again)
+        growing = self._growing(candidates, last)
+        landed = [file for file in there if file.file not in growing]
+        facts = read([file for file in candidates if file.file not in growing])
+        files = {*facts, *self.again, *events.overlooked(self.lake, kind, last)}
+        contents = {one.sha256 for one in facts.values()}
+        known = events.related_states(self.lake, kind, files, contents)
+        facts |= read(ledger.heirs(landed, known, facts))
+        return Found(there, landed, known, facts)
 
-    def settled(self, landed: Sequence[LandedFile], known: dict[str, Known]) -> list[LandedFile]:
-        """The landed files without those to read that still grow, which the next run looks at."""
+    def _is_wanted(self, file: LandedFile) -> bool:
+        return file.file in self.again or self._in_days(file)
+
+    def _growing(
+        self, candidates: Sequence[LandedFile], last: Mapping[str, Known]
+    ) -> frozenset[str]:
         seconds = self.settings.settle_seconds
         unsure = [
             file
-            for file in self.candidates(landed, known)
-            if not stands_still(self.landing, file, known.get(file.file), seconds)
+            for file in candidates
+            if not stands_still(self.landing, file, last.get(file.file), seconds)
         ]
-        left = growing(self.landing, self.stage, unsure, seconds)
-        return [file for file in landed if file.file not in left]
+        return growing(self.landing, self.stage, unsure, seconds)
 
     def _in_days(self, file: LandedFile) -> bool:
         """By the date in the name of a sensor file, by the time stamp of a photo.
@@ -105,8 +127,3 @@ def entry(
     named = hashlib.sha256(f"{kind}\n{file}\n{sha256}\n{line}".encode()).hexdigest()[:16]
     about = (kind, file, sha256, line, rule, reason, raw)
     return QUARANTINE.row(named, *about, run_id, datetime.now(UTC))
-
-
-def in_files(files: Sequence[str]) -> pc.Expression:
-    """The Arrow condition for the rows of these files."""
-    return pc.field("file").isin(pa.array(files, pa.string()))

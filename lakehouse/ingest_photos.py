@@ -11,22 +11,21 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from lakehouse import ledger
+from lakehouse import engine, events, ledger
 from lakehouse.clear_landing import (
     clear_landing,
     cleared,
     hold_back_reused_names,
     put_back_left,
 )
-from lakehouse.engine import in_commits
 from lakehouse.ingest import Ingest, entry
-from lakehouse.io import Lake, is_held_here
+from lakehouse.io import Lake, Rows
 from lakehouse.ledger import LOADED, QUARANTINED, WITHDRAWN, Counts, Delivery, Known
 from lakehouse.settings import Settings
 from lakehouse.sources.delimited import Facts
@@ -40,14 +39,15 @@ from lakehouse.tables.picture_names import PICTURE_NAMES
 from lakehouse.tables.pictures import PICTURES
 from lakehouse.tables.quarantine import QUARANTINE
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
 Content = dict[str, tuple[str, datetime | None]]
 """What is known of photos by the hash of their bytes: the picture, and when it was taken."""
 
 KIND = "photos"
 CONFLICT = "label_conflict"
+PART_BYTES = 128 << 20
+"""So much of photos and tensors is committed together; another as much is decoded meanwhile."""
+AT_ONCE = 50_000
+"""So many photos are named and recorded together: each time, all names are looked through."""
 DECODED = pa.schema(
     [
         *((name, pa.string()) for name in ("file", "rule", "reason")),
@@ -66,22 +66,19 @@ def ingest_photos(to: Ingest) -> Counts:
     if to.stage.photos is None:
         return Counts()
     put_back_left(to)
-    known = ledger.current(to.lake, KIND)
-    there = to.landed(KIND, known)
-    landed = to.settled(there, known)
-    facts = hash_files(to.lake, to.landing, to.candidates(landed, known))
-    facts |= hash_files(to.lake, to.landing, ledger.heirs(landed, known, facts))
+    there, landed, known, facts = to.inspect(
+        KIND, lambda files: hash_files(to.lake, to.landing, files)
+    )
     hold_back_reused_names(to, KIND, known, facts)
     plan = ledger.plan(landed, known, facts, to.again)
     gone = _withdrawn(to, known, there)
     done = 0
-    for chunk in _chunks(to, plan.deliveries) or ([[]] if gone else []):
-        _store_content(to, chunk)
-        settled = _settle(to, chunk, known, gone)
-        ledger.record(to.lake, [*chunk, *settled], to.run_id)
-        known = _after(known, [*chunk, *settled])
+    for some in _portions(plan.deliveries) or ([[]] if gone else []):
+        _store_content(to, some)
+        settled = _settle(to, some, gone)
+        events.record(to.lake, [*some, *settled], to.run_id)
         gone = []
-        done += len(chunk)
+        done += len(some)
         structlog.get_logger().info("photos stored", done=done, of=len(plan.deliveries))
     counts = ledger.count(plan)
     if counts.reconciled:
@@ -89,17 +86,8 @@ def ingest_photos(to: Ingest) -> Counts:
     return counts
 
 
-def _chunks(to: Ingest, deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
-    """The deliveries of each commit, no more photos than the settings say."""
-    count = to.settings.photos_per_commit
-    chunks = (deliveries[at : at + count] for at in range(0, len(deliveries), count))
-    return [
-        commit
-        for chunk in chunks
-        for commit in in_commits(
-            to.lake, chunk, [d.landed.size if d.status == LOADED else 0 for d in chunk]
-        )
-    ]
+def _portions(deliveries: Sequence[Delivery]) -> list[Sequence[Delivery]]:
+    return [deliveries[at : at + AT_ONCE] for at in range(0, len(deliveries), AT_ONCE)]
 
 
 def _withdrawn(to: Ingest, known: dict[str, Known], landed: Sequence[LandedFile]) -> list[Delivery]:
@@ -109,7 +97,7 @@ def _withdrawn(to: Ingest, known: dict[str, Known], landed: Sequence[LandedFile]
     """
     there = {file.file for file in landed}
     gone = [known[file] for file in to.again if file in known and file not in there]
-    ours = cleared(to.lake, KIND) if gone else set()
+    ours = cleared(to.lake, KIND, [state.file for state in gone])
     archive = is_archive(to.landing)
 
     def is_withdrawn(state: Known) -> bool:
@@ -126,44 +114,56 @@ def _event(state: Known, status: str) -> Delivery:
 
 
 def _store_content(to: Ingest, deliveries: Sequence[Delivery]) -> None:
-    """Decode what is new, once; a file that cannot be is quarantined."""
-    new = {d.landed.file: d for d in deliveries if d.status == LOADED}
-    if not new:
-        return
-    landed, read = [d.landed for d in new.values()], _decoder(to, new)
-    decoded = read_files(to.lake, landed, read, DECODED)
-    if is_held_here(decoded):
-        _store_here(to, new, decoded)
-    else:
-        _store_by_spark(to, new, decoded)
+    """Decode what is new, once; a file that cannot be decoded is quarantined.
+
+    The next part is decoded while one is stored. What a run stored that was killed before it
+    recorded its files is not decoded again, unless asked for.
+    """
+    loading = [d for d in deliveries if d.status == LOADED]
+    stored = _stored(to.lake, {d.facts.sha256 for d in loading if d.landed.file not in to.again})
+    new = {d.landed.file: d for d in loading if d.facts.sha256 not in stored}
+    read = _decoder(to, new)
+
+    def decode(part: Sequence[LandedFile]) -> Rows:
+        return read_files(to.lake, part, read, DECODED)
+
+    for decoded in engine.ahead(_parts(to, [d.landed for d in new.values()]), decode):
+        _store(to.lake, new, decoded)
 
 
-def _store_here(to: Ingest, new: dict[str, Delivery], decoded: pa.Table) -> None:
-    is_bad = pc.is_valid(decoded["rule"])
-    _hold_back(new, decoded.select(["file", "rule", "reason"]).filter(is_bad).to_pylist())
-    sound = decoded.filter(pc.invert(is_bad))
-    for table in (PHOTOS, PICTURES):
-        to.lake.insert(table, sound.select(table.names))
+def _stored(lake: Lake, hashes: Collection[str]) -> set[str]:
+    """Of these photos, those that the lake has with their picture."""
+    photos = _photos(lake, "sha256", hashes)
+    pictures = pc.field("pixel_sha256").isin(photos["pixel_sha256"].unique())
+    there = lake.arrow(PICTURES, "pixel_sha256", where=pictures)
+    if there is None:
+        return set()
+    complete = photos.filter(pc.is_in(photos["pixel_sha256"], there["pixel_sha256"]))
+    return set(complete["sha256"].to_pylist())
 
 
-def _store_by_spark(to: Ingest, new: dict[str, Delivery], decoded: DataFrame) -> None:
-    from pyspark import StorageLevel
+def _parts(to: Ingest, files: Sequence[LandedFile]) -> Iterator[list[LandedFile]]:
+    """The files of each commit, no more than the settings say."""
+    assert to.stage.photos is not None
+    tensor = to.stage.photos.width * to.stage.photos.height * 3
+    count = to.settings.photos_per_commit
+    for at in range(0, len(files), count):
+        some = files[at : at + count]
+        sizes = [file.size + tensor for file in some]
+        yield from engine.in_commits(to.lake, some, sizes, PART_BYTES)
 
-    decoded = decoded.persist(StorageLevel.DISK_ONLY)
+
+def _store(lake: Lake, new: dict[str, Delivery], decoded: Rows) -> None:
+    decoded = engine.keep(decoded, on_disk=True)
     try:
-        bad = decoded.where("rule IS NOT NULL").select("file", "rule", "reason")
-        _hold_back(new, bad.toArrow().to_pylist())
-        sound = decoded.where("rule IS NULL")
-        for table in (PHOTOS, PICTURES):
-            to.lake.insert(table, sound.select(*table.names))
+        sound, bad = engine.split(decoded, "rule")
+        for row in engine.collected(bad.select(["file", "rule", "reason"])).to_pylist():
+            new[row["file"]].facts.fault(row["rule"], row["reason"])
+            new[row["file"]].status = QUARANTINED
+        for table in (PICTURES, PHOTOS):
+            lake.insert(table, sound.select(table.names))
     finally:
-        decoded.unpersist()
-
-
-def _hold_back(new: dict[str, Delivery], bad: Iterable[dict[str, Any]]) -> None:
-    for row in bad:
-        new[row["file"]].facts.fault(row["rule"], row["reason"])
-        new[row["file"]].status = QUARANTINED
+        engine.release(decoded)
 
 
 def _decoder(to: Ingest, new: dict[str, Delivery]) -> Read:
@@ -207,7 +207,6 @@ def _decoded(
 def _settle(
     to: Ingest,
     deliveries: Sequence[Delivery],
-    known: dict[str, Known],
     gone: Sequence[Delivery],
 ) -> list[Delivery]:
     """Name the pictures of these files anew and hold back those whose labels contradict.
@@ -217,6 +216,8 @@ def _settle(
     acted_on = [*deliveries, *gone]
     hashes = {d.facts.sha256 for d in acted_on} | {d.replaces for d in acted_on if d.replaces}
     content = _same_pictures(to.lake, hashes)
+    files = [delivery.landed.file for delivery in acted_on]
+    known = events.related_states(to.lake, KIND, files, content)
     after = map(_as_named, _after(known, acted_on).values())
     named = [s for s in after if s.sha256 in content and s.status != WITHDRAWN]
     torn = _contradictions(named, content)
@@ -251,12 +252,16 @@ def _held(states: Iterable[Known]) -> set[str]:
 
 def _same_pictures(lake: Lake, hashes: Collection[str]) -> Content:
     """All photos that show the picture of one of these: sha256 -> (picture, taken_at)."""
-    photos = lake.arrow(PHOTOS, "sha256", "pixel_sha256", "taken_at")
-    if photos is None:
-        return {}
-    of_these = photos.filter(pc.is_in(photos["sha256"], pa.array(list(hashes), pa.string())))
-    same = photos.filter(pc.is_in(photos["pixel_sha256"], of_these["pixel_sha256"]))
+    of_these = _photos(lake, "sha256", hashes)
+    same = _photos(lake, "pixel_sha256", of_these["pixel_sha256"].unique())
     return {row["sha256"]: (row["pixel_sha256"], row["taken_at"]) for row in same.to_pylist()}
+
+
+def _photos(lake: Lake, column: str, values: Iterable[str]) -> pa.Table:
+    """What is known of the photos that have one of these values."""
+    names = ("sha256", "pixel_sha256", "taken_at")
+    found = lake.arrow(PHOTOS, *names, where=pc.field(column).isin(pa.array(values, pa.string())))
+    return PHOTOS.arrow_schema().empty_table().select(names) if found is None else found
 
 
 def _contradictions(named: Iterable[Known], content: Content) -> set[str]:

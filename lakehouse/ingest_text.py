@@ -16,16 +16,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from lakehouse import engine, ledger, quality
+from lakehouse import engine, events, ledger, quality
 from lakehouse.clear_landing import clear_landing, hold_back_reused_names, put_back_left
 from lakehouse.copies import copies, superseders
-from lakehouse.ingest import Ingest, entry, in_files
+from lakehouse.events import in_files
+from lakehouse.ingest import Ingest, entry
 from lakehouse.io import Lake, Rows
 from lakehouse.ledger import LOADED, QUARANTINED, Counts, Delivery
 from lakehouse.list_doubts import never_doubted, replace_doubts
 from lakehouse.sources import error_lists as error_list_source
 from lakehouse.sources import readings as readings_source
 from lakehouse.sources.delimited import Facts, Layout
+from lakehouse.sources.landing import LandedFile
 from lakehouse.sources.workers import inspect_files, read_rows
 from lakehouse.table import Table
 from lakehouse.tables.error_lists import ERROR_LISTS
@@ -48,14 +50,15 @@ def ingest_error_lists(to: Ingest) -> Counts:
 
 def _ingest(to: Ingest, kind: str, table: Table, layout: Layout) -> Counts:
     put_back_left(to)
-    known = ledger.current(to.lake, kind)
-    landed = to.settled(to.landed(kind, known), known)
-    facts = inspect_files(to.lake, to.landing, to.candidates(landed, known), layout)
-    facts |= inspect_files(to.lake, to.landing, ledger.heirs(landed, known, facts), layout)
+
+    def inspect(files: Sequence[LandedFile]) -> dict[str, Facts]:
+        return inspect_files(to.lake, to.landing, files, layout)
+
+    _, landed, known, facts = to.inspect(kind, inspect)
     hold_back_reused_names(to, kind, known, facts)
     again = copies(landed, known, facts, to.again)
     unread = [file for file in again if file.file not in facts]
-    facts |= inspect_files(to.lake, to.landing, unread, layout)
+    facts |= inspect(unread)
     for file in facts if kind == "readings" else ():
         readings_source.judge_file(to.stage, file, facts[file])
     plan = ledger.plan(landed, known, facts, {*to.again, *(file.file for file in again)})
@@ -67,7 +70,7 @@ def _ingest(to: Ingest, kind: str, table: Table, layout: Layout) -> Counts:
         _load(to, kind, table, layout, some, superseded)
         if not ledger.count(ledger.Plan(some)).rows_reconciled:
             break
-        ledger.record(to.lake, some, to.run_id)
+        events.record(to.lake, some, to.run_id)
         done += len(some)
         structlog.get_logger().info("files stored", done=done, of=len(deliveries))
     counts = ledger.count(plan)

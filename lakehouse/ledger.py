@@ -1,5 +1,7 @@
 """The ledger of files: what is known, what is new, and what has become of each delivery.
 
+These are the decisions; `lakehouse.events` reads and writes the table.
+
 The state of a file is its last event. Content is known by its hash: the first file that
 brings it holds it, others with the same content are duplicates. When the holder is delivered
 again with other content, one of its duplicates takes over, so that no content is lost; what
@@ -8,17 +10,12 @@ then counts of it is decided in `lakehouse.copies`.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from operator import itemgetter
-from typing import Any
 
-from lakehouse.io import Lake
 from lakehouse.sources.delimited import Facts
 from lakehouse.sources.landing import LandedFile
-from lakehouse.tables.files import FILES
 
 LOADED, DUPLICATE, QUARANTINED, WITHDRAWN = (
     "loaded",
@@ -31,7 +28,7 @@ SAME_TICK = timedelta(seconds=2)
 """A file modified this shortly before it was seen may have changed again at the same time stamp."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Known:
     """What the ledger says of a file now, by its last event.
 
@@ -160,20 +157,10 @@ class Plan:
     """Copies whose content comes back under the name it was corrected under: duplicates now."""
 
 
-def current(lake: Lake, kind: str) -> dict[str, Known]:
-    """The last event of every file of that kind."""
-    names = ("file", "event", "sha256", "size", "modified_at", "status", "label", "seen_at")
-    last: dict[str, Known] = {}
-    for row in sorted(lake.rows(FILES, "kind", *names), key=itemgetter("event")):
-        if row.pop("kind") == kind:
-            last[row["file"]] = Known(**row).since(last.get(row["file"]))
-    return last
-
-
 def candidates(
-    landed: Sequence[LandedFile], known: dict[str, Known], again: Collection[str]
+    landed: Sequence[LandedFile], known: Mapping[str, Known], again: Collection[str]
 ) -> list[LandedFile]:
-    """The files that may bring something new, and those asked for again."""
+    """The files that may bring something new, and those asked for again; `known` as last seen."""
     return [
         file
         for file in landed
@@ -297,34 +284,6 @@ def _is_settled(state: Known | None, new: Facts, file: LandedFile, holder: str) 
     gives_up = bool(new.header) and state.status == LOADED and holder != file.file
     same = (state.sha256, state.label) == (new.sha256, file.label)
     return same and not takes_over and not gives_up
-
-
-def record(lake: Lake, deliveries: Iterable[Delivery], run_id: str) -> None:
-    """Write the deliveries' events, once, however often this very plan is recorded."""
-    now = datetime.now(UTC)
-    rows: list[dict[str, Any]] = [
-        {
-            "kind": d.landed.kind,
-            "file": d.landed.file,
-            "event": d.event,
-            "sha256": d.facts.sha256,
-            "size": d.landed.size,
-            "modified_at": d.landed.modified_at,
-            "status": d.status,
-            "duplicate_of": d.duplicate_of,
-            "label": d.landed.label,
-            "rows_read": d.rows_read,
-            "rows_stored": d.rows_stored,
-            "rows_quarantined": d.rows_quarantined,
-            "note": d.facts.note,
-            "run_id": run_id,
-            "seen_at": now,
-        }
-        for d in deliveries
-    ]
-    if rows:
-        plan = [(row["kind"], row["file"], row["event"], row["sha256"]) for row in rows]
-        lake.append_rows(FILES, rows, hashlib.sha256(repr(plan).encode()).hexdigest())
 
 
 def count(plan: Plan) -> Counts:

@@ -36,7 +36,7 @@ TIMES = {
 """What file systems call the time of modification, and how much of its unit a second is."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LandedFile:
     """A file of the landing zone.
 

@@ -18,13 +18,14 @@ import pytest
 from jobs.backfill import run_backfill
 from jobs.quarantine import replay
 from jobs.runner import INGESTS, Options
-from lakehouse import clear_landing, ledger
-from lakehouse.ingest import in_files
+from lakehouse import clear_landing, events
+from lakehouse.events import in_files
 from lakehouse.io import Lake
 from lakehouse.sources.landing import ARCHIVE_FOLDER, KINDS, LEAVING_FOLDER
 from lakehouse.sources.leaving import Leaving
 from lakehouse.stage import Stage
 from lakehouse.tables.cleared_files import CLEARED_FILES
+from lakehouse.tables.files import FILES
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from lakehouse.tables.quarantine import QUARANTINE
@@ -90,10 +91,11 @@ def tables(lake: Lake, stage: Stage) -> dict[str, Any]:
     """
     found: dict[str, Any] = digests(lake, stage)
     del found[CLEARED_FILES.name]
+    files = {row["file"] for row in lake.rows(FILES, "file")}
     found["files"] = {
         (kind, one.file, one.sha256, one.status, one.label)
         for kind in KINDS
-        for one in ledger.current(lake, kind).values()
+        for one in events.last_states(lake, kind, files).values()
     }
     return found
 

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lakehouse import ingest_photos
+from lakehouse import events, ingest_photos
+from lakehouse.io import Lake
+from lakehouse.sources.photos import Photo, read_photo
 from lakehouse.stage import Stage
+from lakehouse.table import Table
 from lakehouse.tables.files import FILES
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES
@@ -244,6 +247,45 @@ def test_odd_names_are_data(chain: Chain) -> None:
     chain(*INGEST)
     assert {name for _, name in names(chain)} == {*odd, "도금.png"}
     assert held_back(chain) == {}
+
+
+def test_what_a_killed_run_stored_is_not_decoded_again(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is killed once before its pictures have photos, and once before its files are recorded."""
+    write_photo(chain.landing, "good/a.png", 1)
+    decoded: list[int] = []
+
+    def read(*given: Any) -> Photo:
+        decoded.append(1)
+        return read_photo(*given)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ingest_photos, "read_photo", read)
+    steps = ((Lake, "insert", stopping_at(PHOTOS), 1), (events, "record", killed, 2))
+    for where, name, stop, times in steps:
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(where, name, stop)
+            with pytest.raises(KeyboardInterrupt):
+                chain(*INGEST)
+        assert len(decoded) == times
+    chain(*INGEST)
+    assert len(decoded) == 2 and names(chain) == {("good", "a.png")}
+    assert chain.lake().count(PICTURES) == chain.lake().count(PHOTOS) == 1
+
+
+def stopping_at(table: Table) -> Callable[..., int]:
+    """`Lake.insert`, which ends the run instead of writing that table."""
+    insert = Lake.insert
+
+    def insert_or_stop(lake: Lake, into: Table, *given: Any) -> int:
+        if into is table:
+            raise KeyboardInterrupt
+        return insert(lake, into, *given)
+
+    return insert_or_stop
 
 
 @pytest.mark.heavy  # It starts Spark.

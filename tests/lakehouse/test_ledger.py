@@ -9,11 +9,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lakehouse.copies import copies, superseders
+from lakehouse.events import STATE, last_states, overlooked, related_states
 from lakehouse.ledger import (
     DUPLICATE,
     LOADED,
@@ -30,6 +34,7 @@ from lakehouse.ledger import (
 )
 from lakehouse.sources.delimited import Facts
 from lakehouse.sources.landing import LandedFile
+from lakehouse.table import Table
 from lakehouse.tables.files import FILES
 
 LONG_AGO = datetime(2021, 9, 6, 7, 0, tzinfo=UTC)
@@ -70,14 +75,18 @@ def facts_of(file: LandedFile) -> Facts:
 
 
 def decide(
-    landed: Zone, ledger: Ledger, again: Collection[str] = (), at_once: bool = False
+    landed: Zone,
+    ledger: Ledger,
+    again: Collection[str] = (),
+    at_once: bool = False,
+    last: Ledger | None = None,
 ) -> Plan:
     """A run's plan, step by step as an ingest makes it.
 
     A run that follows `at_once` cannot believe any time stamp, and reads every file.
     """
     files = sorted(landed.values(), key=lambda file: file.file)
-    read = files if at_once else candidates(files, ledger, again)
+    read = files if at_once else candidates(files, ledger if last is None else last, again)
     facts = {file.file: facts_of(file) for file in read}
     facts |= {file.file: facts_of(file) for file in heirs(files, ledger, facts)}
     stale = {
@@ -691,6 +700,65 @@ def test_whatever_is_delivered_every_content_has_one_holder(
         healed = after(repeated, ledger)
         check_ledger(healed, landed, set())
         assert outcome(decide(landed, healed)) == []
+
+
+class Events:
+    """The table of the ledger, in memory; read as a lake reads it."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def add(self, states: Ledger, plan: Plan) -> None:
+        """Write the last event of these files."""
+        holders = {d.landed.file: d.duplicate_of for d in [*plan.deliveries, *plan.released]}
+        for state in states.values():
+            row = {name: getattr(state, name) for name in STATE}
+            self.rows.append({**row, "kind": "", "duplicate_of": holders.get(state.file)})
+
+    def arrow(self, table: Table, *columns: str, where: pc.Expression) -> pa.Table:
+        """As `Lake.arrow`."""
+        schema = pa.schema([field.with_nullable(True) for field in table.arrow_schema()])
+        return ds.dataset(pa.Table.from_pylist(self.rows, schema)).to_table(list(columns), where)
+
+
+NOT_LOOKED_AT = [  # The copy b was away when the correction came.
+    ({"b": "apple"}, set()),
+    ({"a": "apple", "b": "apple"}, set()),
+    ({"a": "pear!!!"}, set()),
+    ({"a": "pear!!!", "b": "apple"}, set()),
+]
+
+
+@settings(max_examples=100, deadline=None)
+@given(RUNS, st.sampled_from([None, "good"]))
+@example(EXCHANGED, None)
+@example(NOT_LOOKED_AT, None)
+@example(RETURNED, None)
+@example(TAKEN_OVER, None)
+def test_what_is_asked_by_key_decides_as_the_whole_ledger(
+    runs: list[tuple[dict[str, str], set[str]]], label: str | None
+) -> None:
+    ledger: Ledger = {}
+    events: Any = Events()
+    for files, again in runs:
+        landed = zone(label, **files)
+        whole = decide(landed, ledger, again)
+
+        last = last_states(events, "", landed)
+        read = candidates(list(landed.values()), last, again)
+        asked = {file.file for file in read} | again | overlooked(events, "", last)
+        known = related_states(events, "", asked, {file.url for file in read})
+        assert without_times(known) == without_times({name: ledger[name] for name in known})
+        by_key = decide(landed, known, again, last=last)
+        assert outcome(by_key) == outcome(whole)
+        assert by_key.released == whole.released and by_key.known == whole.known
+        told = [*whole.deliveries, *whole.released]
+        assert superseders(told, known) == superseders(told, ledger)
+
+        before, ledger = ledger, after(whole, ledger)
+        if label:
+            withdraw(ledger, landed, again)
+        events.add({n: s for n, s in ledger.items() if s != before.get(n)}, whole)
 
 
 def without_times(ledger: Ledger) -> Ledger:
