@@ -127,16 +127,16 @@ def _days_at_once(
 
 
 def in_commits(
-    lake: Lake, items: Sequence[T], sizes: Sequence[int], most: int = BYTES_AT_ONCE
+    lake: Lake, items: Sequence[T], sizes: Sequence[int], most: int | None = None
 ) -> list[list[T]]:
     """What is committed together of items with so many bytes to read.
 
-    That is up to `most` bytes, which are held here at once. What is too much for this process comes
-    whole, for Spark.
+    That is up to `most` bytes, or `BYTES_AT_ONCE`, which are held here at once. What is too much
+    for this process comes whole, for Spark.
     """
     if sum(sizes) > lake.here.bytes:
         return [list(items)]
-    return in_slices(items, sizes, most)
+    return in_slices(items, sizes, most or BYTES_AT_ONCE)
 
 
 def in_slices(items: Sequence[T], sizes: Sequence[int], most: int) -> list[list[T]]:
