@@ -65,7 +65,10 @@ def _listen(host: str, port: int) -> socket.socket:
     """A socket that listens there; raises PlatelakeError where none can."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return socket.create_server((host, port), family=found[0][0])
+        listener = socket.create_server((host, port), family=found[0][0])
+        # Asyncio sets it on its own listeners alone: an answer's end would wait 40 ms for an ACK.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PlatelakeError(

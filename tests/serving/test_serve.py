@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from jobs.serve import _listen
 from serving.uploads import Uploads
 from tests.serving.conftest import Plant
 
@@ -95,6 +96,13 @@ def test_the_demo_ends_with_the_app_and_a_password_of_its_own(
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 0
+
+
+def test_the_end_of_an_answer_waits_for_no_ack() -> None:
+    with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.fixture
