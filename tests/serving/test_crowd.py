@@ -51,3 +51,23 @@ def test_a_crowd_at_the_login_stops_nobody_else(parts: Parts, plant: Plant) -> N
                 done += 1
         assert {one.result() for one in guesses} == {401}
         assert done >= 3  # They did not wait for the crowd.
+
+
+def test_an_app_that_nobody_asks_sleeps(parts: Parts) -> None:
+    """Gradio's queues wake it some 4,400 times a second, if they are let."""
+
+    def wakings() -> int:
+        lines = [
+            line
+            for task in Path("/proc/self/task").iterdir()
+            for line in (task / "status").read_text().splitlines()
+        ]
+        return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt"))
+
+    with served(create_app(parts)) as address:
+        for page in ("inspect", "sensor"):
+            httpx.get(f"{address}/{page}/en/config")
+        time.sleep(1)
+        before = wakings()
+        time.sleep(2)
+        assert wakings() - before < 1_000
