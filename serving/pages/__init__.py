@@ -40,7 +40,7 @@ async def posted(request: Request) -> FormData:
     return form
 
 
-def visitor(request: Request) -> User:
+async def visitor(request: Request) -> User:  # FastAPI calls what is not async in a thread.
     """Who is logged in; the door lets nobody else come here."""
     user = user_of(request)
     if user is None:
@@ -48,7 +48,7 @@ def visitor(request: Request) -> User:
     return user
 
 
-def shown(request: Request) -> Html:
+async def shown(request: Request) -> Html:
     """The templates of the app."""
     found: Html = request.app.state.html
     return found
