@@ -55,6 +55,7 @@ class Database:
         self.place = _place(address)
         if address.drivername == "sqlite":
             self.engine = _sqlite_engine(address, WAIT_SECONDS)
+            sa.event.listen(self.engine, "connect", _use_wal)
         else:
             self.engine = _mysql_engine(address)
         self._bring_to_head()
@@ -171,6 +172,21 @@ def _sqlite_engine(address: URL, seconds: int) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection, _: object) -> None:
+    """A commit waits for the disk once, and readers and the writer do not wait for each other.
+
+    The file keeps this mode. If another process is using the file, a later connection sets it.
+    """
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1_000}")
 
 
 def _place(address: URL) -> str:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateTable
 
 import serving.tables
+from lakehouse.database import Database, _use_wal
 from lakehouse.errors import PlatelakeError, QualityGateError, UsageError
 from lakehouse.sql import (
     Mirrored,
@@ -55,6 +57,7 @@ KINDS = Table(
     mirrored=True,
 )
 DAY = date(2024, 2, 29)
+AUDIT = {"at": datetime(2024, 2, 29), "user_name": "kim", "action": "test"}
 
 
 @pytest.fixture
@@ -648,3 +651,31 @@ def test_a_run_is_mirrored(store: SummaryStore) -> None:
         expected_rows=1,
     )
     assert store.rows("plate", RUNS) == [row]
+
+
+def test_a_reader_of_a_sqlite_file_holds_no_writer_back(tmp_path: Path) -> None:
+    file = tmp_path / "summaries.db"
+    database = Database(f"sqlite:///{file}")
+    with closing(sqlite3.connect(file)) as reader:
+        assert reader.execute("BEGIN").execute("SELECT count(*) FROM runs").fetchone() == (0,)
+        start = time.monotonic()
+        with database.transaction(write=True) as connection:
+            connection.execute(serving.tables.audit.insert(), AUDIT)
+        assert time.monotonic() - start < 30
+        assert reader.execute("SELECT count(*) FROM audit").fetchone() == (0,)
+        reader.commit()
+        assert reader.execute("SELECT count(*) FROM audit").fetchone() == (1,)
+
+
+def test_a_sqlite_file_in_use_changes_its_mode_later(tmp_path: Path) -> None:
+    file = tmp_path / "summaries.db"
+    with closing(sqlite3.connect(file)) as reader, closing(sqlite3.connect(file)) as other:
+        reader.execute("CREATE TABLE one (n)")
+        reader.execute("BEGIN").execute("SELECT * FROM one").fetchall()
+        start = time.monotonic()
+        _use_wal(other, None)
+        assert time.monotonic() - start < 30
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        reader.rollback()
+        _use_wal(other, None)
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
