@@ -8,6 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -45,7 +46,7 @@ class Received:
 
 
 class Uploads:
-    """The uploaded files below one folder, each in a folder of its own that nobody can guess.
+    """The uploaded files in one folder, each under a name that nobody can guess.
 
     Apps that share the folder keep apart: each has a folder in it, and a lock for as long as it
     lives.
@@ -105,10 +106,8 @@ class Uploads:
 
     def place(self, name: str) -> Path:
         """Where the next file goes."""
-        own = self.folder / secrets.token_hex(16)
-        own.mkdir()
         safe = "".join(c if c.isalnum() or c in ".-_" else "_" for c in name)
-        return own / (safe.lstrip(".")[-80:] or "file")
+        return self.folder / f"{secrets.token_hex(16)}-{safe[-80:]}"
 
     def owned(self, path: str, user_name: str) -> Received | None:
         """The uploaded file of that path; None unless this user has put it there."""
@@ -125,7 +124,7 @@ class Uploads:
         """It was judged; nobody needs it here any more."""
         with self._lock:
             self._known.pop(str(one.path), None)
-        shutil.rmtree(one.path.parent, ignore_errors=True)
+        _remove(one)
 
     def _remember(self, files: list[Received]) -> None:
         """These are known from now on, and old ones that nobody judged go."""
@@ -136,7 +135,12 @@ class Uploads:
             while self._known and next(iter(self._known.values())).at < limit:
                 old.append(self._known.popitem(last=False)[1])
         for one in old:
-            shutil.rmtree(one.path.parent, ignore_errors=True)
+            _remove(one)
+
+
+def _remove(one: Received) -> None:
+    with suppress(OSError):  # The next start removes what is left.
+        one.path.unlink()
 
 
 def _remove_left(folder: Path) -> None:
