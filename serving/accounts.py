@@ -34,6 +34,14 @@ INVITATION = timedelta(days=7)
 UNKNOWN_INVITATION = "this invitation is unknown, used or expired; ask for another"
 
 
+# Built once, because each request of a machine asks it.
+_OF_TOKEN = (
+    sa.select(users.c.id, users.c.name, users.c.role)
+    .join(api_tokens, api_tokens.c.user_id == users.c.id)
+    .where(api_tokens.c.token_sha256 == sa.bindparam("digest"), ~users.c.disabled)
+)
+
+
 class LoginError(PlatelakeError):
     """Name and password do not belong together, or the account is disabled: nobody learns which."""
 
@@ -285,13 +293,8 @@ class Accounts:
 
     def machine(self, token: str) -> User | None:
         """Whose token of the HTTP interface this is; None where it is not known."""
-        query = (
-            sa.select(users.c.id, users.c.name, users.c.role)
-            .join(api_tokens, api_tokens.c.user_id == users.c.id)
-            .where(api_tokens.c.token_sha256 == _digest(token), ~users.c.disabled)
-        )
         with self.database.transaction() as connection:
-            found = connection.execute(query).one_or_none()
+            found = connection.execute(_OF_TOKEN, {"digest": _digest(token)}).one_or_none()
         return None if found is None else User(found.id, found.name, found.role)
 
     def log_out(self, token: str, address: str = "") -> None:
