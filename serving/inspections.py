@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -14,10 +13,21 @@ import structlog
 
 from lakehouse.database import Database, SqlError
 from serving.accounts import User
-from serving.outbox import Outbox
+from serving.group_commit import GroupCommit
+from serving.outbox import Outbox, Row
 from serving.tables import inspections
 
 PAGE, ROWS_AT_ONCE = 50, 1_000
+
+# Built once, because each verdict asks it.
+_OF_PHOTO = (
+    sa.select(inspections)
+    .where(
+        inspections.c.stage == sa.bindparam("stage"), inspections.c.sha256 == sa.bindparam("sha256")
+    )
+    .order_by(inspections.c.inspected_at.desc())
+    .limit(PAGE)
+)
 
 
 @dataclass(frozen=True)
@@ -69,20 +79,29 @@ class Search:
     user: str = ""
 
 
+def _is_refused(error: Exception) -> bool:
+    """Whether SQL refuses a row, rather than being away."""
+    return not isinstance(error, SqlError) or isinstance(
+        error.__cause__, sa.exc.DataError | sa.exc.IntegrityError
+    )
+
+
 class Inspections:
     """The inspections of one stage. While SQL is away they wait in the outbox."""
 
     def __init__(self, database: Database, outbox: Outbox, stage: str, zone: ZoneInfo) -> None:
         self.database, self.outbox = database, outbox
         self.stage, self.zone = stage, zone
+        self._rows = GroupCommit(self._insert_new, _is_refused)
 
     def save(self, one: Inspection) -> bool:
         """Keep it for good, once; whether SQL has it already, or it waits for that."""
+        row = dict(vars(one))
         try:
-            self._insert(asdict(one))
+            self._rows.save(row)
         except SqlError as error:
             structlog.get_logger().warning("SQL is away, the verdict waits", error=str(error))
-            self.outbox.put(one.inspection_id, inspections.name, asdict(one))
+            self.outbox.put(one.inspection_id, inspections.name, row)
             return False
         return True
 
@@ -96,7 +115,7 @@ class Inspections:
             try:
                 self._insert(row)
             except SqlError as error:
-                if not isinstance(error.__cause__, sa.exc.DataError | sa.exc.IntegrityError):
+                if not _is_refused(error):
                     raise
                 structlog.get_logger().error("SQL refuses a verdict", id=key, error=str(error))
                 continue
@@ -104,7 +123,12 @@ class Inspections:
             done += 1
         return done
 
-    def _insert(self, row: Mapping[str, Any]) -> None:
+    def _insert_new(self, rows: Sequence[Row]) -> None:
+        """Rows whose ids were drawn just now."""
+        with self.database.transaction(write=True) as connection:
+            connection.execute(inspections.insert(), rows)
+
+    def _insert(self, row: Row) -> None:
         """A row whose id is there already came through before its sender heard of it."""
         mine = inspections.c.inspection_id == row["inspection_id"]
         with self.database.transaction(write=True) as connection:
@@ -126,14 +150,9 @@ class Inspections:
 
     def earlier(self, sha256: str) -> list[Inspection]:
         """The inspections of the same photo, the newest first."""
-        query = (
-            sa.select(inspections)
-            .where(inspections.c.stage == self.stage, inspections.c.sha256 == sha256)
-            .order_by(inspections.c.inspected_at.desc())
-            .limit(PAGE)
-        )
+        photo = {"stage": self.stage, "sha256": sha256}
         with self.database.transaction() as connection:
-            return [Inspection(**row._mapping) for row in connection.execute(query)]
+            return [Inspection(**row._mapping) for row in connection.execute(_OF_PHOTO, photo)]
 
     def search(self, what: Search, user: User, page: int = 1) -> tuple[list[Inspection], int]:
         """A page of what the user may see, the newest first, and how many there are in all."""

@@ -8,12 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
 from jobs.serve import _listen
+from lakehouse.database import Database
+from serving.accounts import Accounts
+from serving.tables import inspections
 from serving.uploads import Uploads
 from tests.serving.conftest import Plant
 
@@ -96,6 +101,49 @@ def test_the_demo_ends_with_the_app_and_a_password_of_its_own(
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 0
+
+
+@pytest.mark.heavy  # For the plant's champions.
+def test_what_was_answered_outlives_a_kill(
+    plant: Plant, environment: dict[str, str], landing: Path
+) -> None:
+    landing.mkdir()
+    url = environment["PLATELAKE_SQL_URL"]
+    accounts = Accounts(Database(url))
+    accounts.add("kim", by="test")
+    token = {"authorization": f"Bearer {accounts.token('kim', 'test')}"}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+    address = f"http://127.0.0.1:{port}"
+    where = ["--landing", str(landing), "--lake", str(plant.lake), "--port", port]
+    command = [str(PLATELAKE), "serve", "--stage", "chromate", *where]
+    answered: list[tuple[str, str]] = []
+
+    def client(number: int) -> None:
+        photos = plant.good + plant.bad
+        with suppress(httpx.HTTPError):  # The app was killed.
+            for n in range(1_000):
+                photo = photos[n % len(photos)].read_bytes() + f"{number} {n}".encode()
+                files = {"files": ("part.png", photo)}
+                said = httpx.post(f"{address}/api/verdicts", files=files, headers=token, timeout=60)
+                verdict = said.json()["results"][0]["verdict"]
+                answered.append((verdict["inspection_id"], verdict["sha256"]))
+
+    with subprocess.Popen(command, env=environment) as process, ThreadPoolExecutor(8) as pool:
+        try:
+            ready(address)
+            for number in range(8):
+                pool.submit(client, number)
+            deadline = time.monotonic() + 60
+            while len(answered) < 20 and time.monotonic() < deadline:
+                time.sleep(0.01)
+        finally:
+            process.kill()
+    assert len(answered) >= 20
+    with Database(url).transaction() as connection:
+        kept = {(one.inspection_id, one.sha256) for one in connection.execute(inspections.select())}
+    assert set(answered) <= kept
+    assert {sha256 for _, sha256 in kept} <= {file.stem for file in landing.rglob("*.png")}
 
 
 def test_the_end_of_an_answer_waits_for_no_ack() -> None:
