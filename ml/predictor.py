@@ -108,19 +108,19 @@ class PhotoModel(Model):
         found = []
         for content in photos:
             try:
-                tensor = read_tensor(content, self.width, self.height, settings)
+                tensor = self.read(content, settings)
             except PhotoError as error:
                 found.append(self.unreadable(f"{error.rule}: {error}"))
             else:
                 found.append(self.verdict(float(self.probabilities(tensor[None])[0])))
         return found
 
-    def look(self, content: bytes, settings: Settings) -> tuple[Verdict, NDArray[np.float32]]:
-        """The verdict on an image file and, of the same run, its heat map as `heat` gives it.
+    def read(self, content: bytes, settings: Settings) -> NDArray[np.uint8]:
+        """The tensor of an image file, shape (height, width, 3); raises PhotoError."""
+        return read_tensor(content, self.width, self.height, settings)
 
-        Raises PhotoError.
-        """
-        tensor = read_tensor(content, self.width, self.height, settings)
+    def look(self, tensor: NDArray[np.uint8]) -> tuple[Verdict, NDArray[np.float32]]:
+        """The verdict on one RGB tensor and, of the same run, its heat map as `heat` gives it."""
         found, heat = self._session.run(["probability", "heat"], {"pictures": tensor[None]})
         return self.verdict(float(found[0])), np.asarray(heat[0], np.float32)
 

@@ -10,6 +10,7 @@ import random
 import re
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -55,6 +56,7 @@ class Inspector:
         self._turn = threading.BoundedSemaphore(os.cpu_count() or 1)
         self.at_once = 2 * (os.cpu_count() or 1)
         """So many requests may be under way: one half decodes and judges, the other writes."""
+        self._keeping = ThreadPoolExecutor(self.at_once, "keep-photos")
         self._chance = random.SystemRandom()
 
     def inspect(
@@ -71,11 +73,13 @@ class Inspector:
         if len(content) > self.settings.max_photo_bytes:
             raise PhotoError("too_large", f"more than {self.settings.max_photo_bytes} bytes")
         with self._turn:
-            verdict, heat = model.look(content, self.settings)
+            tensor = model.read(content, self.settings)
+            # It is a photo: the disk takes it in while the model looks at it.
+            keeping = self._keeping.submit(self._kept, content)
+            verdict, heat = model.look(tensor)
         grey = io.BytesIO()
         grey_heat(heat).save(grey, "PNG")
-        sha256 = hashlib.sha256(content).hexdigest()
-        self.photos.keep(sha256, content)
+        sha256 = keeping.result()
         share = self.settings.sampled_share
         one = Inspection(
             stage=self.stage.name,
@@ -99,6 +103,12 @@ class Inspector:
         )
         self.inspections.save(one)
         return one
+
+    def _kept(self, content: bytes) -> str:
+        """The hash of a photo, which is in the landing zone when this returns."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        self.photos.keep(sha256, content)
+        return sha256
 
     def lot(self, text: str) -> Lot | None:
         """The lot that somebody typed: `17`, of today, or `2021-09-06/17`; None for nothing.
