@@ -211,7 +211,7 @@ def _wanted(
     if (times != 1).any():
         raise PlatelakeError(
             f"table pictures gave {int((times == 0).sum())} of {len(wanted)} wanted pictures not "
-            f"at all and {int((times > 1).sum())} more than once; make the split anew by "
+            f"at all and {int((times > 1).sum())} more than once; make a new split by "
             "`platelake train`"
         )
 
@@ -219,8 +219,9 @@ def _wanted(
 def _empty(*shape: int) -> Tensors:
     """Arrow's memory, not yet filled.
 
-    It lies at a multiple of 64 bytes, which is copied faster, and is used again when it is freed.
-    NumPy gives as much back to the system, and to get it anew costs more than to fill it.
+    It starts at a multiple of 64 bytes, so copies into it are faster. Arrow reuses it when it is
+    freed. NumPy would return it to the system, and the next array would cost more to get than to
+    fill.
     """
     return np.frombuffer(pa.allocate_buffer(math.prod(shape)), np.uint8).reshape(shape)
 

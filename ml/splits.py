@@ -131,7 +131,7 @@ class Split:
             shown = ", ".join(sorted(shared)[:3])
             raise LeakError(
                 f"split {self.split_id}: {len(shared)} groups stand in training and in test, such "
-                f"as {shown}; make the split anew by `platelake train`, with groups that hold "
+                f"as {shown}; make a new split by `platelake train`, with groups that hold "
                 "together what belongs together",
                 len(shared),
             )
