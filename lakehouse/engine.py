@@ -27,6 +27,7 @@ BYTES_AT_ONCE = 256 << 20
 ROWS_AT_ONCE = 8_000_000
 """So many rows of a table are held here at once; a single day may have more."""
 
+P = TypeVar("P", pa.RecordBatch, pa.Table)
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -164,6 +165,20 @@ def union(rows: Rows, more: pa.Table) -> Rows:
 def collected(rows: Rows) -> pa.Table:
     """The rows, here."""
     return rows if is_held_here(rows) else rows.toArrow()
+
+
+def gathered(parts: Iterable[P], rows: int) -> Iterator[list[P]]:
+    """The parts in lists of together so many rows or some more; the last may have fewer."""
+    some: list[P] = []
+    count = 0
+    for part in parts:
+        some.append(part)
+        count += part.num_rows
+        if count >= rows:
+            yield some
+            some, count = [], 0
+    if some:
+        yield some
 
 
 def split(rows: Rows, column: str) -> tuple[Rows, Rows]:

@@ -116,7 +116,8 @@ def score_photos(lake: Lake, model: PhotoModel) -> int:
     if lake.local or lake.count(PICTURES, version, is_new) * IN_READINGS <= lake.here.rows:
         batches = lake.batches(PICTURES, PICTURE, is_new, version, AT_ONCE)
         stored, changed = [done], 0
-        for part in _gathered(_judged_here(model, batches, about)):
+        for some in engine.gathered(_judged_here(model, batches, about), KEPT_AT_ONCE):
+            part = pa.concat_tables(some)
             stored.append(part)
             if len(part) >= KEPT_AT_ONCE:
                 among = {**scope, "pixel_sha256": part["pixel_sha256"].to_pylist()}
@@ -189,18 +190,6 @@ def _judged_here(
     with ThreadPoolExecutor(min(os.cpu_count() or 1, at_once)) as threads:
         for batch in batches:
             yield _judge_pictures(model, pa.Table.from_batches([batch]), about, threads.map)
-
-
-def _gathered(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The parts, many together."""
-    some: list[pa.Table] = []
-    for part in parts:
-        some.append(part)
-        if sum(map(len, some)) >= KEPT_AT_ONCE:
-            yield pa.concat_tables(some)
-            some = []
-    if some:
-        yield pa.concat_tables(some)
 
 
 def _judge_pictures(

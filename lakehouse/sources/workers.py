@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import structlog
 
-from lakehouse.engine import collected, in_slices, spark_schema
+from lakehouse.engine import collected, gathered, in_slices, spark_schema
 from lakehouse.errors import PlatelakeError
 from lakehouse.io import Lake, Rows
 from lakehouse.sources.delimited import Facts, Layout, inspect, read_cells, with_file
@@ -144,24 +144,10 @@ def read_rows(
                     raise PlatelakeError(f"{file}: {error}") from None
 
     def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
-        for batch in _together(cells(landed)):
-            yield typed(batch, facts_by_file)
+        for some in gathered(cells(landed), TYPED_AT_ONCE):
+            yield typed(pa.concat_batches(some), facts_by_file)
 
     return read_files(lake, [file for file, _ in files], read, schema)
-
-
-def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The rows in batches of `TYPED_AT_ONCE` or some more, but the last."""
-    some: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in batches:
-        some.append(batch)
-        rows += len(batch)
-        if rows >= TYPED_AT_ONCE:
-            yield pa.concat_batches(some)
-            some, rows = [], 0
-    if some:
-        yield pa.concat_batches(some)
 
 
 def _look(
