@@ -32,9 +32,8 @@ def fit_and_store(lake: Lake, stage: Stage, width: float) -> dict[str, Band]:
     extent = (min(days), max(days), days.total())
     bands: dict[str, Band] = {}
     for variable in stage.readings.variables:  # One at a time: there may be many readings.
-        rows = lake.arrow(table, variable.name)
-        assert rows is not None
-        bands[variable.name] = fit_band(rows[variable.name].to_numpy(), width)
+        values = lake.load(table, columns=(variable.name,))[variable.name]
+        bands[variable.name] = fit_band(values.to_numpy(), width)
     fit = 1 + max((row["fit"] for row in lake.rows(BANDS, "fit")), default=0)
     name = bands_id(bands)
     rows_of_fit = [

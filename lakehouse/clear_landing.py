@@ -87,7 +87,8 @@ def clear_landing(to: Ingest, kind: str, table: Table, landed: Sequence[LandedFi
 
 def cleared(lake: Lake, kind: str, files: Iterable[str]) -> set[tuple[str, str]]:
     """File and content hash, if `clear_landing` took one of these out of the landing zone."""
-    rows = lake.load(CLEARED_FILES, where=(pc.field("kind") == kind) & in_files(files))
+    own = (pc.field("kind") == kind) & in_files(files)
+    rows = lake.load(CLEARED_FILES, where=own, columns=("file", "sha256"))
     return set(zip(rows["file"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
 
 

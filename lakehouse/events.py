@@ -6,7 +6,7 @@ It is never held whole: what is kept in memory follows the files that are asked 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ CONTENT = ("file", "event", "sha256")
 STATE = ("file", "event", "sha256", "size", "modified_at", "status", "label", "seen_at")
 
 
-def last_states(lake: Lake, kind: str, files: Iterable[str]) -> dict[str, Known]:
+def last_states(lake: Lake, kind: str, files: Collection[str]) -> dict[str, Known]:
     """The last event of each of these files, if any, without what the events before it left."""
     last = last_events(lake, kind, files, STATE)
     return {row["file"]: Known(**row) for batch in last.to_batches() for row in batch.to_pylist()}
@@ -36,6 +36,8 @@ def related_states(
     Whatever is decided over these files depends on no other, so the ledger is never held whole.
     """
     names, hashes = set(files), set(contents) - {""}
+    if not names and not hashes:  # As in a run that finds nothing new.
+        return {}
     while True:
         by_content = pc.field("sha256").isin(pa.array(hashes, pa.string()))
         rows = _events(lake, kind, in_files(names) | by_content, STATE)
@@ -88,12 +90,13 @@ def in_files(files: Iterable[str]) -> pc.Expression:
 
 def _events(lake: Lake, kind: str, where: pc.Expression, columns: Sequence[str]) -> pa.Table:
     """These columns of the kind's events that meet the condition."""
-    found = lake.arrow(FILES, *columns, where=(pc.field("kind") == kind) & where)
-    return FILES.arrow_schema().empty_table().select(columns) if found is None else found
+    return lake.load(FILES, where=(pc.field("kind") == kind) & where, columns=columns)
 
 
-def last_events(lake: Lake, kind: str, files: Iterable[str], columns: Sequence[str]) -> pa.Table:
+def last_events(lake: Lake, kind: str, files: Collection[str], columns: Sequence[str]) -> pa.Table:
     """These columns of the last event of each of the files, if any."""
+    if not len(files):
+        return FILES.arrow_schema().empty_table().select(columns)
     return _last_of(_events(lake, kind, in_files(files), columns))
 
 

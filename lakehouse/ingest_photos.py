@@ -73,7 +73,8 @@ def ingest_photos(to: Ingest) -> Counts:
     plan = ledger.plan(landed, known, facts, to.again)
     gone = _withdrawn(to, known, there)
     done = 0
-    for some in _portions(plan.deliveries) or ([[]] if gone else []):
+    portions = engine.in_slices(plan.deliveries, [1] * len(plan.deliveries), AT_ONCE)
+    for some in portions or ([[]] if gone else []):
         _store_content(to, some)
         settled = _settle(to, some, gone)
         events.record(to.lake, [*some, *settled], to.run_id)
@@ -84,10 +85,6 @@ def ingest_photos(to: Ingest) -> Counts:
     if counts.reconciled:
         clear_landing(to, KIND, PHOTOS, landed)
     return counts
-
-
-def _portions(deliveries: Sequence[Delivery]) -> list[Sequence[Delivery]]:
-    return [deliveries[at : at + AT_ONCE] for at in range(0, len(deliveries), AT_ONCE)]
 
 
 def _withdrawn(to: Ingest, known: dict[str, Known], landed: Sequence[LandedFile]) -> list[Delivery]:
@@ -135,9 +132,7 @@ def _stored(lake: Lake, hashes: Collection[str]) -> set[str]:
     """Of these photos, those that the lake has with their picture."""
     photos = _photos(lake, "sha256", hashes)
     pictures = pc.field("pixel_sha256").isin(photos["pixel_sha256"].unique())
-    there = lake.arrow(PICTURES, "pixel_sha256", where=pictures)
-    if there is None:
-        return set()
+    there = lake.load(PICTURES, where=pictures, columns=PICTURES.key)
     complete = photos.filter(pc.is_in(photos["pixel_sha256"], there["pixel_sha256"]))
     return set(complete["sha256"].to_pylist())
 
@@ -259,9 +254,8 @@ def _same_pictures(lake: Lake, hashes: Collection[str]) -> Content:
 
 def _photos(lake: Lake, column: str, values: Iterable[str]) -> pa.Table:
     """What is known of the photos that have one of these values."""
-    names = ("sha256", "pixel_sha256", "taken_at")
-    found = lake.arrow(PHOTOS, *names, where=pc.field(column).isin(pa.array(values, pa.string())))
-    return PHOTOS.arrow_schema().empty_table().select(names) if found is None else found
+    are_these = pc.field(column).isin(pa.array(values, pa.string()))
+    return lake.load(PHOTOS, where=are_these, columns=("sha256", "pixel_sha256", "taken_at"))
 
 
 def _contradictions(named: Iterable[Known], content: Content) -> set[str]:

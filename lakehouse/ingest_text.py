@@ -156,8 +156,7 @@ def _checked(
     days = {day for _, day in _days_of_files(typed)}
     of_others = ~in_files(files) & pc.field("day").isin(pa.array(sorted(days), pa.date32()))
     names = (*table.key, "file", "line")
-    found = lake.arrow(table, *names, where=of_others) if days else None
-    stored = table.arrow_schema().empty_table().select(names) if found is None else found
+    stored = lake.load(table, where=of_others, columns=names)
 
     def check(rows: pa.Table, stored: pa.Table) -> pa.Table:
         rows = quality.with_superseded(rows, by)
@@ -179,8 +178,8 @@ def _superseded_days(
     correcting = sorted(set().union(*superseded.values()))
     loaded = [delivery.landed.file for delivery in loading]
     of_others = in_files(correcting) & ~in_files(loaded)
-    stored = lake.arrow(table, "file", "day", where=of_others)
-    held = _days_of_files(typed) | set(() if stored is None else _pairs(stored))
+    stored = lake.load(table, where=of_others, columns=("file", "day"))
+    held = _days_of_files(typed) | set(_pairs(stored))
     days: dict[str, set[date]] = {}
     for file, day in held:
         days.setdefault(file, set()).add(day)

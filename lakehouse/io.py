@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 Rows: TypeAlias = Union["pa.Table", "DataFrame"]
 """Rows that are held here, or by Spark."""
 
-READ_AT_ONCE = 1 << 20
-"""Bytes of a file's column that are read at once where rows come in batches."""
+BUFFER_BYTES = 1 << 20
+"""So many bytes of a file's column are read at once if rows come in batches."""
 
 OF_CHANGE = ("_change_type", "_commit_version", "_commit_timestamp")
 
@@ -146,18 +146,24 @@ class Lake:
         return delta_rs.row_count(log, where) if log else 0
 
     def load(
-        self, table: Table, version: int | None = None, where: pa.compute.Expression | None = None
+        self,
+        table: Table,
+        version: int | None = None,
+        where: pa.compute.Expression | None = None,
+        columns: Sequence[str] = (),
     ) -> pa.Table:
         """The rows of that version, or the latest, as declared; those that meet `where`, or all.
 
-        Read without Spark. Empty where the table is not yet made, which is version -1. A column
-        that was declared later is null. Raises PlatelakeError where the version is gone.
+        Of these columns, or all. Read without Spark. Empty if the table is not yet made, which is
+        version -1. A column that was declared later is null. Raises PlatelakeError if the version
+        is gone.
         """
+        columns = columns or table.names
         log = None if version == -1 else self.log(table, version)
         if log is None:
-            return table.arrow_schema().empty_table()
+            return table.arrow_schema().empty_table().select(columns)
         try:
-            return delta_rs.load(log, table, where)
+            return delta_rs.load(log, table, columns, where)
         except FileNotFoundError:
             raise _version_gone(table, log.version()) from None
 
@@ -168,27 +174,6 @@ class Lake:
         """
         log = self.log(table)
         return log.to_pyarrow_table(columns=list(columns) or None).to_pylist() if log else []
-
-    def arrow(
-        self,
-        table: Table,
-        *columns: str,
-        version: int | None = None,
-        where: pa.compute.Expression | None = None,
-    ) -> pa.Table | None:
-        """These columns of the table as Arrow, read without Spark; None where it is not yet made.
-
-        Of the rows that meet `where`, or of all. Raises PlatelakeError where a file of that version
-        is no longer there.
-        """
-        log = self.log(table, version)
-        if log is None:
-            return None
-        try:
-            rows = log.to_pyarrow_dataset()
-            return rows.to_table(columns=list(columns) or None, filter=where)
-        except FileNotFoundError:
-            raise _version_gone(table, log.version()) from None
 
     def batches(
         self,
@@ -207,7 +192,7 @@ class Lake:
         log = self.log(table, version)
         if log:
             in_parts = ParquetFragmentScanOptions(
-                pre_buffer=False, use_buffered_stream=True, buffer_size=READ_AT_ONCE
+                pre_buffer=False, use_buffered_stream=True, buffer_size=BUFFER_BYTES
             )
             yield from log.to_pyarrow_dataset().to_batches(
                 columns=list(columns),

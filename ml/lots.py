@@ -124,9 +124,9 @@ def lot_frame(lake: Lake, stage: Stage, versions: Mapping[str, int] | None = Non
         raise UsageError(
             f"the lake {lake.folder} has no lots to learn from; put files in by `platelake run`"
         )
-    labelled = lake.arrow(LOTS, "day", "lot", "label", version=versions[LOTS.name])
-    rows = lake.arrow(table, "day", "lot", "measured_at", *variables, version=versions[table.name])
-    assert labelled is not None and rows is not None
+    labelled = lake.load(LOTS, versions[LOTS.name], columns=("day", "lot", "label"))
+    columns = ("day", "lot", "measured_at", *variables)
+    rows = lake.load(table, versions[table.name], columns=columns)
     labels = {
         (row["day"], row["lot"]): int(row["label"] == FAILED)
         for row in labelled.to_pylist()

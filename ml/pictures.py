@@ -150,9 +150,7 @@ def _pinned(lake: Lake, versions: Mapping[str, int] | None) -> dict[str, int]:
 
 
 def _table(lake: Lake, table: Table, pinned: Mapping[str, int], *columns: str) -> pa.Table:
-    rows = lake.arrow(table, *columns, version=pinned[table.name])
-    assert rows is not None
-    return rows
+    return lake.load(table, pinned[table.name], columns=columns)
 
 
 def _hashes(

@@ -87,8 +87,7 @@ class Lots:
 
     def days(self) -> list[date]:
         """The last days that have readings, the newest first."""
-        found = self.lake.arrow(LOTS, "day")
-        days = set(found["day"].to_pylist()) if found is not None else set()
+        days = self.lake.load(LOTS, columns=("day",))["day"].unique().to_pylist()
         return sorted(days, reverse=True)[:DAYS]
 
     def of_day(self, day: date, sort: str = "risk") -> list[dict[str, Any]]:

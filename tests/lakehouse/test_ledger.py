@@ -4,7 +4,7 @@ A file's content is a word, which is also its hash; "" is one that cannot be rea
 `bad` in them are faulty as a whole.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -715,8 +715,8 @@ class Events:
             row = {name: getattr(state, name) for name in STATE}
             self.rows.append({**row, "kind": "", "duplicate_of": holders.get(state.file)})
 
-    def arrow(self, table: Table, *columns: str, where: pc.Expression) -> pa.Table:
-        """As `Lake.arrow`."""
+    def load(self, table: Table, where: pc.Expression, columns: Sequence[str]) -> pa.Table:
+        """As `Lake.load`."""
         schema = pa.schema([field.with_nullable(True) for field in table.arrow_schema()])
         return ds.dataset(pa.Table.from_pylist(self.rows, schema)).to_table(list(columns), where)
 
