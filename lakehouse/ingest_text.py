@@ -7,7 +7,8 @@ next, and a file delivered again with other content replaces its own rows in one
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -19,6 +20,7 @@ import structlog
 from lakehouse import engine, events, ledger, quality
 from lakehouse.clear_landing import clear_landing, hold_back_reused_names, put_back_left
 from lakehouse.copies import copies, superseders
+from lakehouse.errors import PlatelakeError
 from lakehouse.events import in_files
 from lakehouse.ingest import Ingest, entry
 from lakehouse.io import Lake, Rows
@@ -121,7 +123,7 @@ def _load(
         replace_doubts(to, checked, deliveries, by)
     else:
         schema = readings_source.row_schema(to.stage)
-        checked = engine.keep(_checked(to.lake, table, typed, schema, files, by))
+        checked = engine.keep(_checked(to, table, typed, schema, files, by))
     try:
         held_back = _held_back(to, kind, checked, deliveries)
         to.replace_quarantine(kind, held_back, files, unread)
@@ -145,7 +147,7 @@ def _typed(to: Ingest, source: Any, layout: Layout, loading: Sequence[Delivery])
 
 
 def _checked(
-    lake: Lake,
+    to: Ingest,
     table: Table,
     typed: Rows,
     schema: pa.Schema,
@@ -153,16 +155,33 @@ def _checked(
     by: Mapping[tuple[str, date], str],
 ) -> Rows:
     """The rows, with the rules that they break together with others of their day."""
-    days = {day for _, day in _days_of_files(typed)}
-    of_others = ~in_files(files) & pc.field("day").isin(pa.array(sorted(days), pa.date32()))
+    rows_by_day: Counter[date] = Counter()
+    for (_, day), count in _days_of_files(typed).items():
+        rows_by_day[day] += count
+    days = pa.array(sorted(rows_by_day), pa.date32())
+    of_others = ~in_files(files) & pc.field("day").isin(days)
+    rows_by_day += to.lake.counts(table, "day", of_others)
+    _refuse_large_days(to, rows_by_day)
     names = (*table.key, "file", "line")
-    stored = lake.load(table, where=of_others, columns=names)
+    stored = to.lake.load(table, where=of_others, columns=names)
 
     def check(rows: pa.Table, stored: pa.Table) -> pa.Table:
         rows = quality.with_superseded(rows, by)
         return quality.with_stored(quality.with_duplicates(rows, table.key), stored, table.key)
 
-    return engine.map_days(lake, typed, [stored], (), check, schema)
+    return engine.map_days(to.lake, typed, [stored], (), check, schema)
+
+
+def _refuse_large_days(to: Ingest, rows_by_day: Counter[date]) -> None:
+    """Raise PlatelakeError if a day would have more rows than one process can compute."""
+    limit = to.settings.max_day_rows
+    for day, rows in rows_by_day.items():
+        if rows > limit:
+            raise PlatelakeError(
+                f"{day} would have {rows} readings; a day may have {limit} (max_day_rows). "
+                "Take files of that day out of the landing zone, divide the stage, or raise "
+                "the setting: a day needs about 250 bytes of memory for each reading"
+            )
 
 
 def _superseded_days(
@@ -179,9 +198,8 @@ def _superseded_days(
     loaded = [delivery.landed.file for delivery in loading]
     of_others = in_files(correcting) & ~in_files(loaded)
     stored = lake.load(table, where=of_others, columns=("file", "day"))
-    held = _days_of_files(typed) | set(_pairs(stored))
     days: dict[str, set[date]] = {}
-    for file, day in held:
+    for file, day in _days_of_files(typed).keys() | _pairs(stored):
         days.setdefault(file, set()).add(day)
     return {
         (file, day): by
@@ -191,20 +209,23 @@ def _superseded_days(
     }
 
 
-def _days_of_files(typed: Rows) -> set[tuple[str, date]]:
-    """File and day of all sound rows."""
+def _days_of_files(typed: Rows) -> Counter[tuple[str, date]]:
+    """File and day of all sound rows, and how many they are."""
 
-    def pairs(rows: pa.Table) -> pa.Table:
+    def counted(rows: pa.Table) -> pa.Table:
         sound = quality.filter_passed(rows.select(["file", "day", "rule"]))
-        return sound.group_by(["file", "day"]).aggregate([])
+        return sound.group_by(["file", "day"]).aggregate([([], "count_all")])
 
-    schema = pa.schema([("file", pa.string()), ("day", pa.date32())])
-    return set(_pairs(engine.collected(engine.map_rows(typed, pairs, schema))))
+    schema = pa.schema([("file", pa.string()), ("day", pa.date32()), ("count_all", pa.int64())])
+    found: Counter[tuple[str, date]] = Counter()
+    for row in engine.collected(engine.map_rows(typed, counted, schema)).to_pylist():
+        found[row["file"], row["day"]] += row["count_all"]
+    return found
 
 
-def _pairs(rows: pa.Table) -> Iterator[tuple[str, date]]:
+def _pairs(rows: pa.Table) -> set[tuple[str, date]]:
     found = rows.group_by(["file", "day"]).aggregate([])
-    return zip(found["file"].to_pylist(), found["day"].to_pylist(), strict=True)
+    return set(zip(found["file"].to_pylist(), found["day"].to_pylist(), strict=True))
 
 
 def _passed(checked: Rows, table: Table) -> Rows:

@@ -172,8 +172,8 @@ class Lake:
 
         Timestamps are aware, in UTC.
         """
-        log = self.log(table)
-        return log.to_pyarrow_table(columns=list(columns) or None).to_pylist() if log else []
+        found: list[dict[str, Any]] = self.load(table, columns=columns).to_pylist()
+        return found
 
     def batches(
         self,

@@ -117,7 +117,10 @@ def with_stored(rows: pa.Table, stored: pa.Table, key: Sequence[str]) -> pa.Tabl
     if not stored.num_rows:
         return rows
     types = pa.schema([rows.schema.field(name) for name in (*key, "file", "line")])
-    there = stored.select(types.names).cast(types).rename_columns([*key, "in_file", "in_line"])
+    there = stored.select(types.names).cast(types)
+    # A join takes memory for each row of either side; few or none have the same last key column.
+    there = there.filter(pc.is_in(there[key[-1]], rows[key[-1]].combine_chunks()))
+    there = there.rename_columns([*key, "in_file", "in_line"])
     found = _sound(rows, *key).join(there, list(key), join_type="inner")
     reasons = {
         row["place"]: _duplicate(key, row["in_file"], row["in_line"]) for row in found.to_pylist()

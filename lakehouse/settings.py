@@ -79,6 +79,10 @@ class Settings(BaseSettings):
         "keep", description="What becomes of a file of the landing zone once the lake holds it"
     )
     max_line_bytes: int = Field(1 << 20, gt=0, description="Longest line a text file may have")
+    max_file_bytes: int = Field(1 << 30, gt=0, description="Largest text file that is read")
+    max_day_rows: int = Field(
+        40_000_000, gt=0, description="Most readings that one day of a stage may have"
+    )
     max_photo_bytes: int = Field(64 << 20, gt=0, description="Largest photo file that is read")
     max_photo_pixels: int = Field(50_000_000, gt=0, description="Largest photo that is decoded")
     photos_per_commit: int = Field(2_000, gt=0, description="Photos in one commit of the lake")

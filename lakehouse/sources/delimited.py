@@ -44,6 +44,7 @@ class Layout:
     fields: dict[str, tuple[str, ...]]
     group: tuple[str, ...] = ()
     max_line_bytes: int = 1 << 20
+    max_file_bytes: int = 1 << 30
     ignored: tuple[str, ...] = ()
     has_numbers: bool = False
 
@@ -85,6 +86,11 @@ def inspect(stream: IO[bytes], layout: Layout) -> Facts:
     while chunk := stream.read(1 << 20):
         digest.update(chunk)
         size += len(chunk)
+        if size > layout.max_file_bytes:
+            facts.fault(
+                "file_too_large",
+                f"larger than {layout.max_file_bytes} bytes (max_file_bytes); divide the file",
+            )
         if facts.rule:
             continue
         if size == len(chunk):

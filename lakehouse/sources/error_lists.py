@@ -26,6 +26,7 @@ def layout(stage: Stage, settings: Settings) -> Layout:
         {"date": tuple(source.date)},
         group=tuple(source.lots),
         max_line_bytes=settings.max_line_bytes,
+        max_file_bytes=settings.max_file_bytes,
         ignored=tuple(source.ignore),
     )
 

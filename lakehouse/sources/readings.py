@@ -42,6 +42,7 @@ def layout(stage: Stage, settings: Settings) -> Layout:
         tuple(source.encodings),
         _fields(stage),
         max_line_bytes=settings.max_line_bytes,
+        max_file_bytes=settings.max_file_bytes,
         ignored=tuple(source.ignore),
         has_numbers=True,
     )

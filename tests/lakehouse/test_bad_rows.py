@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from lakehouse.errors import PlatelakeError
+from lakehouse.stage import Stage, load_stage
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.files import FILES
 from lakehouse.tables.quarantine import QUARANTINE
+from lakehouse.tables.readings import readings
 from tests.conftest import Chain
 from tests.plant import HEADER, sensor_lines, sensor_name, write_errors, write_sensor
 
@@ -116,8 +119,6 @@ def test_of_a_key_that_comes_twice_the_first_row_is_stored(ingested: Chain) -> N
 
 
 def test_the_good_rows_of_a_bad_file_are_stored(ingested: Chain) -> None:
-    from lakehouse.stage import load_stage
-    from lakehouse.tables.readings import readings
 
     rows = ingested.lake().rows(readings(load_stage("chromate")))
     found = {
@@ -192,3 +193,24 @@ def test_a_hundred_megabyte_line_is_refused_in_bounded_memory(tmp_path: Path) ->
     tracemalloc.stop()
     assert facts.rule == "line_too_long"
     assert peak < 16 << 20
+
+
+def test_a_day_with_more_readings_than_it_may_have_ends_the_run(
+    chain: Chain, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a row of it is stored; readings that are there count too."""
+    day = date(2021, 9, 1)
+    write_sensor(chain.landing, day, sensor_lines(lots=(1,)))
+    chain.work("ingest_readings")
+    count = chain.lake().count(readings(stage))
+    file = write_sensor(chain.landing, day, sensor_lines(lots=(2,)))
+    file.rename(file.with_name(f"more-{file.name}"))
+    write_sensor(chain.landing, day, sensor_lines(lots=(1,)))
+    monkeypatch.setenv("PLATELAKE_MAX_DAY_ROWS", str(2 * count - 1))
+    said = f"2021-09-01 would have {2 * count} readings; a day may have {2 * count - 1}"
+    with pytest.raises(PlatelakeError, match=said):
+        chain.work("ingest_readings")
+    assert chain.lake().count(readings(stage)) == count
+    monkeypatch.setenv("PLATELAKE_MAX_DAY_ROWS", str(2 * count))
+    chain.work("ingest_readings")
+    assert chain.lake().count(readings(stage)) == 2 * count

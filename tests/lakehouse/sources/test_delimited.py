@@ -183,6 +183,14 @@ NUL = "NUL byte at {}; not text, or UTF-16: save it as UTF-8"
 OTHER = "below another header, in line 3, with other columns: "
 
 
+@pytest.mark.parametrize("size", [99, 100, 101])
+def test_a_file_may_be_as_large_as_the_layout_says(size: int) -> None:
+    layout = replace(SENSOR, max_file_bytes=100)
+    content = b"Lot,Time,pH\n1,2,3\n" + b"4,5,6\n" * 11
+    found = look(content + b"7,8," + b"9" * (size - len(content) - 4), layout)
+    assert found.rule == ("file_too_large" if size > 100 else None)
+
+
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
