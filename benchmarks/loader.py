@@ -26,10 +26,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from lakehouse.io import Lake
+from lakehouse.delta.lake import Lake
 from lakehouse.tables.pictures import PICTURES
-from ml.loader import ALONE, BUFFER, Source
-from ml.pictures import PictureFrame
+from ml.data.loader import ALONE, BUFFER, Source
+from ml.data.pictures import PictureFrame
 
 COUNT, SIDE, BATCH = 2_000, 224, 32
 SHAPE = (SIDE, SIDE, 3)

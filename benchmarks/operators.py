@@ -31,8 +31,8 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from lakehouse.database import Database
-from serving.accounts import Accounts
+from lakehouse.sql.database import Database
+from serving.access.accounts import Accounts
 
 THINK = 10.0
 STAGE = "chromate"
@@ -262,7 +262,7 @@ def plain(port: int) -> None:
     import numpy as np
     import torch
 
-    from ml.networks import make_network
+    from ml.photos.networks import make_network
 
     network = make_network("small", 224, 224).eval()
 

@@ -27,7 +27,7 @@ sys.path.insert(0, str(bench.ROOT))
 
 from jobs.runner import Options, begin
 from jobs.train import open_registry
-from lakehouse.io import Lake
+from lakehouse.delta.lake import Lake
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from lakehouse.tables.pictures import PICTURES
 

@@ -37,12 +37,12 @@ import sqlalchemy as sa
 from measure import processes_of
 from PIL import Image
 
-from lakehouse.database import Database
 from lakehouse.settings import load_settings
-from ml.predictor import PhotoModel, open_model
+from lakehouse.sql.database import Database
 from ml.registry import registry_of
-from serving.accounts import Accounts
-from serving.tables import inspections
+from ml.use.predictor import PhotoModel, open_model
+from serving.access.accounts import Accounts
+from serving.records.tables import inspections
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGE = "chromate"

@@ -13,11 +13,11 @@ import sys
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.cli import invoke, leave
+from jobs.cli.main import invoke, leave
 from jobs.outcome import failure_reported, write_report
 from jobs.runner import CHAIN, Options, Work, begin, do_jobs
 from lakehouse.errors import UsageError
-from lakehouse.sources.readings import file_date
+from lakehouse.files.readings import file_date
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.files import FILES
 from lakehouse.tables.picture_names import PICTURE_NAMES

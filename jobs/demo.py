@@ -33,7 +33,7 @@ def run_demo(
     if landing is None:
         if stage or stage_file:
             raise UsageError("a stage needs its input: give the plant's folder as LANDING")
-        from lakehouse.sample_plant import make_sample_plant
+        from lakehouse.landing.sample_plant import make_sample_plant
 
         console.print(f"No LANDING is given, so this is a [bold]generated[/] plant: {sample}")
         make_sample_plant(sample)
@@ -54,8 +54,8 @@ def open_the_app(options: Options, console: Console) -> NoReturn:
     """
     from pyspark.sql import SparkSession
 
+    from jobs.cli.users import open_accounts
     from jobs.serve import demo_admin
-    from jobs.user_commands import open_accounts
 
     name, password = demo_admin(open_accounts(options.lake, options.sql_url))
     console.print(f"Log in as {name} with the password {password}")
@@ -89,9 +89,9 @@ def make_champions(options: Options, console: Console) -> None:
     """Train, promote and score with both kinds of model, where there is no champion yet."""
     from jobs.models import compare, promote_challenger
     from jobs.train import open_registry, train_cnn, train_trees
-    from ml.cnn_recipe import recipe_for
-    from ml.train import Protocol
-    from ml.weights import NETWORK
+    from ml.photos.recipe import recipe_for
+    from ml.photos.weights import NETWORK
+    from ml.study.context import Protocol
 
     work = begin(options)
     registry = open_registry(work)

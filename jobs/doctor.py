@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from jobs.options import LakeOption, SqlUrl
+from jobs.cli.options import LakeOption, SqlUrl
 from lakehouse.errors import PlatelakeError
-from lakehouse.installed import (
+from lakehouse.spark.installed import (
     SUMS,
     archive_fits,
     archive_of,
@@ -29,7 +29,7 @@ from lakehouse.installed import (
     listed,
     spark_java,
 )
-from lakehouse.java import Java
+from lakehouse.spark.java import Java
 from lakehouse.urls import without_password
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def nearest(folder: Path) -> Path:
 
 def hdfs_writable(lake: str) -> str:
     """The lake's URL, if a folder can be made there, which goes again at once."""
-    from lakehouse.sources.remote import connect
+    from lakehouse.landing.remote import connect
 
     file_system, root = connect(lake, "the lake")
     probe = f"{root.rstrip('/')}/.platelake-doctor-{os.getpid()}"
@@ -243,7 +243,7 @@ def sql(settings: "Settings") -> str:
 
 def database(url: str) -> str:
     """The database, if it answers; a SQLite file that is not there yet, if it can be made."""
-    from lakehouse.database import reach, sqlite_file
+    from lakehouse.sql.database import reach, sqlite_file
 
     file = sqlite_file(url)
     if file:

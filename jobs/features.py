@@ -11,14 +11,14 @@ import sys
 import pyarrow as pa
 import structlog
 
-from jobs.cli import invoke, leave
+from jobs.cli.main import invoke, leave
 from jobs.runner import Work
-from lakehouse.bands import current_bands, fit_and_store
-from lakehouse.incremental import refresh
+from lakehouse.delta.incremental import refresh
+from lakehouse.derive.bands import current_bands, fit_and_store
+from lakehouse.derive.features import summarise_features
 from lakehouse.tables.bands import BANDS
 from lakehouse.tables.lot_features import lot_features
 from lakehouse.tables.readings import readings
-from lakehouse.transforms.features import summarise_features
 
 
 def run(work: Work) -> None:

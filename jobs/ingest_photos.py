@@ -9,9 +9,9 @@ A second run finds every file in the ledger: it adds its row of runs and nothing
 
 import sys
 
-from jobs.cli import invoke, leave
+from jobs.cli.main import invoke, leave
 from jobs.runner import Work
-from lakehouse.ingest_photos import ingest_photos
+from lakehouse.ingest.photos import ingest_photos
 
 
 def run(work: Work) -> None:

@@ -8,9 +8,9 @@ A second run finds every file in the ledger: it adds its row of runs and nothing
 
 import sys
 
-from jobs.cli import invoke, leave
+from jobs.cli.main import invoke, leave
 from jobs.runner import Work
-from lakehouse.ingest_text import ingest_readings
+from lakehouse.ingest.text import ingest_readings
 
 
 def run(work: Work) -> None:

@@ -10,18 +10,18 @@ import sys
 
 import structlog
 
-from jobs.cli import invoke, leave
+from jobs.cli.main import invoke, leave
 from jobs.runner import Work
-from lakehouse.incremental import follow, refresh
-from lakehouse.io import Lake
-from lakehouse.list_doubts import of_no_day
+from lakehouse.delta.incremental import follow, refresh
+from lakehouse.delta.lake import Lake
+from lakehouse.derive.labels import difference_of_labels, label_lots, report_labels
+from lakehouse.ingest.list_doubts import of_no_day
 from lakehouse.tables.doubted_days import DOUBTED_DAYS
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.label_changes import LABEL_CHANGES
 from lakehouse.tables.label_report import LABEL_REPORT
 from lakehouse.tables.lots import LOTS
 from lakehouse.tables.readings import readings
-from lakehouse.transforms.labels import difference_of_labels, label_lots, report_labels
 
 
 def run(work: Work) -> None:

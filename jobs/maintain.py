@@ -10,7 +10,7 @@ import sys
 
 import structlog
 
-from jobs.cli import invoke, leave
+from jobs.cli.main import invoke, leave
 from jobs.runner import Work
 from lakehouse.tables import all_tables
 

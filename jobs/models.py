@@ -18,13 +18,13 @@ from jobs.outcome import failure_reported, write_json
 from jobs.runner import Options, Work, begin
 from jobs.train import open_registry, workshop
 from lakehouse.errors import PlatelakeError, UsageError
-from lakehouse.sources.photos import PhotoError
-from ml.explain import explain_lot, heat_picture
-from ml.predictor import LotModel, PhotoModel, Verdict
-from ml.promotion import Comparison, NotBetterError, promote, rollback
-from ml.promotion import compare as compare_versions
+from lakehouse.files.photos import PhotoError
 from ml.registry import CHALLENGER, CHAMPION, Version
-from ml.reproduce import rejudge, reproduce
+from ml.study.promotion import Comparison, NotBetterError, promote, rollback
+from ml.study.promotion import compare as compare_versions
+from ml.study.reproduction import rejudge, reproduce
+from ml.use.explain import explain_lot, heat_picture
+from ml.use.predictor import LotModel, PhotoModel, Verdict
 
 FIGURES = ("ap", "auroc", "recall_at_5_fpr", "brier", "cost")
 KINDS = ("lots", "photos")

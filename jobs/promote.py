@@ -8,7 +8,7 @@ writes the champion's alias and the record of why. A second run finds it champio
 
 import sys
 
-from jobs.cli import invoke, leave
+from jobs.cli.main import invoke, leave
 
 
 def main(argv: list[str]) -> int:

@@ -13,7 +13,7 @@ from rich.text import Text
 from jobs.outcome import report
 from jobs.runner import CHAIN, Options, Work, begin, do_jobs
 from lakehouse.errors import UsageError
-from lakehouse.sources.landing import KINDS, list_landing
+from lakehouse.landing.zone import KINDS, list_landing
 from lakehouse.tables.quarantine import QUARANTINE
 
 

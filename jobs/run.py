@@ -8,7 +8,7 @@ A second run finds nothing new: it adds its row of runs, here and in SQL, and no
 
 import sys
 
-from jobs.cli import invoke, leave
+from jobs.cli.main import invoke, leave
 
 
 def main(argv: list[str]) -> int:

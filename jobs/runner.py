@@ -15,12 +15,12 @@ import structlog
 
 from jobs.logs import set_up_logs
 from jobs.outcome import check_report, failure_reported, write_report
+from lakehouse.delta.lake import Lake
 from lakehouse.errors import QualityGateError, UsageError
-from lakehouse.ingest import Ingest
-from lakehouse.io import Lake
-from lakehouse.ledger import Counts
-from lakehouse.session import open_session
+from lakehouse.ingest.context import Ingest
+from lakehouse.ingest.ledger import Counts
 from lakehouse.settings import Settings, load_settings
+from lakehouse.spark.session import open_session
 from lakehouse.stage import Stage, load_stage
 
 if TYPE_CHECKING:
@@ -149,8 +149,8 @@ def begin(options: Options, *, lake_must_exist: bool = False) -> Work:
 
 def check_landing(landing: str, stage: Stage, settings: Settings) -> None:
     """Fail on a bad landing directory before Spark is started and anything is written."""
-    from lakehouse.sources.landing import list_landing
-    from lakehouse.sources.leaving import check_movable
+    from lakehouse.landing.leaving import check_movable
+    from lakehouse.landing.zone import list_landing
 
     list_landing(landing, stage, "readings")
     if settings.after_ingest != "keep":

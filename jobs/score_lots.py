@@ -11,14 +11,14 @@ import sys
 
 import structlog
 
-from jobs.cli import invoke, leave
+from jobs.cli.main import invoke, leave
 from jobs.runner import Work
 
 
 def run(work: Work) -> None:
     """Score, and say how many verdicts changed."""
     from jobs.train import champion_for
-    from ml.score import score_lots
+    from ml.use.score import score_lots
 
     model = champion_for(work, "lots")
     if model is None:

@@ -11,14 +11,14 @@ import sys
 
 import structlog
 
-from jobs.cli import invoke, leave
+from jobs.cli.main import invoke, leave
 from jobs.runner import Work
 
 
 def run(work: Work) -> None:
     """Score, and say how many verdicts were added."""
     from jobs.train import champion_for
-    from ml.score import score_photos
+    from ml.use.score import score_photos
 
     model = champion_for(work, "photos")
     if model is None:

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from jobs.cli.users import COMMAND_LINE
 from jobs.logs import set_up_logs
 from jobs.runner import Options
-from jobs.user_commands import COMMAND_LINE
+from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError, UsageError
-from lakehouse.io import Lake
 from lakehouse.settings import Settings, load_settings
 from lakehouse.stage import Stage, load_stage
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from serving.accounts import Accounts
-    from serving.parts import Parts
+    from serving.access.accounts import Accounts
+    from serving.context import Parts
 
 
 def run_serve(options: Options, host: str, port: int, tls: tuple[Path, Path] | None) -> None:
@@ -93,7 +93,7 @@ def _what_to_serve(options: Options) -> tuple[Settings, Stage, Lake]:
 def _open_parts(options: Options, settings: Settings, stage: Stage, lake: Lake) -> Parts:
     """The app's parts, with its champions asked for once."""
     from ml.registry import registry_of
-    from serving.parts import open_parts
+    from serving.context import open_parts
 
     parts = open_parts(stage, settings, lake, str(options.landing), registry_of(settings))
     parts.look_around()

@@ -8,14 +8,14 @@ A second run finds nothing changed and writes nothing.
 
 import sys
 
-from jobs.cli import invoke, leave
+from jobs.cli.main import invoke, leave
 from jobs.runner import Work
-from lakehouse.incremental import refresh
+from lakehouse.delta.incremental import refresh
+from lakehouse.derive.summaries import summarise_pictures, summarise_variables
 from lakehouse.tables.picture_days import PICTURE_DAYS
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from lakehouse.tables.readings import readings
 from lakehouse.tables.variable_days import VARIABLE_DAYS
-from lakehouse.transforms.summaries import summarise_pictures, summarise_variables
 
 
 def run(work: Work) -> None:

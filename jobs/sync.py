@@ -9,10 +9,10 @@ corrections and agreed_labels to the lake's, each once. A second run changes not
 
 import sys
 
-from jobs.cli import invoke, leave
+from jobs.cli.main import invoke, leave
 from jobs.runner import Work
-from lakehouse.collect import collect_tables
-from lakehouse.mirror import mirror_tables
+from lakehouse.sql.pull import collect_tables
+from lakehouse.sql.push import mirror_tables
 
 
 def run(work: Work) -> None:

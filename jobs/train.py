@@ -19,16 +19,16 @@ from typing import Any
 import structlog
 from rich.console import Console
 
-from jobs.cli import invoke, leave
+from jobs.cli.main import invoke, leave
 from jobs.outcome import failure_reported, write_json
 from jobs.runner import Options, Work, begin
 from lakehouse.errors import UsageError
-from ml.cnn_recipe import CnnRecipe
-from ml.pictures import PERCEPTUAL_NEIGHBOURS
+from ml.data.pictures import PERCEPTUAL_NEIGHBOURS
+from ml.photos.recipe import CnnRecipe
 from ml.registry import Registry, Version, registry_of
-from ml.train import Protocol, Workshop
-from ml.train_lots import train_lots
-from ml.trees import KINDS, TreeRecipe, check_kind
+from ml.study.context import Protocol, Workshop
+from ml.study.lots import train_lots
+from ml.trees.models import KINDS, TreeRecipe, check_kind
 
 
 def open_registry(work: Work) -> Registry:
@@ -80,7 +80,7 @@ def train_cnn(
     near: int | None = None,
 ) -> Version:
     """A study of networks on the pictures."""
-    from ml.train_photos import train_photos
+    from ml.study.photos import train_photos
 
     with failure_reported(options.json_file, ["train cnn"]):
         work = begin(options)
@@ -106,7 +106,7 @@ def read_groups(given: str | None) -> dict[str, str] | None:
 
 def log_kept(options: Options, folder: Path) -> Version:
     """Log a study that was trained while MLflow was away."""
-    from ml.study import STUDY_FILE, log_study
+    from ml.study.candidates import STUDY_FILE, log_study
 
     work = begin(options)
     if not (folder / STUDY_FILE).is_file():

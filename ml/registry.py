@@ -23,7 +23,7 @@ from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.settings import Settings
 from lakehouse.urls import without_password
 from ml.moved_lake import ARTIFACTS, is_own, point_here
-from ml.predictor import open_model
+from ml.use.predictor import open_model
 
 os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
@@ -165,7 +165,7 @@ class Registry:
         import onnx
         from mlflow.models import infer_signature
 
-        from ml.export import run
+        from ml.onnx import run
 
         outputs = run(content, example)
         with self._speaking(), mlflow.start_run(run_id=run_id):

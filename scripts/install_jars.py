@@ -15,7 +15,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from lakehouse.installed import SUMS, digest, jar_faults, listed, why_not_fetched
+from lakehouse.spark.installed import SUMS, digest, jar_faults, listed, why_not_fetched
 
 DELTA = "io.delta"
 

@@ -20,8 +20,8 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from lakehouse.installed import ROOT, archive_fits, archive_made_from, archive_of
-from lakehouse.java import java_of
+from lakehouse.spark.installed import ROOT, archive_fits, archive_made_from, archive_of
+from lakehouse.spark.java import java_of
 
 VENV = Path(sys.prefix)
 ARCHIVE, MADE_FROM = archive_of(VENV)

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # This Python does not have the project installed.
 
 from lakehouse.errors import DISK_FULL, PlatelakeError  # noqa: E402
-from lakehouse.installed import jar_faults, jars_of, why_not_fetched  # noqa: E402
-from lakehouse.java import Java, find_java  # noqa: E402
+from lakehouse.spark.installed import jar_faults, jars_of, why_not_fetched  # noqa: E402
+from lakehouse.spark.java import Java, find_java  # noqa: E402
 
 VENV = ROOT / ".venv"
 STAMP = VENV / ".made-from"
@@ -32,9 +32,9 @@ INPUTS = (
     "conf/spark-defaults.conf",
     "conf/log4j2.properties",
     "scripts/*.py",
-    "lakehouse/installed.py",
-    "lakehouse/java.py",
-    "ml/weights.py",
+    "lakehouse/spark/installed.py",
+    "lakehouse/spark/java.py",
+    "ml/photos/weights.py",
 )
 PIP = (str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input")
 NEEDED_BYTES = 8_000_000_000
@@ -62,7 +62,7 @@ def main() -> int:
         own = [str(VENV / "bin" / "python"), str(ROOT / "scripts" / step)]
         if code := subprocess.run(own, cwd=ROOT, env=home, stdin=subprocess.DEVNULL).returncode:
             return code
-    run(VENV / "bin" / "python", "-m", "ml.weights")
+    run(VENV / "bin" / "python", "-m", "ml.photos.weights")
     STAMP.write_text(wanted)
     say("ready: .venv/bin/platelake --help")
     return 0

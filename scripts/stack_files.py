@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 from stack_install import AIRFLOW_VENV, ROOT, VENV, jar, mariadbd
 
-from lakehouse.installed import jars_of
-from lakehouse.java import find_java
+from lakehouse.spark.installed import jars_of
+from lakehouse.spark.java import find_java
 
 PORTS = (
     *("NAMENODE", "NAMENODE_PAGES", "SPARK", "SPARK_PAGES"),

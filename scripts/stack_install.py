@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lakehouse.installed import digest, listed
+from lakehouse.spark.installed import digest, listed
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = Path(sys.prefix)

@@ -9,13 +9,13 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, Field
 
 from lakehouse.errors import UsageError
+from serving.context import Parts
 from serving.html import texts_of
-from serving.inspections import Inspection
-from serving.inspector import Lot
-from serving.judge import NO_CHAMPION, Result, judge
 from serving.pages import RefusedError, Shown, Visitor, seen
-from serving.parts import Parts
-from serving.uploads import TOO_LARGE, MalformedError, TooMuchError
+from serving.receive import NO_CHAMPION, Result, judge
+from serving.records.inspections import Inspection
+from serving.verdicts.inspector import Lot
+from serving.verdicts.uploads import TOO_LARGE, MalformedError, TooMuchError
 
 router = APIRouter()
 FILES = {

@@ -17,11 +17,11 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware.sessions import SessionMiddleware
 
-from lakehouse.database import SqlError
-from serving import oidc
+from lakehouse.sql.database import SqlError
+from serving.context import Parts
 from serving.door import Door
 from serving.html import STATIC, Html, texts_of
-from serving.parts import Parts
+from serving.pages import oidc
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 LOOK_SECONDS = 5.0
@@ -31,8 +31,8 @@ LOOK_SECONDS = 5.0
 def create_app(parts: Parts, look_seconds: float = LOOK_SECONDS) -> FastAPI:
     """The app of these parts, as uvicorn serves it."""
     os.environ["GRADIO_TEMP_DIR"] = str(parts.uploads.folder)  # Where its pages may read files.
-    from serving import api, gradio_pages
-    from serving.pages import accounts, inspections, lake
+    from serving import api
+    from serving.pages import accounts, gradio_pages, inspections, lake
 
     app = FastAPI(
         title="platelake",

@@ -22,13 +22,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lakehouse.database import SqlError
-from serving.accounts import IDLE, Accounts, User
-from serving.gradio_door import BODY_BYTES, CODE, GradioDoor
+from lakehouse.sql.database import SqlError
+from serving.access.accounts import IDLE, Accounts, User
+from serving.access.gradio_door import BODY_BYTES, CODE, GradioDoor
 
 if TYPE_CHECKING:
+    from serving.context import Parts
     from serving.html import Html
-    from serving.parts import Parts
 
 PUBLIC = re.compile(
     r"/(login|sign-up|oidc/\w+|language|static/.+|healthz|readyz|metrics|favicon\.ico)"

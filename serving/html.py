@@ -11,8 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from serving.accounts import User
-from serving.parts import Parts
+from serving.access.accounts import User
+from serving.context import Parts
 from serving.texts import COOKIE, LANGUAGES, Texts, chosen, texts
 
 HERE = Path(__file__).parent

@@ -14,10 +14,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from lakehouse.io import Lake
-from lakehouse.quality import filter_held_back, filter_passed
+from lakehouse.delta.lake import Lake
+from lakehouse.files.readings import read_file
+from lakehouse.files.rules import filter_held_back, filter_passed
 from lakehouse.settings import Settings
-from lakehouse.sources.readings import read_file
 from lakehouse.stage import Stage
 from lakehouse.statistics import Array, Band, lot_statistics
 from lakehouse.tables.lot_verdicts import LOT_VERDICTS
@@ -26,10 +26,10 @@ from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
 from lakehouse.tables.runs import RUNS
-from ml.explain import shap_parts
-from ml.lots import as_matrix
-from ml.predictor import LotModel, Verdict
-from serving.champion import Champion
+from ml.data.lots import as_matrix
+from ml.use.explain import shap_parts
+from ml.use.predictor import LotModel, Verdict
+from serving.verdicts.champion import Champion
 
 DAYS, RUN_ROWS = 15, 20
 LEFT, RIGHT, TOP, BOTTOM = 50.0, 410.0, 8.0, 104.0

@@ -11,11 +11,11 @@ from hypothesis import settings
 from pyspark.sql import SparkSession
 from xdist.scheduler import LoadScopeScheduling
 
-from jobs.cli import leave
+from jobs.cli.main import leave
 from jobs.outcome import report
 from jobs.runner import CHAIN, Options, Work, begin, do_jobs
-from lakehouse.io import Lake
-from lakehouse.session import open_session
+from lakehouse.delta.lake import Lake
+from lakehouse.spark.session import open_session
 from lakehouse.stage import Stage, load_stage
 from tests.mariadb import mariadb_server, mariadb_url, sql_url
 from tests.sshd import plant_host, ssh_server
@@ -68,7 +68,7 @@ class SharedTogether(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        folder = file.rpartition("/")[0]
+        folder = "/".join(file.split("/")[:2])
         light = self.config.option.markexpr == "not heavy"  # They share what they import.
         together = ("serving", "ml") if light else ("serving",)
         return folder if folder.endswith(together) else file

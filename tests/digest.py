@@ -5,7 +5,7 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from lakehouse.io import Lake
+from lakehouse.delta.lake import Lake
 from lakehouse.stage import Stage
 from lakehouse.table import Table
 from lakehouse.tables import all_tables

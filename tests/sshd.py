@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import pytest
 
-from lakehouse.sources.remote import Sftp
+from lakehouse.landing.remote import Sftp
 
 START_SECONDS = 20
 

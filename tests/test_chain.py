@@ -14,8 +14,8 @@ import jobs.runner
 from jobs.backfill import run_backfill
 from jobs.quarantine import replay
 from jobs.runner import Options
-from lakehouse.io import Lake
-from lakehouse.sql import SummaryStore
+from lakehouse.delta.lake import Lake
+from lakehouse.sql.summaries import SummaryStore
 from lakehouse.stage import load_stage
 from lakehouse.table import Table
 from lakehouse.tables import MIRRORED

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from lakehouse.io import Lake
-from lakehouse.sample_plant import make_sample_plant
-from lakehouse.session import open_session
+from lakehouse.delta.lake import Lake
+from lakehouse.landing.sample_plant import make_sample_plant
+from lakehouse.spark.session import open_session
 from lakehouse.stage import Stage
 from lakehouse.tables import all_tables
 from tests.conftest import REAL

@@ -14,11 +14,11 @@ import pytest
 from pydantic import BaseModel
 from typer.main import get_command
 
-from jobs.cli import JOBS, app
-from lakehouse.quality import LINE_RULES
+from jobs.cli.main import JOBS, app
+from lakehouse.files import error_lists, readings
+from lakehouse.files.delimited import inspect
+from lakehouse.files.rules import LINE_RULES
 from lakehouse.settings import ENV_PREFIX, Settings
-from lakehouse.sources import error_lists, readings
-from lakehouse.sources.delimited import inspect
 from lakehouse.stage import (
     UNLABELLED,
     DateSource,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.cli import invoke
+from jobs.cli.main import invoke
 from jobs.runner import Options, Work, begin
 from jobs.train import open_registry, workshop
 from lakehouse.stage import Stage, load_stage
@@ -20,8 +20,8 @@ from lakehouse.tables.lot_verdicts import LOT_VERDICTS
 from lakehouse.tables.lots import LOTS
 from lakehouse.tables.photo_verdicts import PHOTO_VERDICTS
 from lakehouse.tables.picture_names import PICTURE_NAMES
-from ml.explain import explain_lot
-from ml.reproduce import reproduce
+from ml.study.reproduction import reproduce
+from ml.use.explain import explain_lot
 from tests.conftest import Chain
 from tests.digest import versions
 from tests.plant import sensor_lines, write_sensor

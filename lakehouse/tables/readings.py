@@ -7,7 +7,7 @@ from lakehouse.table import Column, Table
 def readings(stage: Stage) -> Table:
     """The readings table of that stage; variables and units come from its file.
 
-    Their physical ranges are rules of the ingest (`lakehouse.sources.readings.rules`), not checks
+    Their physical ranges are rules of the ingest (`lakehouse.files.readings.rules`), not checks
     of the table: a range that is corrected must not refuse what an earlier one let in.
     """
     variables = stage.readings.variables

@@ -10,11 +10,11 @@ from fastapi import Depends, Request
 from fastapi.responses import Response
 from starlette.datastructures import FormData
 
-from serving.accounts import User
+from serving.access.accounts import User
+from serving.context import Parts
 from serving.door import write_down
 from serving.html import Html, user_of
-from serving.inspections import Inspection
-from serving.parts import Parts
+from serving.records.inspections import Inspection
 
 WITHOUT_SESSION = ("/login", "/sign-up", "/language")
 

@@ -9,12 +9,12 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from serving.accounts import AccountNameError, InvitationError, LoginError, SignUpOffError
-from serving.attempts import TooManyAttemptsError
+from serving.access.accounts import AccountNameError, InvitationError, LoginError, SignUpOffError
+from serving.access.attempts import TooManyAttemptsError
+from serving.access.passwords import PasswordError
 from serving.door import client
 from serving.html import Html, texts_of
 from serving.pages import Form, Shown, Visitor, local_path, set_session
-from serving.passwords import PasswordError
 from serving.texts import COOKIE as LANGUAGE_COOKIE
 from serving.texts import LANGUAGES
 

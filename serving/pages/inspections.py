@@ -15,16 +15,16 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from PIL import Image
 
-from lakehouse.database import SqlError
-from lakehouse.sources.photos import PhotoError, read_upright
-from ml.explain import with_heat
-from serving.accounts import User
+from lakehouse.files.photos import PhotoError, read_upright
+from lakehouse.sql.database import SqlError
+from ml.use.explain import with_heat
+from serving.access.accounts import User
+from serving.context import Parts
 from serving.door import client
 from serving.html import Html, texts_of
-from serving.inspections import PAGE, Inspection, Search
 from serving.pages import Form, RefusedError, Shown, Visitor, seen
-from serving.parts import Parts
-from serving.review import CorrectionError, Said
+from serving.records.inspections import PAGE, Inspection, Search
+from serving.records.review import CorrectionError, Said
 
 SHOWN_PIXELS = 1_024
 """Longest side of a photo on a page."""

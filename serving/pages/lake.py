@@ -8,10 +8,10 @@ from datetime import date
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from serving.inspections import Search
+from serving.context import Parts
 from serving.lots import SORTS
 from serving.pages import RefusedError, Shown, Visitor
-from serving.parts import Parts
+from serving.records.inspections import Search
 
 AUDIT_ROWS = 200
 router = APIRouter(include_in_schema=False)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from jobs import doctor
-from jobs.cli import invoke
+from jobs.cli.main import invoke
 from lakehouse.errors import PlatelakeError
 from lakehouse.settings import load_settings
 from tests.conftest import let_others_in, unavailable
@@ -51,7 +51,7 @@ def test_a_sound_installation_is_ok_and_nothing_is_made(
 
 def test_it_is_a_process_without_spark_and_mlflow() -> None:
     code = (
-        "import sys; from jobs.cli import invoke; invoke(['doctor']);"
+        "import sys; from jobs.cli.main import invoke; invoke(['doctor']);"
         "sys.exit(str({'pyspark', 'mlflow', 'delta', 'torch'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

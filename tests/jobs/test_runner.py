@@ -7,7 +7,7 @@ import pytest
 
 from jobs.runner import Options, Work, begin, do_jobs
 from lakehouse.errors import QualityGateError
-from lakehouse.ledger import Counts
+from lakehouse.ingest.ledger import Counts
 from lakehouse.tables.runs import RUNS
 from tests.waiting import waits
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from lakehouse.errors import UsageError
+from lakehouse.files import error_lists, readings
+from lakehouse.files.delimited import Facts, Layout
+from lakehouse.files.readings import as_dates
 from lakehouse.settings import Settings
-from lakehouse.sources import error_lists, readings
-from lakehouse.sources.delimited import Facts, Layout
-from lakehouse.sources.readings import as_dates
 from lakehouse.stage import Stage, date_pattern, load_stage
 
 CONF = Path(__file__).parent.parent.parent / "conf"

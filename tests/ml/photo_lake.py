@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from lakehouse.io import Lake
+from lakehouse.delta.lake import Lake
 
 SIDE = 32
 DAY = date(2021, 9, 6)

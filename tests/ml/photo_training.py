@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ml.cnn import CnnRecipe, Together, _Training
-from ml.distributed import summed
-from ml.pictures import PictureFrame
+from ml.data.pictures import PictureFrame
+from ml.photos.distributed import summed
+from ml.photos.training import CnnRecipe, Together, _Training
 
 QUICK = CnnRecipe(members=1, epochs=2, steps=0, batch=8, threads=1, bfloat16=False)
 

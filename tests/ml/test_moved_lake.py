@@ -11,13 +11,13 @@ import pytest
 from jobs.runner import Options, begin
 from jobs.train import open_registry, workshop
 from lakehouse.errors import PlatelakeError
-from lakehouse.sample_plant import make_sample_plant
+from lakehouse.landing.sample_plant import make_sample_plant
 from lakehouse.settings import load_settings
 from ml.moved_lake import is_own, point_here
 from ml.registry import Registry
-from ml.train import Protocol
-from ml.train_lots import train_lots
-from ml.trees import TreeRecipe
+from ml.study.context import Protocol
+from ml.study.lots import train_lots
+from ml.trees.models import TreeRecipe
 from tests.conftest import Chain
 
 NAME = "chromate-lots"

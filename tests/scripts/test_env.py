@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from lakehouse import java as java_module
 from lakehouse.errors import PlatelakeError
-from lakehouse.installed import SUMS, jar_faults, why_not_fetched
-from lakehouse.java import find_java
+from lakehouse.spark import java as java_module
+from lakehouse.spark.installed import SUMS, jar_faults, why_not_fetched
+from lakehouse.spark.java import find_java
 from scripts import make_env
 
 ROOT = Path(__file__).parents[2]

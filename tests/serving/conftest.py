@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from ml.registry import Registry, Version
-    from ml.train import Workshop
-    from serving.parts import Parts
+    from ml.study.context import Workshop
+    from serving.context import Parts
 
 PASSWORD = "correct horse battery"
 HOST = "https://app.test"
@@ -44,13 +44,13 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
     """Drawn sensor files, real photos where they are there, and a champion of each kind."""
     from jobs.runner import CHAIN, Options, begin, run_jobs
     from jobs.train import workshop
-    from lakehouse.sample_plant import make_sample_plant
-    from ml.cnn_recipe import recipe_for
-    from ml.train import Protocol
-    from ml.train_lots import train_lots
-    from ml.train_photos import train_photos
-    from ml.trees import TreeRecipe
-    from ml.weights import NETWORK
+    from lakehouse.landing.sample_plant import make_sample_plant
+    from ml.photos.recipe import recipe_for
+    from ml.photos.weights import NETWORK
+    from ml.study.context import Protocol
+    from ml.study.lots import train_lots
+    from ml.study.photos import train_photos
+    from ml.trees.models import TreeRecipe
 
     folder = tmp_path_factory.mktemp("served")
     landing, lake = folder / "landing", folder / "lake"
@@ -71,7 +71,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
 
 def crown(shop: Workshop, version: Version) -> None:
     """Make it the champion, for no reason."""
-    from ml.promotion import compare, promote
+    from ml.study.promotion import compare, promote
 
     found = compare(shop.registry, version, lambda version, splits: {})
     promote(shop.registry, found, "the test's", "test")
@@ -85,11 +85,11 @@ def landing(tmp_path: Path) -> Path:
 @pytest.fixture
 def make_parts(plant: Plant, landing: Path, tmp_path: Path) -> Iterator[Callable[..., Parts]]:
     """Parts of an app with a database of its own; settings as keywords."""
-    from lakehouse.io import Lake
+    from lakehouse.delta.lake import Lake
     from lakehouse.settings import load_settings
     from lakehouse.stage import load_stage
     from ml.registry import registry_of
-    from serving.parts import open_parts
+    from serving.context import open_parts
 
     made: list[Parts] = []
 

@@ -21,15 +21,15 @@ from lakehouse.settings import load_settings
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from ml.registry import registry_of
-from serving import api, oidc
+from serving import api
+from serving.access.attempts import PAIR_LIMIT, SIGN_UP_LIMIT
 from serving.app import create_app
-from serving.attempts import PAIR_LIMIT, SIGN_UP_LIMIT
+from serving.context import Parts
 from serving.door import PUBLIC
-from serving.pages import accounts, lake
+from serving.pages import accounts, lake, oidc
 from serving.pages import inspections as history
-from serving.parts import Parts
-from serving.tables import agreed_labels, corrections, inspections
-from serving.uploads import FIELD_BYTES
+from serving.records.tables import agreed_labels, corrections, inspections
+from serving.verdicts.uploads import FIELD_BYTES
 from tests.serving.conftest import HOST, PASSWORD, Browser, Plant
 
 pytestmark = pytest.mark.heavy
@@ -673,7 +673,7 @@ def test_sign_ups_are_counted_before_anything_is_hashed(
     make_parts: Callable[..., Parts], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed = []
-    monkeypatch.setattr("serving.passwords.hashed", lambda *_: hashed.append(1) or "x")
+    monkeypatch.setattr("serving.access.passwords.hashed", lambda *_: hashed.append(1) or "x")
     asked = {"name": "kim", "password": PASSWORD}
     parts = make_parts(sign_up="invitation")
     parts.accounts.add("kim", password=PASSWORD, by="test")

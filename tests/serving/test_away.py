@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 from ml.registry import Registry, registry_of
 from serving.app import create_app
-from serving.champion import Champion
-from serving.outbox import Outbox
-from serving.parts import Parts
-from serving.tables import inspections
+from serving.context import Parts
+from serving.records.outbox import Outbox
+from serving.records.tables import inspections
+from serving.verdicts.champion import Champion
 from tests.mariadb import MariaDB, running_mariadb
 from tests.serving.conftest import Browser, Plant
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, Route, expect, sync_playwright
 
 from serving.app import create_app
-from serving.parts import Parts
+from serving.context import Parts
 from tests.conftest import unavailable
 from tests.serving.conftest import PASSWORD, Plant
 from tests.serving.live import served

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.operators import at_the_app, jpeg
 from serving.app import create_app
-from serving.parts import Parts
+from serving.context import Parts
 from tests.serving.conftest import PASSWORD, Plant
 from tests.serving.live import served
 

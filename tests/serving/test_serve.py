@@ -16,10 +16,10 @@ import httpx
 import pytest
 
 from jobs.serve import _listen
-from lakehouse.database import Database
-from serving.accounts import Accounts
-from serving.tables import inspections
-from serving.uploads import Uploads
+from lakehouse.sql.database import Database
+from serving.access.accounts import Accounts
+from serving.records.tables import inspections
+from serving.verdicts.uploads import Uploads
 from tests.serving.conftest import Plant
 
 TIMEOUT = 120
@@ -28,7 +28,7 @@ DEMO = """
 from rich.console import Console
 from jobs.demo import open_the_app
 from jobs.runner import Options
-from lakehouse.session import open_session
+from lakehouse.spark.session import open_session
 open_session("demo")
 open_the_app(Options("chromate", landing={landing!r}, lake={lake!r}), Console(soft_wrap=True))
 """
@@ -198,8 +198,8 @@ def test_an_app_leaves_the_uploads_of_a_living_app_alone(tmp_path: Path) -> None
     """Those of an app that was killed go."""
     folder = tmp_path / "uploads"
     code = (
-        "import sys, pathlib, serving.uploads\n"
-        "uploads = serving.uploads.Uploads(pathlib.Path(sys.argv[1]), 9, 9)\n"
+        "import sys, pathlib, serving.verdicts.uploads\n"
+        "uploads = serving.verdicts.uploads.Uploads(pathlib.Path(sys.argv[1]), 9, 9)\n"
         "file = uploads.place('part.png')\n"
         "file.touch()\n"
         "print('file', file, flush=True)\n"

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from lakehouse.io import Lake
-from lakehouse.sample_plant import make_sample_plant
+from lakehouse.delta.lake import Lake
+from lakehouse.landing.sample_plant import make_sample_plant
 from lakehouse.stage import load_stage
 from tests.conftest import REAL
 from tests.stack.real import BIN, Sink, Stack, running, surroundings

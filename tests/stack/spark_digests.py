@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lakehouse.io import Lake
-from lakehouse.session import open_session
+from lakehouse.delta.lake import Lake
 from lakehouse.settings import load_settings
+from lakehouse.spark.session import open_session
 from lakehouse.stage import load_stage
 from lakehouse.table import Table
 from tests.digest import digests

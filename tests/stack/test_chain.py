@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 from playwright.sync_api import expect, sync_playwright
 
-from jobs.cli import JOBS
-from lakehouse.io import Lake
-from lakehouse.sql import SummaryStore
+from jobs.cli.main import JOBS
+from lakehouse.delta.lake import Lake
+from lakehouse.sql.summaries import SummaryStore
 from lakehouse.stage import load_stage
 from lakehouse.tables import MIRRORED, all_tables
 from lakehouse.tables.lots import LOTS

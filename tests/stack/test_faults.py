@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from lakehouse.io import Lake
-from lakehouse.sources.readings import file_date
+from lakehouse.delta.lake import Lake
+from lakehouse.files.readings import file_date
 from lakehouse.stage import load_stage
 from lakehouse.tables.readings import readings
 from lakehouse.tables.runs import RUNS

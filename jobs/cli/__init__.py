@@ -1,0 +1,1 @@
+"""The command `platelake`: a module for each group of commands."""

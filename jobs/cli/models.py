@@ -1,0 +1,210 @@
+"""The commands for models: train, compare, promote, rollback, predict, explain, reproduce."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.cli.options import JsonFile, LakeOption, Stage, StageFile
+
+train_app = typer.Typer(help="Train models on the lake; the best becomes challenger.")
+
+ProtocolOption = Annotated[
+    str, typer.Option("--protocol", help="kfold, forward or leave_one_group_out")
+]
+Folds = Annotated[int, typer.Option("--folds", min=2, help="Folds of kfold")]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Splits, by seed 0, 1, …; means over")]
+Name = Annotated[str, typer.Argument(help="Registered model, such as chromate-lots")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="NAME, NAME@ALIAS or NAME@NUMBER; else the champion")
+]
+
+
+@train_app.command("trees")
+def train_trees(
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", help="Only this kind (may be repeated)")
+    ] = None,
+    protocol: ProtocolOption = "kfold",
+    folds: Folds = 5,
+    seeds: Seeds = 1,
+    group: Annotated[str, typer.Option("--group", help="What stays together: lot or day")] = "lot",
+    trials: Annotated[
+        int, typer.Option("--trials", min=0, help="Tries of a search in each round; 0: none")
+    ] = 0,
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Trees of several kinds and a logistic baseline, on the labelled lots."""
+    from jobs import train
+    from jobs.runner import Options
+    from ml.study.context import Protocol
+
+    options = Options(stage, stage_file, lake=lake, json_file=json_file)
+    train.train_trees(options, kind or [], Protocol(protocol, folds, seeds), group, trials)
+
+
+@train_app.command("cnn")
+def train_cnn(
+    network: Annotated[
+        list[str] | None,
+        typer.Option("--network", help="small, first_study or timm:NAME (may be repeated)"),
+    ] = None,
+    protocol: ProtocolOption = "kfold",
+    folds: Folds = 5,
+    seeds: Seeds = 1,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes at most")] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option("--groups", help="FILE:COLUMN of a csv with name: photos of one group"),
+    ] = None,
+    near: Annotated[
+        int | None,
+        typer.Option("--near", min=-1, help="Bits apart of perceptual hashes in a group; -1: none"),
+    ] = None,
+    members: Annotated[
+        int, typer.Option("--members", min=1, help="Networks that judge together")
+    ] = 1,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, help="Processes that share each batch")
+    ] = 1,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="Safetensors file for timm networks; lite0 brings its own"),
+    ] = None,
+    fine_tune: Annotated[
+        bool, typer.Option("--fine-tune", help="Train these weights too, not a layer on them alone")
+    ] = False,
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Convolutional networks, on the labelled pictures."""
+    from jobs import train
+    from jobs.runner import Options
+    from ml.photos.recipe import recipe_for
+    from ml.study.context import Protocol
+
+    recipes = [
+        recipe_for(name, epochs, members, processes, weights, fine_tune)
+        for name in dict.fromkeys(network or ["small"])
+    ]
+    options = Options(stage, stage_file, lake=lake, json_file=json_file)
+    train.train_cnn(options, recipes, Protocol(protocol, folds, seeds), groups, near)
+
+
+@train_app.command("log")
+def train_log(
+    folder: Annotated[Path, typer.Argument(help="The folder that the training named")],
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+) -> None:
+    """Log a study that was trained while MLflow was away."""
+    from jobs import train
+    from jobs.runner import Options
+
+    train.log_kept(Options(stage, stage_file, lake=lake), folder)
+
+
+def compare(
+    kind: Annotated[str | None, typer.Option("--of", help="lots or photos; else both")] = None,
+    last: Annotated[int, typer.Option("--last", min=1, help="Candidates at most")] = 20,
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+) -> None:
+    """The trained candidates with their figures and intervals."""
+    from jobs import models
+    from jobs.runner import Options
+
+    models.compare(Options(stage, stage_file, lake=lake), kind, last)
+
+
+def promote(
+    name: Name,
+    force: Annotated[
+        str | None, typer.Option("--force", help="Promote all the same, for this reason")
+    ] = None,
+    if_better: Annotated[
+        bool, typer.Option("--if-better", help="A champion that stays is no error")
+    ] = False,
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Make the challenger champion, if it is better on the same items."""
+    from jobs import models
+    from jobs.runner import Options
+
+    options = Options(stage, stage_file, lake=lake, json_file=json_file)
+    models.promote_challenger(options, name, force, if_better=if_better)
+
+
+def rollback(
+    name: Name,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is kept")],
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+) -> None:
+    """Make the champion of before the champion again."""
+    from jobs import models
+    from jobs.runner import Options
+
+    models.roll_back(Options(stage, stage_file, lake=lake), name, reason)
+
+
+def predict(
+    photos: Annotated[list[Path], typer.Argument(help="Photo files")],
+    model: ModelOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a file")] = False,
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+) -> int:
+    """Judge photo files; exit code 1 if any could not be judged."""
+    from jobs import models
+    from jobs.runner import Options
+
+    return models.predict(Options(stage, stage_file, lake=lake), photos, model, as_json)
+
+
+def explain(
+    lot: Annotated[str | None, typer.Option("--lot", help="DAY/LOT, as 2021-09-06/17")] = None,
+    photo: Annotated[Path | None, typer.Option("--photo", help="Photo file")] = None,
+    model: ModelOption = None,
+    output: Annotated[Path | None, typer.Option("--output", help="Where the heat map goes")] = None,
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+) -> None:
+    """Why the model judges a lot or a photo as it does."""
+    from jobs import models
+    from jobs.runner import Options
+
+    models.explain(Options(stage, stage_file, lake=lake), lot, photo, model, output)
+
+
+def reproduce(
+    reference: Annotated[str, typer.Argument(help="NAME@ALIAS or NAME@NUMBER")],
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+) -> int:
+    """Train a registered model again from its pinned data; exit code 3 if it comes out other."""
+    from jobs import models
+    from jobs.runner import Options
+
+    return models.reproduce_model(Options(stage, stage_file, lake=lake), reference)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands for models."""
+    app.add_typer(train_app, name="train", no_args_is_help=True)
+    for command in (compare, promote, rollback, predict, explain, reproduce):
+        app.command(command.__name__)(command)

@@ -1,0 +1,1 @@
+"""Delta tables: the only reader and writer, and where rows are computed."""

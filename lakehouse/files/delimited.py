@@ -1,0 +1,349 @@
+"""Delimited text: what a file is like as a whole, then its rows as cells, in bounded memory.
+
+A file is passed twice: `inspect` finds its hash, encoding, header and whole-file faults
+before a row is believed; `read_cells` then gives its rows block by block. A row is a line:
+a quoted line break would let one stray quote swallow the rows behind it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse.errors import PlatelakeError
+from lakehouse.files.headers import Headers, shown, split_cells
+
+BLOCK = 4 << 20
+BLANK = " \t\r\n\v\f"
+"""What an empty line may hold: the white space of `bytes.strip`, so both passes agree."""
+
+CHANGED = "the file changed while it was read; run again once it is complete"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a kind of file should hold.
+
+    `fields` are its needed columns, each with the header names it may have; `group` are the
+    name patterns (* for anything) of any number of columns that belong together, at least one.
+    `ignored` are columns that are known and not read; any other is accepted and noted. With
+    `has_numbers`, a row has a digit somewhere, so one without any may be a header.
+    """
+
+    delimiter: str
+    encodings: tuple[str, ...]
+    fields: dict[str, tuple[str, ...]]
+    group: tuple[str, ...] = ()
+    max_line_bytes: int = 1 << 20
+    max_file_bytes: int = 1 << 30
+    ignored: tuple[str, ...] = ()
+    has_numbers: bool = False
+
+
+@dataclass
+class Facts:
+    """A file as a whole.
+
+    `header` names the columns: needed fields first, in the layout's order, then the group's,
+    then the others; `order` says where each stands in the file. With a `rule` the file is not
+    to be read, and `reason` says why.
+    """
+
+    sha256: str = ""
+    encoding: str = ""
+    header: list[str] = field(default_factory=list)
+    order: list[int] = field(default_factory=list)
+    grouped: int = 0
+    rows: int = 0
+    rule: str | None = None
+    reason: str | None = None
+    note: str | None = None
+
+    def fault(self, rule: str, reason: str) -> None:
+        """Keep the first fault found."""
+        if self.rule is None:
+            self.rule, self.reason = rule, reason
+
+
+def inspect(stream: IO[bytes], layout: Layout) -> Facts:
+    """One pass over the file: its hash, always; its faults; else encoding, header and rows.
+
+    A second pass only where some line is no text in any of the encodings.
+    """
+    facts = Facts()
+    digest = hashlib.sha256()
+    decoders = {name: codecs.getincrementaldecoder(name)("strict") for name in layout.encodings}
+    start, rows, rest, size = b"", 0, b"", 0
+    while chunk := stream.read(1 << 20):
+        digest.update(chunk)
+        size += len(chunk)
+        if size > layout.max_file_bytes:
+            facts.fault(
+                "file_too_large",
+                f"larger than {layout.max_file_bytes} bytes (max_file_bytes); divide the file",
+            )
+        if facts.rule:
+            continue
+        if size == len(chunk):
+            _look_at_start(chunk, facts)
+        if b"\0" in chunk:
+            at = size - len(chunk) + chunk.index(0)
+            facts.fault("nul_bytes", f"NUL byte at {at}; not text, or UTF-16: save it as UTF-8")
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        if max(len(rest), max(map(len, lines), default=0)) > layout.max_line_bytes:
+            facts.fault("line_too_long", f"a line is longer than {layout.max_line_bytes} bytes")
+            rest = b""
+        filled = [line for line in lines if line.strip()]
+        start = start or next(iter(filled), b"")
+        rows += len(filled)
+        _drop_failed(decoders, chunk)
+    start = start or rest
+    _drop_failed(decoders, b"", final=True)
+    facts.sha256 = digest.hexdigest()
+    rows += bool(rest.strip())
+    facts.rows = max(rows - 1, 0)
+    undecoded = dict.fromkeys(_marked(decoders, start), 0)
+    if not undecoded and not facts.rule:
+        undecoded = _count_undecoded(stream, layout.encodings)
+    _judge(facts, layout, start, _best_encoding(undecoded, start, rows), size)
+    return facts
+
+
+def _look_at_start(chunk: bytes, facts: Facts) -> None:
+    if chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        facts.fault("utf_16", "the file is UTF-16; save it as UTF-8")
+
+
+def _drop_failed(
+    decoders: dict[str, codecs.IncrementalDecoder], chunk: bytes, final: bool = False
+) -> None:
+    for name in list(decoders):
+        try:
+            decoders[name].decode(chunk, final)
+        except UnicodeDecodeError:
+            del decoders[name]
+
+
+def _count_undecoded(stream: IO[bytes], encodings: Sequence[str]) -> dict[str, int]:
+    """For each encoding, how many of the file's lines are not text in it."""
+    undecoded, rest = dict.fromkeys(encodings, 0), b""
+    stream.seek(0)
+    while chunk := stream.read(1 << 20):
+        whole, cut, rest = (rest + chunk).rpartition(b"\n")
+        for name in undecoded if cut else ():
+            if not _decodes(whole, name):
+                undecoded[name] += sum(not _decodes(line, name) for line in whole.split(b"\n"))
+    return {name: count + (not _decodes(rest, name)) for name, count in undecoded.items()}
+
+
+def _decodes(content: bytes, encoding: str) -> bool:
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _best_encoding(undecoded: dict[str, int], start: bytes, rows: int) -> str | None:
+    """The encoding with the fewest lines that are no text in it, the first of equals.
+
+    None where that is half of the lines or more, or the header. A byte order mark decides.
+    """
+    names = [name for name in undecoded if _decodes(start, name)]
+    names = _marked(names, start) or names
+    best = min(names, key=lambda name: undecoded[name], default=None)
+    return best if best and undecoded[best] * 2 < max(rows, 1) else None
+
+
+def _marked(names: Iterable[str], start: bytes) -> list[str]:
+    """Those that a byte order mark allows: UTF-8 where there is one, else all."""
+    has_mark = start.startswith(codecs.BOM_UTF8)
+    return [n for n in names if not has_mark or codecs.lookup(n).name.startswith("utf-8")]
+
+
+def _judge(facts: Facts, layout: Layout, start: bytes, encoding: str | None, size: int) -> None:
+    if facts.rows == 0 and not start.removeprefix(codecs.BOM_UTF8).strip():
+        found = "only blank lines" if size else "no bytes"
+        facts.fault("empty_file", f"the file has {found}")
+    elif encoding is None:
+        tried = ", ".join(layout.encodings)
+        facts.fault("encoding", f"header or most lines are not text in any of {tried}")
+    if b"\r" in start.rstrip(b"\r"):
+        facts.fault("line_ends", "lines end in CR alone; save the file with LF or CRLF")
+    if facts.rule or encoding is None:
+        return
+    facts.encoding = encoding
+    text = start.decode(encoding).removeprefix("\ufeff").rstrip("\r")
+    names = [name.strip() for name in split_cells(text, layout.delimiter)]
+    _arrange(facts, layout, [name or f"column {at}" for at, name in enumerate(names, 1)])
+    if facts.rule is None and facts.rows == 0:
+        facts.fault("header_only", "the file has a header and no row")
+
+
+def _arrange(facts: Facts, layout: Layout, names: list[str]) -> None:
+    """Find the needed columns in the header."""
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        facts.fault("header", f"column {shown(twice)} stands twice in the header")
+        return
+    at = {name: place for place, name in enumerate(names)}
+    found = [next((at[n] for n in some if n in at), None) for some in layout.fields.values()]
+    order = [place for place in found if place is not None]
+    pattern = re.compile("|".join(map(_regex, layout.group)) or r"(?!)", re.DOTALL)
+    needed, ignored = set(order), set(layout.ignored)
+    group = [
+        place
+        for place, name in enumerate(names)
+        if place not in needed and name not in ignored and pattern.fullmatch(name)
+    ]
+    missing = [
+        " or ".join(some)
+        for some, place in zip(layout.fields.values(), found, strict=True)
+        if place is None
+    ]
+    missing += [" or ".join(layout.group)] if layout.group and not group else []
+    if missing:
+        _explain_missing(facts, layout, names, missing)
+        return
+    needed.update(group)
+    others = [place for place in range(len(names)) if place not in needed]
+    facts.order, facts.grouped = order + group + others, len(group)
+    facts.header = [names[place] for place in facts.order]
+    extra = [names[place] for place in others if names[place] not in ignored]
+    notes = ["columns in another order"] if order + group != sorted(needed) else []
+    notes += [f"extra columns: {shown(extra)}"] if extra else []
+    facts.note = "; ".join(notes) or None
+
+
+def _regex(pattern: str) -> str:
+    return ".*".join(map(re.escape, pattern.split("*")))
+
+
+def _explain_missing(facts: Facts, layout: Layout, names: list[str], missing: list[str]) -> None:
+    if len(names) == 1:
+        for other in (",", ";", "\t", "|"):
+            if other != layout.delimiter and other in names[0]:
+                facts.fault(
+                    "delimiter",
+                    f"cells are parted by {other!r}, not by {layout.delimiter!r}",
+                )
+    reason = f"no column {'; no column '.join(missing)}; found: {shown(names)}"
+    facts.fault("missing_column", reason)
+
+
+def read_cells(stream: IO[bytes], facts: Facts, layout: Layout) -> Iterator[pa.RecordBatch]:
+    """The rows behind the header: `line`, `cells` in the order of `facts.header`, `fault`.
+
+    A row with a `fault` has its whole line as its only cell. Below a further header with the same
+    columns, rows are read by that; below one with others they are faulty. Raises PlatelakeError at
+    the end if the content is no longer the one that was inspected.
+    """
+    digest = hashlib.sha256()
+    needed = [name for some in layout.fields.values() for name in some]
+    places = facts.order[: len(layout.fields)] if layout.has_numbers else []
+    headers = Headers(facts.header, facts.order, needed, layout.ignored, layout.delimiter, places)
+    line, header_seen, rest = 1, False, b""
+    while True:
+        chunk = stream.read(BLOCK)
+        digest.update(chunk)
+        whole, cut, rest = (rest + chunk).rpartition(b"\n")
+        if not chunk:
+            whole, rest = rest, b""
+        if len(rest) > layout.max_line_bytes:
+            raise PlatelakeError(CHANGED)
+        if chunk and not cut:
+            continue
+        lines, count = _lines(whole, facts.encoding, line)
+        if not header_seen and len(lines):
+            lines, header_seen = lines.slice(1), True
+        for start, end, order, fault in headers.sections(lines["line"], lines["text"]):
+            rows = lines.slice(start, end - start)
+            yield _batch(rows, facts, layout.delimiter, order, fault)
+        line += count
+        if not chunk:
+            break
+    if digest.hexdigest() != facts.sha256:
+        raise PlatelakeError(CHANGED)
+
+
+def with_file(batch: pa.RecordBatch, file: str) -> pa.RecordBatch:
+    """The batch with the file's name as its first column."""
+    names = pa.repeat(pa.scalar(file, pa.string()), len(batch))
+    return pa.RecordBatch.from_arrays([names, *batch.columns], names=["file", *batch.schema.names])
+
+
+def _lines(content: bytes, encoding: str, first: int) -> tuple[pa.RecordBatch, int]:
+    """Number, text and whether it is torn of each line that is not blank; and how many there are.
+
+    A torn line is no text in that encoding; its strange bytes are escaped.
+    """
+    torn: list[int] = []
+    try:
+        texts = pc.split_pattern(pa.array([content.decode(encoding)]), "\n").flatten()
+    except UnicodeDecodeError:
+        parts = content.split(b"\n")
+        torn = [at for at, part in enumerate(parts) if not _decodes(part, encoding)]
+        texts = pa.array([part.decode(encoding, "backslashreplace") for part in parts])
+    count = len(texts)
+    is_torn = np.zeros(count, bool)
+    is_torn[torn] = True
+    lines = pa.RecordBatch.from_arrays(
+        [pa.array(np.arange(first, first + count)), pc.utf8_rtrim(texts, "\r"), pa.array(is_torn)],
+        names=["line", "text", "torn"],
+    )
+    return lines.filter(pc.not_equal(pc.utf8_trim(texts, BLANK), "")), count
+
+
+def _batch(
+    rows: pa.RecordBatch, facts: Facts, delimiter: str, order: list[int], fault: str
+) -> pa.RecordBatch:
+    """The rows as cells, from their lines. With a `fault`, all have that."""
+    texts, is_torn = rows["text"], rows["torn"]
+    if pc.any(pc.match_substring(texts, '"')).as_py():
+        cells = pa.array(
+            [split_cells(text, delimiter) for text in texts.to_pylist()], pa.list_(pa.string())
+        )
+    else:
+        cells = pc.split_pattern(texts, delimiter)
+    width = len(facts.header)
+    lengths = pc.list_value_length(cells)
+    whole = pc.and_not(pc.equal(lengths, width), pa.scalar(True) if fault else is_torn)
+    if order != sorted(order):
+        cells = _reordered(cells, whole, order)
+    reasons = pa.nulls(len(rows), pa.string())
+    if not pc.all(whole).as_py():
+        alone = np.arange(len(texts) + 1, dtype=np.int32)
+        cells = pc.if_else(whole, cells, pa.ListArray.from_arrays(pa.array(alone), texts))
+        reasons = pc.if_else(whole, reasons, _reasons(lengths, is_torn, facts, fault))
+    return pa.RecordBatch.from_arrays(
+        [rows["line"], cells, reasons], names=["line", "cells", "fault"]
+    )
+
+
+def _reasons(lengths: pa.Array, is_torn: pa.Array, facts: Facts, fault: str) -> pa.Array:
+    """Why a row is not whole, of each row."""
+    if fault:
+        return pa.repeat(fault, len(lengths))
+    widths = pc.binary_join_element_wise(
+        pc.cast(lengths, pa.string()), f"cells where the header has {len(facts.header)}", " "
+    )
+    return pc.if_else(is_torn, f"bytes that are no text in {facts.encoding}", widths)
+
+
+def _reordered(cells: pa.Array, whole: pa.Array, order: list[int]) -> pa.Array:
+    """The cells of whole rows in another order; others are left as they are."""
+    offsets = cells.offsets.to_numpy()
+    starts = offsets[:-1][whole.to_numpy(zero_copy_only=False)][:, np.newaxis]
+    at = np.arange(len(cells.values))
+    at[starts + np.arange(len(order))] = starts + order
+    return pa.ListArray.from_arrays(cells.offsets, cells.values.take(pa.array(at)))

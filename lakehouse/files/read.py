@@ -1,0 +1,183 @@
+"""Reading the landing zone's files: here, or by Spark's workers where they are large.
+
+The reading itself is the same function.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from typing import NamedTuple
+
+import pyarrow as pa
+import structlog
+
+from lakehouse.delta.engine import collected, gathered, in_slices, spark_schema
+from lakehouse.delta.lake import Lake, Rows
+from lakehouse.errors import PlatelakeError
+from lakehouse.files.delimited import Facts, Layout, inspect, read_cells, with_file
+from lakehouse.landing.zone import LandedFile, open_url
+
+SLICE_BYTES = 64 << 20
+
+HASHED = 1 / 16
+"""How much work it is to hash a byte, beside decoding it."""
+
+STRINGS = pa.list_(pa.string())
+FACTS = pa.schema(
+    [
+        ("file", pa.string()),
+        ("sha256", pa.string()),
+        ("encoding", pa.string()),
+        ("header", STRINGS),
+        ("order", pa.list_(pa.int32())),
+        ("grouped", pa.int32()),
+        ("rows", pa.int64()),
+        ("rule", pa.string()),
+        ("reason", pa.string()),
+        ("note", pa.string()),
+    ]
+)
+
+
+class Landed(NamedTuple):
+    """A file as a worker gets it."""
+
+    file: str
+    url: str
+    size: int
+
+
+Read = Callable[[Iterable[Landed]], Iterator[pa.RecordBatch]]
+
+Typed = Callable[[pa.RecordBatch, Mapping[str, Facts]], pa.RecordBatch]
+"""From rows of some files, as `read_cells` gives them, to typed rows; with the files' facts."""
+
+TYPED_AT_ONCE = 50_000
+"""Rows of small files are typed together, so many or some more at once."""
+
+READ_AT_ONCE = 4 << 20
+"""A thread reads files of up to so many bytes, or one file, one after the other."""
+
+
+def _read_here(files: Sequence[LandedFile], read: Read, schema: pa.Schema) -> pa.Table:
+    def batches(some: Sequence[LandedFile]) -> list[pa.RecordBatch]:
+        return list(read(map(_landed, some)))
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        portions = in_slices(files, [file.size for file in files], READ_AT_ONCE)
+        read_at_once = threads.map(batches, portions)
+        return pa.Table.from_batches(itertools.chain.from_iterable(read_at_once), schema)
+
+
+def read_files(
+    lake: Lake,
+    files: Sequence[LandedFile],
+    read: Read,
+    schema: pa.Schema,
+    weight: float = 1.0,
+) -> Rows:
+    """What `read` makes of the files, as rows of that schema.
+
+    `weight` says how much work a byte is, beside one that is decoded. Rows of Spark may be read
+    each time they are used; keep them to read them once.
+    """
+    total = sum(file.size for file in files)
+    if total * weight <= lake.here.bytes:
+        return _read_here(files, read, schema)
+    structlog.get_logger().info("read by Spark", files=len(files), bytes=total)
+
+    def read_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield from read(Landed(**row) for row in batch.to_pylist())
+
+    cores = lake.spark.sparkContext.defaultParallelism
+    tasks = max(1, min(len(files), max(cores, total // SLICE_BYTES)))
+    spread = lake.spark.createDataFrame(
+        list(map(_landed, files)), "file string, url string, size bigint"
+    )
+    return spread.repartition(tasks).mapInArrow(read_batches, spark_schema(schema))
+
+
+def hash_files(lake: Lake, landing: str, files: Sequence[LandedFile]) -> dict[str, Facts]:
+    """The content hash of each file, by `file`; one that cannot be opened has a fault."""
+    return _look(lake, files, lambda url: _hash(landing, url), HASHED)
+
+
+def inspect_files(
+    lake: Lake, landing: str, files: Sequence[LandedFile], layout: Layout
+) -> dict[str, Facts]:
+    """Hash and whole-file facts of each text file, by `file`."""
+
+    def facts(url: str) -> Facts:
+        with open_url(landing, url) as stream:
+            return inspect(stream, layout)
+
+    return _look(lake, files, facts)
+
+
+def read_rows(
+    lake: Lake,
+    landing: str,
+    files: Sequence[tuple[LandedFile, Facts]],
+    layout: Layout,
+    typed: Typed,
+    schema: pa.Schema,
+) -> Rows:
+    """Every row of the text files as `typed` makes it, of that schema.
+
+    Raises PlatelakeError if a file changes meanwhile.
+    """
+    facts_by_file = {file.file: facts for file, facts in files}
+
+    def cells(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
+        for file, url, _ in landed:
+            with open_url(landing, url) as stream:
+                try:
+                    for batch in read_cells(stream, facts_by_file[file], layout):
+                        yield with_file(batch, file)
+                except PlatelakeError as error:
+                    raise PlatelakeError(f"{file}: {error}") from None
+
+    def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
+        for some in gathered(cells(landed), TYPED_AT_ONCE):
+            yield typed(pa.concat_batches(some), facts_by_file)
+
+    return read_files(lake, [file for file, _ in files], read, schema)
+
+
+def _look(
+    lake: Lake,
+    files: Sequence[LandedFile],
+    look: Callable[[str], Facts],
+    weight: float = 1.0,
+) -> dict[str, Facts]:
+    def facts(url: str) -> Facts:
+        try:
+            return look(url)
+        except OSError as error:
+            return Facts(rule="unreadable", reason=f"cannot be read: {error.strerror}")
+
+    def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
+        found = [{"file": file, **vars(facts(url))} for file, url, _ in landed]
+        yield pa.RecordBatch.from_pylist(found, FACTS)
+
+    here = collected(read_files(lake, files, read, FACTS, weight))
+    names = [field.name for field in fields(Facts)]
+    return {row["file"]: Facts(**{name: row[name] for name in names}) for row in here.to_pylist()}
+
+
+def _landed(file: LandedFile) -> Landed:
+    return Landed(file.file, file.url, file.size)
+
+
+def _hash(landing: str, url: str) -> Facts:
+    with open_url(landing, url) as stream:
+        digest = hashlib.sha256()
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+        return Facts(sha256=digest.hexdigest())

@@ -1,0 +1,266 @@
+"""Sensor files: their layout, their rows typed, and the rules a reading has to keep."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import IO, Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse.files.delimited import Facts, Layout, inspect, read_cells, with_file
+from lakehouse.files.rules import CHECKED, Rule, as_mask, find_broken, line_rules, with_duplicates
+from lakehouse.settings import Settings
+from lakehouse.stage import Stage, Variable, date_pattern
+from lakehouse.tables.readings import readings as readings_table
+
+MORNING, AFTERNOON = "오전|AM", "오후|PM"
+CLOCK = (
+    rf"(?i)^(?:(?P<mark>{MORNING}|{AFTERNOON})[\s\v]*)?"  # half of the day
+    r"(?P<hour>\d{1,2}):(?P<minute>\d{1,2})"
+    r"(?::(?P<second>\d{1,2})(?:\.(?P<fraction>\d+))?)?$"
+)
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+"""Patterns for Arrow, where \\d and \\s are ASCII and \\s lacks \\v; without white space around."""
+
+LOT = re.compile(r"^(\d+)\.0*$", re.ASCII)
+MOMENT = pa.timestamp("us", "UTC")
+SECOND, MINUTE, DAY = 1_000_000, 60_000_000, 86_400_000_000
+"""In microseconds."""
+SHOWN = 80
+"""How many characters of a cell a reason shows."""
+
+
+def layout(stage: Stage, settings: Settings) -> Layout:
+    """What a sensor file of the stage should hold."""
+    source = stage.readings
+    return Layout(
+        source.delimiter,
+        tuple(source.encodings),
+        _fields(stage),
+        max_line_bytes=settings.max_line_bytes,
+        max_file_bytes=settings.max_file_bytes,
+        ignored=tuple(source.ignore),
+        has_numbers=True,
+    )
+
+
+def file_date(stage: Stage, file: str) -> date | None:
+    """The day in the file's name; None where it has none or the rows carry it."""
+    source = stage.readings.date
+    found = re.search(source.file_name, file) if source.file_name else None
+    try:
+        return datetime.strptime(found[1] or "", source.format).date() if found else None
+    except ValueError:
+        return None
+
+
+def judge_file(stage: Stage, file: str, facts: Facts) -> None:
+    """Faults of a file that its name shows."""
+    if stage.readings.date.file_name and file_date(stage, file) is None:
+        facts.fault(
+            "no_date",
+            f"the file name has no date as {stage.readings.date.file_name} "
+            f"and {stage.readings.date.format} want it",
+        )
+
+
+def row_schema(stage: Stage) -> pa.Schema:
+    """The columns of checked rows of the stage's sensor files."""
+    typed = [("day", pa.date32()), ("lot", pa.string()), ("measured_at", MOMENT)]
+    typed += [(v.name, pa.float64()) for v in stage.readings.variables]
+    return pa.schema([*CHECKED, *(pa.field(name, kind) for name, kind in typed)])
+
+
+def read_file(
+    stream: IO[bytes], name: str, stage: Stage, settings: Settings
+) -> tuple[Facts, pa.Table]:
+    """A sensor file as a whole, and its checked rows as ingest would read them.
+
+    `stream` can be read from its beginning again. Of a file with a `rule` no row is read.
+    """
+    kind, schema = layout(stage, settings), row_schema(stage)
+    facts = inspect(stream, kind)
+    judge_file(stage, name, facts)
+    if facts.rule:
+        return facts, schema.empty_table()
+    stream.seek(0)
+    batches = (with_file(batch, name) for batch in read_cells(stream, facts, kind))
+    typed = [typed_rows(batch, {name: facts}, stage) for batch in batches]
+    rows = pa.Table.from_batches(typed, schema)
+    return facts, with_duplicates(rows, readings_table(stage).key)
+
+
+def typed_rows(batch: pa.RecordBatch, facts: Mapping[str, Facts], stage: Stage) -> pa.RecordBatch:
+    """The checked rows of what `read_cells` gives of some files, with the column `file`.
+
+    What cannot be read as its type is null, and the row breaks a rule. `facts` are not needed.
+    """
+    source, count = stage.readings, len(batch)
+    cells = {name: cells_at(batch, place) for place, name in enumerate(_fields(stage))}
+    text = {name: pc.ascii_trim(column, " ") for name, column in cells.items()}
+    if "date" in text:
+        day = as_dates(text["date"], source.date.format)
+    else:
+        said = by_value(batch["file"], lambda file: file_date(stage, file), pa.date32())
+        day = pc.if_else(batch["fault"].is_null(), said, pa.scalar(None, pa.date32()))
+    typed = {
+        "day": day,
+        "lot": by_value(text["lot"], lot_name, pa.string()),
+        "measured_at": _moments(day, time_of_day(text["time"], source.clock), stage.zone),
+        **{v.name: _numbers(text[v.name]) for v in source.variables},
+    }
+    rule, reason = find_broken(rules(batch["fault"], cells, typed, stage), count)
+    return pa.RecordBatch.from_arrays(
+        [batch["file"], batch["line"], batch["cells"], rule, reason, *typed.values()],
+        schema=row_schema(stage),
+    )
+
+
+def rules(
+    fault: pa.Array, cells: Mapping[str, pa.Array], typed: Mapping[str, pa.Array], stage: Stage
+) -> list[Rule]:
+    """The rules of a reading, in their order, on its cells and its typed columns."""
+    whole = as_mask(fault.is_null())
+    no_day, no_time = (as_mask(typed[name].is_null()) for name in ("day", "measured_at"))
+    date_cells = cells.get("date", pa.repeat("its file's", len(fault)))
+    pattern = lot_pattern(stage)
+    strange = by_value(typed["lot"], lambda lot: not pattern.fullmatch(lot), pa.bool_())
+    found = [
+        *line_rules(fault),
+        Rule("lot", as_mask(strange), _not_a("lot", cells["lot"])),
+        Rule("date", whole & no_day, _not_a("date", date_cells)),
+        Rule(
+            "time",
+            whole & ~no_day & no_time,
+            _not_a(f"{stage.readings.clock} time", cells["time"]),
+        ),
+    ]
+    for v in stage.readings.variables:
+        values = typed[v.name]
+        missing = whole & as_mask(values.is_null())
+        outside = as_mask(pc.or_(pc.less(values, v.minimum), pc.greater(values, v.maximum)))
+        found += [
+            Rule("number", missing, _not_a(f"{v.name} number", cells[v.name])),
+            Rule("physical_range", outside, _outside(v, values)),
+        ]
+    return found
+
+
+def cells_at(batch: pa.RecordBatch, place: int) -> pa.Array:
+    """The cell at that place of each row of `read_cells`; null for a row with a fault."""
+    cells = batch["cells"]
+    starts = cells.offsets.to_numpy()
+    at = starts[:-1] - starts[0] + place
+    return cells.flatten().take(pa.array(at, mask=as_mask(batch["fault"].is_valid())))
+
+
+def by_value(values: pa.Array, form: Callable[[Any], object], kind: pa.DataType) -> pa.Array:
+    """What `form` makes of each value, as that type; it is called once for each different value."""
+    coded = values.dictionary_encode()
+    formed = pa.array([form(value) for value in coded.dictionary.to_pylist()], kind)
+    return formed.take(coded.indices)
+
+
+def lot_name(text: str) -> str:
+    """A lot's name: the trimmed text, where a number written 20.0 means 20."""
+    return LOT.sub(r"\1", text)
+
+
+def lot_pattern(stage: Stage) -> re.Pattern[str]:
+    """What a lot's name looks like as a whole, as the stage says."""
+    return re.compile(stage.lot_pattern, re.ASCII)
+
+
+def as_dates(texts: pa.Array, form: str) -> pa.Array:
+    """The dates that the trimmed texts say in that form; null where a text says none."""
+    pattern = re.compile(date_pattern(form), re.ASCII | re.IGNORECASE)
+
+    def as_date(text: str) -> date | None:
+        found = pattern.fullmatch(text)
+        if not found:
+            return None
+        parts = {name: int(value) for name, value in found.groupdict().items()}
+        try:
+            return date(parts.get("Y", 2000 + parts.get("y", 0)), parts["m"], parts["d"])
+        except ValueError:
+            return None
+
+    return by_value(texts, as_date, pa.date32())
+
+
+def time_of_day(texts: pa.Array, clock: str) -> pa.Array:
+    """Microseconds since midnight of times by that clock; null where a text is no such time.
+
+    12h: 오전 or AM before h:mm:ss, 12 of which is midnight; 오후 or PM, 12 of which is noon.
+    """
+    found = pc.extract_regex(pc.ascii_trim_whitespace(texts), CLOCK)
+    mark = pc.struct_field(found, "mark")
+    hour, minute, second = (
+        pc.cast(pc.ascii_lpad(pc.struct_field(found, name), 2, "0"), pa.int64())
+        for name in ("hour", "minute", "second")
+    )
+    fraction = pc.binary_slice(pc.cast(pc.struct_field(found, "fraction"), pa.binary()), 0, 7)
+    fraction = pc.cast(pc.ascii_rpad(pc.cast(fraction, pa.string()), 7, "0"), pa.int64())
+    second = pc.add(pc.multiply(second, SECOND), pc.divide(pc.add(fraction, 5), 10))
+    sound = pc.and_(pc.less(minute, 60), pc.less(second, MINUTE))
+    marked = pc.not_equal(mark, "")
+    if clock == "12h":
+        sound = pc.and_(pc.and_(sound, marked), pc.and_(pc.greater(hour, 0), pc.less(hour, 13)))
+        afternoon = pc.match_substring_regex(mark, f"(?i){AFTERNOON}")
+        hour = pc.if_else(pc.equal(hour, 12), 0, hour)
+        hour = pc.add(hour, pc.multiply(pc.cast(afternoon, pa.int64()), 12))
+    else:
+        sound = pc.and_(sound, pc.and_not(pc.less(hour, 24), marked))
+    since_midnight = pc.add(pc.multiply(pc.add(pc.multiply(hour, 60), minute), MINUTE), second)
+    return pc.if_else(sound, since_midnight, pa.scalar(None, pa.int64()))
+
+
+def _fields(stage: Stage) -> dict[str, tuple[str, ...]]:
+    """The needed columns of a sensor file, each with the header names it may have."""
+    source = stage.readings
+    fields = {"lot": tuple(source.lot), "time": tuple(source.time)}
+    if source.date.column:
+        fields["date"] = tuple(source.date.column)
+    return fields | {variable.name: tuple(variable.column) for variable in source.variables}
+
+
+def _moments(day: pa.Array, time: pa.Array, zone: ZoneInfo) -> pa.Array:
+    """The moments at which the plant's clocks show that day and time; null where one is.
+
+    Of two such moments, when clocks are set back, the first. The offset to UTC is looked up once
+    a minute.
+    """
+    days = pc.cast(pc.cast(day, pa.int32()), pa.int64())
+    minutes = pc.add(pc.multiply(days, DAY // MINUTE), pc.divide(time, MINUTE))
+
+    def offset(minute: int) -> int | None:
+        wall = datetime(1970, 1, 1) + timedelta(minutes=minute)
+        try:
+            moment = wall.replace(tzinfo=zone).astimezone(UTC)
+        except OverflowError:  # In UTC the year is 0 or 10000.
+            return None
+        return (wall - moment.replace(tzinfo=None)) // timedelta(microseconds=1)
+
+    local = pc.add(pc.multiply(days, DAY), time)
+    return pc.cast(pc.subtract(local, by_value(minutes, offset, pa.int64())), MOMENT)
+
+
+def _numbers(texts: pa.Array) -> pa.Array:
+    """The finite decimal numbers that the texts say; null where a text says none."""
+    texts = pc.ascii_trim_whitespace(texts)
+    said = pc.if_else(pc.match_substring_regex(texts, NUMBER), texts, pa.scalar(None, pa.string()))
+    values = pc.cast(said, pa.float64())
+    return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
+
+
+def _not_a(what: str, texts: pa.Array) -> Callable[[int], str]:
+    return lambda at: f"not a {what}: '{texts[at].as_py()[:SHOWN]}'"
+
+
+def _outside(variable: Variable, values: pa.Array) -> Callable[[int], str]:
+    limits = f"{variable.minimum:g} to {variable.maximum:g} {variable.unit}"
+    return lambda at: f"{variable.name} {values[at].as_py()} is outside {limits}"

@@ -1,0 +1,206 @@
+"""Rules on rows: what passes, and what is held back with the reasons.
+
+Checked rows have the columns of `CHECKED`, then typed ones. A sound row has no `rule`; another has
+the first rule that it breaks, and as `reason` all of them in words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from lakehouse.files.headers import SECOND_HEADER
+
+CHECKED = pa.schema(
+    [
+        ("file", pa.string()),
+        ("line", pa.int64()),
+        ("cells", pa.list_(pa.string())),
+        ("rule", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+LINE_RULES = TORN_ROW, BELOW_HEADER = "torn_row", "second_header"
+"""The rules of a line that is not read as cells: the whole line is its only cell."""
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule's name, which rows break it, and what to say about the row at a place."""
+
+    name: str
+    broken: Mask
+    reason: Callable[[int], str]
+
+
+def line_rules(faults: pa.Array) -> list[Rule]:
+    """The rules of lines that are not read as cells; `faults` is null for the others."""
+
+    def fault(at: int) -> str:
+        return str(faults[at])
+
+    faulty = as_mask(faults.is_valid())
+    below = as_mask(pc.starts_with(faults, SECOND_HEADER))
+    return [Rule(TORN_ROW, faulty & ~below, fault), Rule(BELOW_HEADER, below, fault)]
+
+
+def as_mask(values: pa.Array) -> Mask:
+    """Which values are true; null is false."""
+    mask: Mask = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def find_broken(rules: Iterable[Rule], count: int) -> tuple[pa.Array, pa.Array]:
+    """The columns `rule` and `reason` of so many rows, by the rules in their order."""
+    first: dict[int, str] = {}
+    reasons: dict[int, list[str]] = {}
+    for rule in rules:
+        for at in np.flatnonzero(rule.broken).tolist():
+            first.setdefault(at, rule.name)
+            reasons.setdefault(at, []).append(rule.reason(at))
+    said = {at: "; ".join(some) for at, some in reasons.items()}
+    return _at_places(first, count), _at_places(said, count)
+
+
+def with_duplicates(rows: pa.Table, key: Sequence[str]) -> pa.Table:
+    """Among the sound rows, mark all but the first of each key.
+
+    The first is the one of the lowest file name and line.
+    """
+    keys = filter_passed(rows.select([*key, "rule"])).select(list(key))
+    if _rises(keys, key):
+        return rows
+    groups = keys.group_by(list(key)).aggregate([([], "count_all")])
+    if groups.num_rows == keys.num_rows:
+        return rows
+    found = _sound(rows, *key)
+    several = groups.filter(pc.greater(groups["count_all"], 1)).select(list(key))
+    found = found.join(several, list(key), join_type="inner")
+    found = found.sort_by([("file", "ascending"), ("line", "ascending")])
+    first: dict[tuple[object, ...], tuple[str, int]] = {}
+    reasons = {}
+    for row in found.to_pylist():
+        here = row["file"], row["line"]
+        before = first.setdefault(tuple(row[name] for name in key), here)
+        if before is not here:
+            reasons[row["place"]] = _duplicate(key, *before)
+    return _with_rule(rows, "duplicate_key", reasons)
+
+
+def _rises(keys: pa.Table, key: Sequence[str]) -> bool:
+    """Whether all keys surely differ: each day comes in one piece, in which times only rise.
+
+    So it is in most files, and seen in a tenth of the time of a search. The key's first column is a
+    day and its last a time.
+    """
+    if not keys.num_rows:
+        return True
+    day = keys[key[0]].cast(pa.int32()).to_numpy()
+    starts = np.append(True, day[1:] != day[:-1])
+    if np.count_nonzero(starts) != len(np.unique(day[starts])):
+        return False
+    moment = keys[key[-1]].cast(pa.int64()).to_numpy()
+    return bool(((moment[1:] > moment[:-1]) | starts[1:]).all())
+
+
+def with_stored(rows: pa.Table, stored: pa.Table, key: Sequence[str]) -> pa.Table:
+    """Mark the sound rows whose key is in `stored` (key, file, line) already."""
+    if not stored.num_rows:
+        return rows
+    types = pa.schema([rows.schema.field(name) for name in (*key, "file", "line")])
+    there = stored.select(types.names).cast(types)
+    # A join takes memory for each row of either side; few or none have the same last key column.
+    there = there.filter(pc.is_in(there[key[-1]], rows[key[-1]].combine_chunks()))
+    there = there.rename_columns([*key, "in_file", "in_line"])
+    found = _sound(rows, *key).join(there, list(key), join_type="inner")
+    reasons = {
+        row["place"]: _duplicate(key, row["in_file"], row["in_line"]) for row in found.to_pylist()
+    }
+    return _with_rule(rows, "duplicate_key", reasons)
+
+
+def with_superseded(rows: pa.Table, by: Mapping[tuple[str, date], str]) -> pa.Table:
+    """Mark the sound rows of a file's day that the file in `by` holds now."""
+    if not by:
+        return rows
+    days = pa.Table.from_pylist(
+        [{"file": file, "day": day, "by": now} for (file, day), now in by.items()],
+        pa.schema([("file", pa.string()), ("day", pa.date32()), ("by", pa.string())]),
+    )
+    found = _sound(rows, "day").join(days, ["file", "day"], join_type="inner")
+    reasons = {
+        row["place"]: f"{row['day']} was corrected: it is in {row['by']}, "
+        "which brought this content before"
+        for row in found.to_pylist()
+    }
+    return _with_rule(rows, "superseded", reasons)
+
+
+def filter_passed(rows: pa.Table) -> pa.Table:
+    """The rows that break no rule."""
+    if rows["rule"].null_count == rows.num_rows:
+        return rows
+    return rows.filter(rows["rule"].is_null())
+
+
+def filter_held_back(rows: pa.Table) -> pa.Table:
+    """The rows that break a rule."""
+    if rows["rule"].null_count == rows.num_rows:
+        return rows.slice(0, 0)
+    return rows.filter(rows["rule"].is_valid())
+
+
+def raw_json(held_back: pa.Table, headers: Mapping[str, Sequence[str]]) -> pa.Array:
+    """Each row as it came: JSON of column to cell, or of `line` to its text.
+
+    `headers` has the names of each file's columns, in the order of the cells.
+    """
+    texts = []
+    for row in held_back.select(["file", "cells", "rule"]).to_pylist():
+        names = ["line"] if row["rule"] in LINE_RULES else headers[row["file"]]
+        said = dict(zip(names, row["cells"], strict=True))
+        texts.append(json.dumps(said, ensure_ascii=False, separators=(",", ":")))
+    return pa.array(texts, pa.string())
+
+
+def _sound(rows: pa.Table, *columns: str) -> pa.Table:
+    """File, line and these columns of the sound rows, and each one's `place` among all rows."""
+    found = rows.select(["file", "line", "rule", *columns])
+    found = found.append_column("place", pa.array(np.arange(rows.num_rows)))
+    return filter_passed(found).drop_columns("rule")
+
+
+def _with_rule(rows: pa.Table, rule: str, reasons: Mapping[int, str]) -> pa.Table:
+    """The table with that rule and the reason at each of the places."""
+    if not reasons:
+        return rows
+    said = _at_places(reasons, rows.num_rows)
+    columns = {
+        "rule": pc.if_else(said.is_valid(), pa.scalar(rule), rows["rule"]),
+        "reason": pc.coalesce(said, rows["reason"]),
+    }
+    for name, column in columns.items():
+        rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), column)
+    return rows
+
+
+def _at_places(texts: Mapping[int, str], count: int) -> pa.Array:
+    """A column of so many rows that has these texts at their places and is null elsewhere."""
+    if not texts:
+        return pa.nulls(count, pa.string())
+    at = np.full(count, -1)
+    at[list(texts)] = np.arange(len(texts))
+    return pa.array(texts.values(), pa.string()).take(pa.array(at, mask=at < 0))
+
+
+def _duplicate(key: Sequence[str], file: str, line: int) -> str:
+    return f"the same {', '.join(key)} as line {line} of {file}"

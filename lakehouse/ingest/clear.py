@@ -1,0 +1,150 @@
+"""The landing zone after an ingest: what the lake holds whole is archived or removed, if so set.
+
+A file goes only if the ledger, the tables as they are read back, and its own bytes as they are
+read once more all agree. What is held back stays, and so does all that was never taken in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from lakehouse.delta.lake import Lake
+from lakehouse.errors import PlatelakeError
+from lakehouse.files.delimited import Facts
+from lakehouse.ingest.context import Ingest
+from lakehouse.ingest.events import in_files, last_events, related_states
+from lakehouse.ingest.ledger import DUPLICATE, LOADED, Known
+from lakehouse.landing.leaving import Leaving, is_archive
+from lakehouse.landing.zone import LandedFile
+from lakehouse.table import Table
+from lakehouse.tables.cleared_files import CLEARED_FILES
+from lakehouse.tables.photos import PHOTOS
+from lakehouse.tables.quarantine import QUARANTINE
+
+
+def put_back_left(to: Ingest) -> None:
+    """Finish what a run that was killed had begun: its files are where they were, or gone."""
+    Leaving(to.landing, to.stage.name, to.run_id).put_back_left()
+
+
+def hold_back_reused_names(
+    to: Ingest, kind: str, known: dict[str, Known], facts: dict[str, Facts]
+) -> None:
+    """Hold back each file with the name of another that was taken in and is gone by our doing.
+
+    It may be a correction, or the next file of a machine that counts from one again: only a person
+    knows. What the other brought stays.
+    """
+    if to.settings.after_ingest == "keep" or not facts:
+        return
+    gone = {file for file, _ in cleared(to.lake, kind, facts)}
+    for file, new in facts.items():
+        state = known.get(file) if file in gone else None
+        if state and new.sha256 and new.sha256 != (state.kept or state.sha256):
+            facts[file] = Facts(rule="name_reused", reason=REUSED)
+
+
+REUSED = (
+    "another file of this name was taken in before, and has been archived or removed; under "
+    "another name it is a new file; a run with after_ingest = keep has it replace what that one "
+    "brought"
+)
+
+
+def clear_landing(to: Ingest, kind: str, table: Table, landed: Sequence[LandedFile]) -> None:
+    """Archive or remove, as set, the landed files that the lake is seen to hold whole."""
+    if to.settings.after_ingest == "keep" or is_archive(to.landing):
+        return
+    asked = [file for file in landed if not to.only_again or file.file in to.again]
+    known = related_states(to.lake, kind, [file.file for file in asked], ())
+    ready = _recorded(to.lake, kind, asked, known)
+    if not ready:
+        return
+    if kind == "photos":
+        held = _photos_read_back(to.lake, {known[file.file].sha256 for file in ready})
+        ready = [file for file in ready if known[file.file].sha256 in held]
+    else:
+        complete = _files_read_back(to.lake, kind, table, [file.file for file in ready])
+        ready = [file for file in ready if file.file in complete]
+    hashes = {file.file: known[file.file].sha256 for file in ready}
+    _note(to, ready, hashes)
+    if to.lake.local:
+        os.sync()  # What was read back may have been memory, and a power cut takes that.
+    way_out = Leaving(to.landing, to.stage.name, to.run_id)
+    try:
+        way_out.take(ready, hashes, archive=to.settings.after_ingest == "archive")
+    except PlatelakeError as error:  # Lost on the way: all is in the lake, the rest goes next time.
+        structlog.get_logger().warning("the landing zone is not cleared", why=str(error))
+
+
+def cleared(lake: Lake, kind: str, files: Iterable[str]) -> set[tuple[str, str]]:
+    """File and content hash, if `clear_landing` took one of these out of the landing zone."""
+    own = (pc.field("kind") == kind) & in_files(files)
+    rows = lake.load(CLEARED_FILES, where=own, columns=("file", "sha256"))
+    return set(zip(rows["file"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
+
+
+def _recorded(
+    lake: Lake, kind: str, landed: Sequence[LandedFile], known: dict[str, Known]
+) -> list[LandedFile]:
+    """The files that are as the ledger knows them, and of which nothing is held back.
+
+    A text file with a copy stays, and so does the copy: either takes over, or is judged again,
+    when the other is delivered with other content.
+    """
+    own = (pc.field("kind") == kind) & in_files([file.file for file in landed])
+    held_back = set(lake.counts(QUARANTINE, "file", own))
+    copies = Counter(one for state in known.values() for one in state.contents)
+    settled = (LOADED, DUPLICATE) if kind == "photos" else (LOADED,)
+
+    def is_recorded(file: LandedFile) -> bool:
+        state = known.get(file.file)
+        return state is not None and (
+            state.status in settled
+            and state.size == file.size  # Delivered once more, it may have another time.
+            and state.label == file.label
+            and (kind == "photos" or copies[state.sha256] == 1)
+        )
+
+    return [file for file in landed if file.file not in held_back and is_recorded(file)]
+
+
+def _photos_read_back(lake: Lake, hashes: Iterable[str]) -> set[str]:
+    """Of these hashes, those whose bytes in the lake give that hash."""
+    wanted = pc.field("sha256").isin(pa.array(list(hashes), pa.string()))
+    return {
+        row["sha256"]
+        for batch in lake.batches(PHOTOS, ("sha256", "bytes"), wanted)
+        for row in batch.to_pylist()
+        if hashlib.sha256(row["bytes"]).hexdigest() == row["sha256"]
+    }
+
+
+def _files_read_back(lake: Lake, kind: str, table: Table, files: Sequence[str]) -> set[str]:
+    """Of these files, those of which the table has as many rows as the ledger says."""
+    last = last_events(lake, kind, files, ("file", "event", "rows_stored"))
+    counts = lake.counts(table, "file", in_files(files))
+    return {
+        row["file"] for row in last.to_pylist() if counts[row["file"]] == row["rows_stored"] > 0
+    }
+
+
+def _note(to: Ingest, files: Sequence[LandedFile], hashes: dict[str, str]) -> None:
+    """Before anything is moved: a file that is gone and noted nowhere would count as withdrawn."""
+    outcome = "archived" if to.settings.after_ingest == "archive" else "removed"
+    now = datetime.now(UTC)
+    rows = [
+        CLEARED_FILES.row(
+            f.kind, f.file, hashes[f.file], f.size, f.modified_at, outcome, to.run_id, now
+        )
+        for f in files
+    ]
+    to.lake.insert_rows(CLEARED_FILES, rows)

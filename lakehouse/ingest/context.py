@@ -1,0 +1,129 @@
+"""What an ingest needs to know, whatever the kind of file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+from lakehouse.delta.lake import Lake, Rows
+from lakehouse.files.delimited import Facts
+from lakehouse.files.readings import file_date
+from lakehouse.ingest import events, ledger
+from lakehouse.ingest.ledger import Known
+from lakehouse.landing.stable import growing, stands_still
+from lakehouse.landing.zone import LandedFile, list_landing
+from lakehouse.settings import Settings
+from lakehouse.stage import Stage
+from lakehouse.tables.quarantine import QUARANTINE
+
+
+class Found(NamedTuple):
+    """What lies in the landing zone: all of it, and what does not grow.
+
+    Of the files that may be new, the facts; of these and all that they have to do with, what is
+    known.
+    """
+
+    there: list[LandedFile]
+    landed: list[LandedFile]
+    known: dict[str, Known]
+    facts: dict[str, Facts]
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """From where to where one run ingests.
+
+    Files named in `again` are read although they are known. With `first_day` or `last_day`
+    other files count only if they are of these days; with `only_again` no other file is read,
+    save those whose rows depend on these. Photos to `withdraw` are gone for good, although it was
+    this lake that took them out of the landing zone.
+    """
+
+    lake: Lake
+    stage: Stage
+    settings: Settings
+    landing: str
+    run_id: str
+    again: frozenset[str] = frozenset()
+    first_day: date | None = None
+    last_day: date | None = None
+    only_again: bool = False
+    withdraw: frozenset[str] = frozenset()
+
+    def inspect(self, kind: str, read: Callable[[Sequence[LandedFile]], dict[str, Facts]]) -> Found:
+        """What lies in the landing zone, and what `read` finds in the files that may be new.
+
+        Files that still grow are left to the next run.
+        """
+        there = [f for f in list_landing(self.landing, self.stage, kind) if self._is_wanted(f)]
+        last = events.last_states(self.lake, kind, [file.file for file in there])
+        if self.only_again:
+            there = [file for file in there if file.file in self.again or file.file in last]
+            candidates = [file for file in there if file.file in self.again]
+        else:
+            candidates = ledger.candidates(there, last, self.again)
+        growing = self._growing(candidates, last)
+        landed = [file for file in there if file.file not in growing]
+        facts = read([file for file in candidates if file.file not in growing])
+        files = {*facts, *self.again, *events.overlooked(self.lake, kind, last)}
+        contents = {one.sha256 for one in facts.values()}
+        known = events.related_states(self.lake, kind, files, contents)
+        facts |= read(ledger.heirs(landed, known, facts))
+        return Found(there, landed, known, facts)
+
+    def _is_wanted(self, file: LandedFile) -> bool:
+        return file.file in self.again or self._in_days(file)
+
+    def _growing(
+        self, candidates: Sequence[LandedFile], last: Mapping[str, Known]
+    ) -> frozenset[str]:
+        seconds = self.settings.settle_seconds
+        unsure = [
+            file
+            for file in candidates
+            if not stands_still(self.landing, file, last.get(file.file), seconds)
+        ]
+        return growing(self.landing, self.stage, unsure, seconds)
+
+    def _in_days(self, file: LandedFile) -> bool:
+        """By the date in the name of a sensor file, by the time stamp of a photo.
+
+        A file that does not show its day, as an error list, may hold any.
+        """
+        day = file_date(self.stage, file.file) if file.kind == "readings" else None
+        if file.kind == "photos":
+            day = file.modified_at.astimezone(self.stage.zone).date()
+        if day is None:
+            return True
+        return (self.first_day or day) <= day <= (self.last_day or day)
+
+    def replace_quarantine(
+        self, kind: str, entries: Rows, files: Sequence[str], unread: Sequence[str] = ()
+    ) -> None:
+        """Make `entries` the only ones of these files; no commit where there are none at all.
+
+        Of the `unread` files only the notice that they cannot be read is replaced.
+        """
+        own = {"kind": [kind], "file": files}
+        notices = {"kind": [kind], "file": unread, "sha256": [""]}
+        self.lake.replace(QUARANTINE, entries, own, notices)
+
+
+def entry(
+    run_id: str,
+    kind: str,
+    file: str,
+    sha256: str,
+    line: int,
+    rule: str | None,
+    reason: str | None,
+    raw: str | None,
+) -> dict[str, Any]:
+    """A row of `quarantine`; line 0 is the whole file."""
+    named = hashlib.sha256(f"{kind}\n{file}\n{sha256}\n{line}".encode()).hexdigest()[:16]
+    about = (kind, file, sha256, line, rule, reason, raw)
+    return QUARANTINE.row(named, *about, run_id, datetime.now(UTC))

@@ -1,0 +1,138 @@
+"""The ledger's table, `files`: the events of each file, asked by key, and recorded.
+
+It is never held whole: what is kept in memory follows the files that are asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse.delta import delta_rs
+from lakehouse.delta.lake import Lake
+from lakehouse.ingest.ledger import DUPLICATE, LOADED, QUARANTINED, Delivery, Known
+from lakehouse.tables.files import FILES
+
+CONTENT = ("file", "event", "sha256")
+STATE = ("file", "event", "sha256", "size", "modified_at", "status", "label", "seen_at")
+
+
+def last_states(lake: Lake, kind: str, files: Collection[str]) -> dict[str, Known]:
+    """The last event of each of these files, if any, without what the events before it left."""
+    last = last_events(lake, kind, files, STATE)
+    return {row["file"]: Known(**row) for batch in last.to_batches() for row in batch.to_pylist()}
+
+
+def related_states(
+    lake: Lake, kind: str, files: Iterable[str], contents: Iterable[str]
+) -> dict[str, Known]:
+    """These files, those that ever had one of these contents, and all that share content with any.
+
+    Whatever is decided over these files depends on no other, so the ledger is never held whole.
+    """
+    names, hashes = set(files), set(contents) - {""}
+    if not names and not hashes:  # As in a run that finds nothing new.
+        return {}
+    while True:
+        by_content = pc.field("sha256").isin(pa.array(hashes, pa.string()))
+        rows = _events(lake, kind, in_files(names) | by_content, STATE)
+        found = set(rows["file"].unique().to_pylist()), set(rows["sha256"].unique().to_pylist())
+        if found[0] <= names and found[1] - {""} <= hashes:
+            break
+        names |= found[0]
+        hashes |= found[1] - {""}
+    states: dict[str, Known] = {}
+    for row in rows.sort_by("event").to_pylist():
+        states[row["file"]] = Known(**row).since(states.get(row["file"]))
+    return states
+
+
+def overlooked(lake: Lake, kind: str, last: Mapping[str, Known]) -> set[str]:
+    """Of files that are as they were, those that an earlier run may have had to look at.
+
+    A duplicate, if the file that it names no longer holds the content; and a file with content that
+    another was corrected from. `heirs` and `copies` decide whether there is something to do.
+    """
+    names = [file for file, one in last.items() if one.status == DUPLICATE]
+    duplicates = last_events(lake, kind, names, (*CONTENT, "duplicate_of"))
+    holders = last_events(lake, kind, duplicates["duplicate_of"].unique(), (*CONTENT, "status"))
+    holders = holders.filter(pc.is_in(holders["status"], pa.array([LOADED, QUARANTINED])))
+    holders = holders.select(["file", "sha256"]).rename_columns(["duplicate_of", "sha256"])
+    orphans = delta_rs.with_key_not_among(duplicates, holders, ("duplicate_of", "sha256"))
+    loaded = [one for one in last.values() if one.status == LOADED]
+    corrected = _corrected(lake, kind, [one.sha256 for one in loaded])
+    copies = {one.file for one in loaded if corrected.get(one.sha256, {one.file}) - {one.file}}
+    return {*orphans["file"].to_pylist(), *copies}
+
+
+def _corrected(lake: Lake, kind: str, contents: Sequence[str]) -> dict[str, set[str]]:
+    """Of each of these contents: the files that had it, and have another now."""
+    names = _events(lake, kind, pc.field("event") > 1, CONTENT)["file"].unique()
+    events = _events(lake, kind, in_files(names), CONTENT)
+    now = _last_of(events).select(["file", "sha256"])
+    before = delta_rs.with_key_not_among(events, now, ("file", "sha256"))
+    before = before.filter(pc.is_in(before["sha256"], pa.array(contents, pa.string())))
+    found: dict[str, set[str]] = {}
+    for row in before.select(["file", "sha256"]).to_pylist():
+        found.setdefault(row["sha256"], set()).add(row["file"])
+    return found
+
+
+def in_files(files: Iterable[str]) -> pc.Expression:
+    """The Arrow condition for the rows of these files."""
+    return pc.field("file").isin(pa.array(files, pa.string()))
+
+
+def _events(lake: Lake, kind: str, where: pc.Expression, columns: Sequence[str]) -> pa.Table:
+    """These columns of the kind's events that meet the condition."""
+    return lake.load(FILES, where=(pc.field("kind") == kind) & where, columns=columns)
+
+
+def last_events(lake: Lake, kind: str, files: Collection[str], columns: Sequence[str]) -> pa.Table:
+    """These columns of the last event of each of the files, if any."""
+    if not len(files):
+        return FILES.arrow_schema().empty_table().select(columns)
+    return _last_of(_events(lake, kind, in_files(files), columns))
+
+
+def _last_of(events: pa.Table) -> pa.Table:
+    """The last of each file's events."""
+    last = events.group_by("file").aggregate([("event", "max")])
+    if last.num_rows == events.num_rows:
+        return events
+    return delta_rs.with_key_among(
+        events, last.rename_columns(["file", "event"]), ("file", "event")
+    )
+
+
+def record(lake: Lake, deliveries: Iterable[Delivery], run_id: str) -> None:
+    """Write the deliveries' events, once, however often this very plan is recorded."""
+    now = datetime.now(UTC)
+    rows: list[dict[str, Any]] = [
+        {
+            "kind": d.landed.kind,
+            "file": d.landed.file,
+            "event": d.event,
+            "sha256": d.facts.sha256,
+            "size": d.landed.size,
+            "modified_at": d.landed.modified_at,
+            "status": d.status,
+            "duplicate_of": d.duplicate_of,
+            "label": d.landed.label,
+            "rows_read": d.rows_read,
+            "rows_stored": d.rows_stored,
+            "rows_quarantined": d.rows_quarantined,
+            "note": d.facts.note,
+            "run_id": run_id,
+            "seen_at": now,
+        }
+        for d in deliveries
+    ]
+    if rows:
+        plan = [(row["kind"], row["file"], row["event"], row["sha256"]) for row in rows]
+        lake.append_rows(FILES, rows, hashlib.sha256(repr(plan).encode()).hexdigest())

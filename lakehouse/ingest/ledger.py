@@ -1,0 +1,301 @@
+"""The ledger of files: what is known, what is new, and what has become of each delivery.
+
+These are the decisions; `lakehouse.ingest.events` reads and writes the table.
+
+The state of a file is its last event. Content is known by its hash: the first file that
+brings it holds it, others with the same content are duplicates. When the holder is delivered
+again with other content, one of its duplicates takes over, so that no content is lost; what
+then counts of it is decided in `lakehouse.ingest.stale_copies`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from lakehouse.files.delimited import Facts
+from lakehouse.landing.zone import LandedFile
+
+LOADED, DUPLICATE, QUARANTINED, WITHDRAWN = (
+    "loaded",
+    "duplicate",
+    "quarantined",
+    "withdrawn",
+)
+
+SAME_TICK = timedelta(seconds=2)
+"""A file modified this shortly before it was seen may have changed again at the same time stamp."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger says of a file now, by its last event.
+
+    From the events before come `earlier`, other sound contents that it has had, `kept`, the
+    content whose rows stay in the table while the file cannot be read, and `corrected_at`, when
+    its content took the place of the earlier ones. That a file holds the same content for another,
+    or gives it to another to hold, is no correction.
+    """
+
+    file: str
+    event: int
+    sha256: str
+    size: int
+    modified_at: datetime
+    status: str
+    label: str | None
+    seen_at: datetime
+    earlier: frozenset[str] = frozenset()
+    kept: str = ""
+    corrected_at: datetime | None = None
+
+    @property
+    def brought(self) -> str:
+        """The content whose rows the table has from this file; empty where it has none."""
+        if self.kept and self.status != WITHDRAWN:
+            return self.kept
+        return self.sha256 if self.status == LOADED else ""
+
+    @property
+    def contents(self) -> frozenset[str]:
+        """Every sound content that it has or had, a duplicate's too."""
+        own = self.sha256 if self.status in (LOADED, DUPLICATE) else ""
+        return (self.earlier | {own, self.kept}) - {""}
+
+    def since(self, before: Known | None) -> Known:
+        """This state, with what the one before it leaves behind."""
+        if before is None:
+            return self
+        if not self.sha256:
+            kept = before.brought
+            when = before.modified_at if kept else self.modified_at  # The kept content's own time.
+            return replace(self, earlier=before.contents - {kept}, kept=kept, modified_at=when)
+        same = self.sha256 == before.sha256 and DUPLICATE in (self.status, before.status)
+        earlier = before.contents - {self.sha256}
+        corrected_at = before.corrected_at if same else self.seen_at
+        return replace(self, earlier=earlier, corrected_at=corrected_at)
+
+    def is_unchanged(self, landed: LandedFile) -> bool:
+        """Whether size and modification time show that the content is the one hashed before."""
+        return (
+            self.status != WITHDRAWN
+            and self.sha256 != ""  # It could not be read, and the right to is no new time stamp.
+            and self.size == landed.size
+            and self.modified_at == landed.modified_at
+            and self.label == landed.label
+            and self.seen_at - self.modified_at > SAME_TICK
+        )
+
+
+@dataclass
+class Delivery:
+    """A file that this run acts on, and what becomes of it."""
+
+    landed: LandedFile
+    facts: Facts
+    event: int
+    status: str
+    duplicate_of: str | None = None
+    replaces: str | None = None
+    rows_read: int = 0
+    rows_stored: int = 0
+    rows_quarantined: int = 0
+
+    def as_known(self) -> Known:
+        """The file's state once this is recorded."""
+        return Known(
+            file=self.landed.file,
+            event=self.event,
+            sha256=self.facts.sha256,
+            size=self.landed.size,
+            modified_at=self.landed.modified_at,
+            status=self.status,
+            label=self.landed.label,
+            seen_at=datetime.now(UTC),
+        )
+
+
+@dataclass
+class Counts:
+    """What a run did with files and rows; counts of several jobs add up."""
+
+    seen: int = 0
+    loaded: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+    known: int = 0
+    rows_read: int = 0
+    rows_stored: int = 0
+    rows_quarantined: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        """Field by field."""
+        mine, theirs = vars(self), vars(other)
+        return Counts(**{name: mine[name] + theirs[name] for name in mine})
+
+    @property
+    def rows_reconciled(self) -> bool:
+        """Rows add up."""
+        return self.rows_read == self.rows_stored + self.rows_quarantined
+
+    @property
+    def reconciled(self) -> bool:
+        """Files and rows both add up."""
+        files = self.loaded + self.duplicate + self.quarantined
+        return self.seen == files and self.rows_reconciled
+
+
+@dataclass
+class Plan:
+    """What to do with the landed files of one kind."""
+
+    deliveries: list[Delivery] = field(default_factory=list)
+    known: int = 0
+    landed: int = 0
+    released: list[Delivery] = field(default_factory=list)
+    """Copies whose content comes back under the name it was corrected under: duplicates now."""
+
+
+def candidates(
+    landed: Sequence[LandedFile], known: Mapping[str, Known], again: Collection[str]
+) -> list[LandedFile]:
+    """The files that may bring something new, and those asked for again; `known` as last seen."""
+    return [
+        file
+        for file in landed
+        if file.file in again or file.file not in known or not known[file.file].is_unchanged(file)
+    ]
+
+
+def heirs(
+    landed: Sequence[LandedFile], known: dict[str, Known], facts: dict[str, Facts]
+) -> list[LandedFile]:
+    """Unchanged duplicates of content whose holder is being delivered with other content.
+
+    Also those that nobody holds any more, since that happened in a run that did not look at them,
+    or the holder is withdrawn.
+    """
+    held = {state.sha256 for state in _held(known, facts)}
+    held -= {
+        known[file].sha256
+        for file, new in facts.items()
+        if file in known and known[file].status != DUPLICATE and not _keeps(known[file], new)
+    }
+    return [
+        file
+        for file in landed
+        if file.file not in facts and file.file in known and known[file.file].sha256 not in held
+    ]
+
+
+def _held(known: dict[str, Known], facts: dict[str, Facts]) -> list[Known]:
+    """The files that hold their content, and are not being delivered with another.
+
+    One that cannot be read holds what it brought before.
+    """
+    holding = []
+    for file, state in known.items():
+        if state.kept and state.status != WITHDRAWN:
+            state = replace(state, sha256=state.kept, status=LOADED)
+        keeps = file not in facts or _keeps(state, facts[file])
+        if state.status not in (DUPLICATE, WITHDRAWN) and keeps:
+            holding.append(state)
+    return holding
+
+
+def _keeps(state: Known, new: Facts) -> bool:
+    """Whether the file still holds its content: it has it, or cannot be read and had rows."""
+    return new.sha256 == state.sha256 or (not new.sha256 and state.brought != "")
+
+
+def plan(
+    landed: Sequence[LandedFile],
+    known: dict[str, Known],
+    facts: dict[str, Facts],
+    again: Collection[str] = (),
+) -> Plan:
+    """Decide over the landed files, `facts` being those of the candidates and heirs.
+
+    A candidate with the content it had is known, unless it is asked for `again`. A file that was
+    inspected and found sound takes over from a quarantined one: not the content of that was bad,
+    but its name, or the rule. Text that returns under the name it was corrected under is held by
+    that name again, unless a file that cannot be read now still holds it.
+    """
+    held = sorted(_held(known, facts), key=lambda state: state.status == LOADED)
+    holders = {state.sha256: state.file for state in held}
+    unread = {
+        state.sha256 for state in held if state.file in facts and not facts[state.file].sha256
+    }
+    returned = {
+        new.sha256: file
+        for file, new in facts.items()
+        if new.header and not new.rule and new.sha256 not in unread
+        if file in known and new.sha256 in known[file].earlier
+    }
+    holders |= returned
+    sound = {state.sha256 for state in held if state.status == LOADED} | set(returned)
+    deliveries, settled = [], 0
+    for file in landed:
+        new, state = facts.get(file.file), known.get(file.file)
+        if new is None:
+            settled += 1
+            continue
+        holder = holders.setdefault(new.sha256, file.file) if new.sha256 else file.file
+        if new.header and not new.rule and new.sha256 not in sound:
+            holder = holders[new.sha256] = file.file
+            sound.add(new.sha256)
+        if file.file not in again and _is_settled(state, new, file, holder):
+            settled += 1
+            continue
+        duplicate = holder != file.file
+        status = DUPLICATE if duplicate else QUARANTINED if new.rule else LOADED
+        deliveries.append(
+            Delivery(
+                landed=file,
+                facts=new,
+                event=state.event + 1 if state else 1,
+                status=status,
+                duplicate_of=holder if duplicate else None,
+                replaces=state.sha256 if state else None,
+            )
+        )
+    released = [
+        _release(state, landed[0].kind, returned[state.sha256])
+        for state in held
+        if state.status == LOADED and state.file not in facts
+        if state.sha256 in returned
+    ]
+    return Plan(deliveries, settled, len(landed), released)
+
+
+def _release(state: Known, kind: str, holder: str) -> Delivery:
+    """The event that makes a holder a duplicate; it need not lie in the landing zone."""
+    landed = LandedFile(kind, state.file, "", state.size, state.modified_at, state.label)
+    facts = Facts(state.sha256)
+    return Delivery(landed, facts, state.event + 1, DUPLICATE, holder, state.sha256)
+
+
+def _is_settled(state: Known | None, new: Facts, file: LandedFile, holder: str) -> bool:
+    """Whether the file's last event says all there is to say of it."""
+    if state is None or state.status == WITHDRAWN:
+        return False
+    takes_over = state.status == DUPLICATE and holder == file.file
+    gives_up = bool(new.header) and state.status == LOADED and holder != file.file
+    same = (state.sha256, state.label) == (new.sha256, file.label)
+    return same and not takes_over and not gives_up
+
+
+def count(plan: Plan) -> Counts:
+    """Counts of what became of the plan's files and rows."""
+    counts = Counts(seen=plan.landed - plan.known, known=plan.known)
+    for delivery in plan.deliveries:
+        counts += Counts(
+            loaded=delivery.status == LOADED,
+            duplicate=delivery.status == DUPLICATE,
+            quarantined=delivery.status == QUARANTINED,
+            rows_read=delivery.rows_read,
+            rows_stored=delivery.rows_stored,
+            rows_quarantined=delivery.rows_quarantined,
+        )
+    return counts

@@ -1,0 +1,78 @@
+"""Doubts: the days whose lots are not good, since something of an error list was held back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse.delta.lake import Lake
+from lakehouse.derive.doubts import summarise_doubts
+from lakehouse.files.rules import filter_passed
+from lakehouse.ingest.context import Ingest
+from lakehouse.ingest.ledger import Delivery
+from lakehouse.tables.doubted_days import DOUBTED_DAYS
+from lakehouse.tables.error_lists import ERROR_LISTS
+from lakehouse.tables.quarantine import QUARANTINE
+
+NAMES_NONE = ("empty_file", "header_only")
+"""Faults of lists that name no lot."""
+
+TAKEN_BACK = "header_only"
+"""How a plant takes a list back: what it judged is open again, and no doubt."""
+
+
+def replace_doubts(
+    to: Ingest,
+    rows: pa.Table,
+    deliveries: Sequence[Delivery],
+    superseded: Mapping[tuple[str, date], str],
+) -> None:
+    """Make the doubts of these lists the only ones; a list that cannot be read keeps its own.
+
+    `rows` are those of the lists, checked; `superseded` has file and day of what a correction
+    holds.
+    """
+    files = [d.landed.file for d in deliveries if d.facts.sha256]
+    bad = {d.landed.file for d in deliveries if d.facts.rule not in (None, TAKEN_BACK)}
+    found = summarise_doubts(rows, to.stage)
+    doubts = [row for row in found if (row["file"], row["day"]) not in superseded]
+    of_some_day = {row["file"] for row in found} | _files(filter_passed(rows))
+    undated = _files(rows) - of_some_day
+    whole = [
+        DOUBTED_DAYS.row(day, [], file, 0)
+        for file, day in sorted(_judged_before(to.lake, (bad | undated) & set(files)))
+    ]
+    to.lake.replace(DOUBTED_DAYS, DOUBTED_DAYS.arrow([*doubts, *whole]), {"file": files})
+
+
+def _files(rows: pa.Table) -> set[str]:
+    return set(pc.unique(rows["file"]).to_pylist())
+
+
+def _judged_before(lake: Lake, files: set[str]) -> set[tuple[str, Any]]:
+    """File and day of all that these lists judged, or may have judged."""
+    if not files:
+        return set()
+    rows = [*lake.rows(ERROR_LISTS, "file", "day"), *lake.rows(DOUBTED_DAYS, "file", "day")]
+    return {(row["file"], row["day"]) for row in rows if row["file"] in files}
+
+
+def of_no_day(lake: Lake) -> list[str]:
+    """The lists that were held back without any day of them being known, sorted."""
+    may_name = ~pc.field("rule").isin(pa.array(["superseded", *NAMES_NONE]))
+    held = set(lake.counts(QUARANTINE, "file", (pc.field("kind") == "error_lists") & may_name))
+    for table in (ERROR_LISTS, DOUBTED_DAYS) if held else ():
+        held -= set(lake.counts(table, "file", pc.scalar(True)))
+    return sorted(held)
+
+
+def never_doubted(lake: Lake) -> frozenset[str]:
+    """The lists with held-back rows in a lake that was made before there were doubts."""
+    if lake.version(DOUBTED_DAYS) >= 0:
+        return frozenset()
+    rows = lake.rows(QUARANTINE, "kind", "file", "line")
+    return frozenset(r["file"] for r in rows if r["kind"] == "error_lists" and r["line"])

@@ -1,0 +1,78 @@
+"""Copies of text that was corrected: what was superseded under its own name stays superseded.
+
+A file is a copy if it has only ever had its one content, and another file has had that content
+too and was then delivered with something else: the correction. Which of the two came first says
+nothing. Of a copy, rows of the days that the correction holds do not count; its other days do,
+since a list that is put aside under another name before the next is begun looks just the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from lakehouse.files.delimited import Facts
+from lakehouse.ingest.ledger import LOADED, Delivery, Known
+from lakehouse.landing.zone import LandedFile
+
+
+def copies(
+    landed: Sequence[LandedFile],
+    known: dict[str, Known],
+    facts: dict[str, Facts],
+    again: Collection[str] = (),
+) -> list[LandedFile]:
+    """The copies to check again, because the file that they are copies of has new content.
+
+    That is in this run, or it was in one that did not look at the copy. Whether this run has read
+    the copy, because of its time stamp, says nothing as long as the content is the known one.
+    """
+    superseded: set[str] = set()
+    for file, new in facts.items():
+        if file in known and new.sha256 and (new.sha256 != known[file].sha256 or file in again):
+            superseded |= known[file].contents - {new.sha256}
+    corrected = _corrected_at(known)
+    return [
+        file
+        for file in landed
+        if file.file in known
+        and _is_loaded_copy(copy := known[file.file])
+        and (file.file not in facts or facts[file.file].sha256 == copy.sha256)
+        and (copy.sha256 in superseded or copy.seen_at < corrected.get(copy.sha256, copy.seen_at))
+    ]
+
+
+def _corrected_at(known: dict[str, Known]) -> dict[str, datetime]:
+    """Of each content that a file had before its present one, when that was last corrected."""
+    last: dict[str, datetime] = {}
+    for state in known.values():
+        when = state.corrected_at
+        if when:
+            last |= {content: max(when, last.get(content, when)) for content in state.earlier}
+    return last
+
+
+def superseders(deliveries: Sequence[Delivery], known: dict[str, Known]) -> dict[str, set[str]]:
+    """Of each copy among the deliveries, the files that hold what came in its content's place.
+
+    A file that is itself such a copy counts for no other: where two contents came in each other's
+    place, as when two files are exchanged, none of them is old.
+    """
+    told = {d.landed.file: d.as_known().since(known.get(d.landed.file)) for d in deliveries}
+    after = known | told
+    holders = {state.brought: state.file for state in after.values() if state.brought}
+    instead: dict[str, set[str]] = {}
+    for state in after.values():
+        holder = holders.get(state.kept or state.sha256)
+        for content in state.earlier if holder else ():
+            instead.setdefault(content, set()).add(str(holder))
+    old = {
+        file: instead[state.sha256] - {file}
+        for file, state in told.items()
+        if _is_loaded_copy(state) and state.sha256 in instead
+    }
+    return {file: by - old.keys() for file, by in old.items() if by - old.keys()}
+
+
+def _is_loaded_copy(state: Known) -> bool:
+    return state.status == LOADED and not state.earlier

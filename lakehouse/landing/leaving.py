@@ -1,0 +1,208 @@
+"""Files taken out of the landing zone, one at a time, such that a crash at any point loses none.
+
+A file is first moved to a folder of this run, where nobody opens it by its name any more. There
+it is read a last time, and only then archived or removed; what is not as expected is put back.
+Nothing is ever overwritten: a name that is taken stays whose it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import posixpath
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+import structlog
+from fsspec.implementations.local import LocalFileSystem
+
+from lakehouse.errors import UsageError
+from lakehouse.landing.zone import (
+    ARCHIVE_FOLDER,
+    LEAVING_FOLDER,
+    LandedFile,
+    files_below,
+    landing_root,
+    modified,
+    open_url,
+    real_path,
+    true_path,
+)
+
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What a file system says that has no hard links."""
+
+
+def is_archive(landing: str) -> bool:
+    """Whether the landing directory is itself the archive of one; nothing is taken out of it."""
+    return ARCHIVE_FOLDER in landing_root(landing)[1].split("/")
+
+
+def check_movable(landing: str) -> None:
+    """Raise UsageError where files cannot be moved without overwriting."""
+    if not _is_movable(landing_root(landing)[0]):
+        raise UsageError(
+            f"after_ingest: files of {landing} can only be kept; a folder, sftp:// and hdfs:// can "
+            "be archived or removed"
+        )
+
+
+def _is_movable(file_system: Any) -> bool:
+    return isinstance(file_system, LocalFileSystem) or hasattr(file_system, "moves_to_new")
+
+
+class Leaving:
+    """The way out of a landing zone, for one run of one stage."""
+
+    def __init__(self, landing: str, stage: str, run_id: str) -> None:
+        self._landing = landing
+        self._files, self._root = landing_root(landing)
+        self._all = posixpath.join(self._root, LEAVING_FOLDER, stage)
+        self._own = posixpath.join(self._all, run_id)
+        self._archive = posixpath.join(self._root, ARCHIVE_FOLDER)
+        self._real_root = real_path(self._files, self._root)
+
+    def put_back_left(self) -> None:
+        """Put back what runs before this one had moved and were killed over."""
+        if not _is_movable(self._files):
+            return
+        left = list(files_below(self._files, self._all)[0])
+        for staged in left:
+            relative = staged[len(self._all) + 1 :].partition("/")[2]
+            self._put_back(staged, relative)
+        self._remove_empty(self._all)
+
+    def take(self, files: Iterable[LandedFile], hashes: dict[str, str], archive: bool) -> int:
+        """Archive or remove those that still have the expected content; how many went."""
+        gone, stay = [], 0
+        for file in files:
+            relative = true_path(file.url)[len(self._root.rstrip("/")) + 1 :]
+            staged = posixpath.join(self._own, relative)
+            if self._left(file, relative, staged, hashes[file.file], archive):
+                gone.append(file)
+            else:
+                stay += 1
+        self._remove_empty(self._all)
+        structlog.get_logger().info(
+            "archived" if archive else "removed",
+            files=len(gone),
+            bytes=sum(file.size for file in gone),
+            stay=stay,
+        )
+        return len(gone)
+
+    def _left(
+        self, file: LandedFile, relative: str, staged: str, sha256: str, archive: bool
+    ) -> bool:
+        """Take one file out; whether it is gone."""
+        source = posixpath.join(self._root, relative)
+        if real_path(self._files, source) != posixpath.join(self._real_root, relative):
+            return False  # A link, or below one: what it leads to is not the landing zone's.
+        try:
+            self._move(source, staged)
+        except OSError as error:
+            _stays(file.file, error)
+            return False
+        try:
+            if not self._is(staged, file, sha256):
+                raise OSError(errno.EBUSY, "it has changed since it was read")
+            if archive:
+                self._into_archive(staged, relative, sha256)
+            else:
+                self._files.rm_file(staged)
+        except OSError as error:
+            _stays(file.file, error)
+            self._put_back(staged, relative)
+            return False
+        return True
+
+    def _is(self, path: str, file: LandedFile, sha256: str) -> bool:
+        """Whether the file there has that size, time and content, and nobody writes it."""
+
+        def unchanged() -> bool:
+            info = self._files.info(path)
+            return bool(info["size"] == file.size and modified(info) == file.modified_at)
+
+        is_closed = getattr(self._files, "is_closed", lambda _: True)
+        return unchanged() and self._hash(path) == sha256 and is_closed(path) and unchanged()
+
+    def _hash(self, path: str) -> str:
+        with open_url(self._landing, quote_from_bytes(os.fsencode(path))) as stream:
+            digest = hashlib.sha256()
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+            return digest.hexdigest()
+
+    def _into_archive(self, staged: str, relative: str, sha256: str) -> None:
+        """Under its own name; an earlier file of that name and other content makes room."""
+        target = posixpath.join(self._archive, relative)
+        if not self._files.exists(target):
+            self._move(staged, target)
+        elif self._hash(target) == sha256:
+            self._files.rm_file(staged)
+        else:
+            self._put_aside(target, relative)
+            self._move(staged, target)
+
+    def _put_aside(self, path: str, relative: str) -> None:
+        """Into the archive's own archive, which a backfill from the archive does not read."""
+        aside = posixpath.join(self._archive, ARCHIVE_FOLDER, relative)
+        number = 1
+        while self._files.exists(f"{aside}.{number}"):
+            number += 1
+        self._move(path, f"{aside}.{number}")
+
+    def _put_back(self, staged: str, relative: str) -> None:
+        """To where it was; where the plant has delivered that name anew, aside."""
+        source = posixpath.join(self._root, relative)
+        try:
+            if not self._files.exists(source):
+                self._move(staged, source)
+            elif self._hash(staged) == self._hash(source):
+                self._files.rm_file(staged)
+            else:
+                self._put_aside(staged, relative)
+                structlog.get_logger().warning("delivered anew, so put aside", file=relative)
+        except OSError as error:
+            structlog.get_logger().warning("cannot be put back", file=relative, why=str(error))
+
+    def _move(self, source: str, target: str) -> None:
+        self._files.makedirs(posixpath.dirname(target), exist_ok=True)
+        move_to_new(self._files, source, target)
+
+    def _remove_empty(self, folder: str) -> None:
+        """Remove that folder of ours and those below, as far as they are empty."""
+        with contextlib.suppress(OSError):
+            for info in self._files.ls(folder, detail=True):
+                if info["type"] == "directory":
+                    self._remove_empty(info["name"].rstrip("/"))
+            self._files.rmdir(folder)
+
+
+def move_to_new(file_system: Any, source: str, target: str) -> None:
+    """Move a file to a name that nobody has; raises FileExistsError where somebody has it."""
+    if not isinstance(file_system, LocalFileSystem):
+        try:
+            file_system.mv(source, target)
+        except OSError:
+            if file_system.exists(target) and file_system.exists(source):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
+            raise
+        return
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
+        os.rename(source, target)  # noqa: PTH104
+        return
+    os.unlink(source)  # noqa: PTH108
+
+
+def _stays(file: str, error: OSError) -> None:
+    structlog.get_logger().warning("stays in the landing zone", file=file, why=str(error))

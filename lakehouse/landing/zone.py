@@ -1,0 +1,245 @@
+"""The landing zone: which files of a stage lie there."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from fsspec.implementations.local import LocalFileSystem
+
+from lakehouse.errors import PlatelakeError, UsageError
+from lakehouse.stage import UNLABELLED, Stage
+
+KINDS = ("readings", "error_lists", "photos")
+APP_FOLDER = "app"
+"""Below the landing directory, where the app puts the photos that people give it."""
+ARCHIVE_FOLDER = "platelake-archived"
+"""Below the landing directory, where files go once the lake holds them, if so set."""
+LEAVING_FOLDER = "platelake-leaving"
+"""Below the landing directory, where a file is while it is looked at for the last time."""
+REMEDY = "give the folder where the plant drops its files by --landing"
+TIMES = {
+    "mtime": 1,
+    "LastModified": 1,
+    "last_modified": 1,
+    "modificationTime": 1000,
+    "modification_time": 1000,
+}
+"""What file systems call the time of modification, and how much of its unit a second is."""
+
+
+@dataclass(frozen=True, slots=True)
+class LandedFile:
+    """A file of the landing zone.
+
+    `file` is its path below the landing directory as text, which is how the lake knows it.
+    `url` opens it: the true path, percent-encoded, since a name may not be text at all.
+    """
+
+    kind: str
+    file: str
+    url: str
+    size: int
+    modified_at: datetime
+    label: str | None = None
+    timed: bool = True
+    """Whether the file system tells when it was modified; else `modified_at` is now."""
+
+
+def list_landing(landing: str, stage: Stage, kind: str) -> list[LandedFile]:
+    """The files of that kind below `landing` (a folder or URL), by name.
+
+    Raises PlatelakeError if the landing zone is missing, unreadable or holds nothing at all,
+    and UsageError if the stage file gives one photo two labels.
+    """
+    patterns = [(label, _regex(glob)) for label, glob in _globs(stage, kind)]
+    landed = []
+    found = _walk(landing)
+    names = _names({path: info["relative"] for path, info in found.items()})
+    for path, info in found.items():
+        file = names[path]
+        plain = unicodedata.normalize("NFC", file)
+        labels = {label for label, pattern in patterns if pattern.fullmatch(plain)}
+        if len(labels) > 1:
+            raise UsageError(
+                f"stage {stage.name}: {file} is matched by the globs of "
+                f"{' and '.join(sorted(str(label) for label in labels))}; make them disjoint"
+            )
+        if labels:
+            landed.append(
+                LandedFile(
+                    kind=kind,
+                    file=file,
+                    url=quote_from_bytes(os.fsencode(path)),
+                    size=info["size"],
+                    modified_at=modified(info) or datetime.now(UTC),
+                    label=labels.pop(),
+                    timed=modified(info) is not None,
+                )
+            )
+    return sorted(landed, key=lambda file: file.file)
+
+
+def label_of(stage: Stage, file: str) -> str | None:
+    """The label that a photo of this path below the landing directory has; None: it is none."""
+    patterns = [(label, _regex(glob)) for label, glob in _globs(stage, "photos")]
+    labels = {label for label, pattern in patterns if pattern.fullmatch(file)}
+    return labels.pop() if len(labels) == 1 else None
+
+
+def open_url(landing: str, url: str) -> Any:
+    """The file of that `LandedFile.url`, opened for reading bytes."""
+    return landing_root(landing)[0].open(true_path(url), "rb")
+
+
+def true_path(url: str) -> str:
+    """The path on its file system, as that names it, of a `LandedFile.url`."""
+    return os.fsdecode(unquote_to_bytes(url))
+
+
+def display(path: str) -> str:
+    """The path as text: each name UTF-8, else cp949 (archives made in Korea), else escaped."""
+    return "/".join(_text(name) for name in os.fsencode(path).split(b"/"))
+
+
+def _text(name: bytes) -> str:
+    for encoding in ("utf-8", "cp949"):
+        try:
+            return name.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return name.decode("utf-8", "backslashreplace")
+
+
+def _names(relative: dict[str, str]) -> dict[str, str]:
+    """What each file is called: where names of other bytes are one text, UTF-8 alone keeps it."""
+    names = {path: display(name) for path, name in relative.items()}
+    times = Counter(names.values())
+    for path, name in names.items():
+        if times[name] > 1:
+            names[path] = os.fsencode(relative[path]).decode("utf-8", "backslashreplace")
+    return names
+
+
+def _globs(stage: Stage, kind: str) -> list[tuple[str | None, str]]:
+    if kind == "readings":
+        return [(None, glob) for glob in stage.readings.files]
+    if kind == "error_lists":
+        return [(None, glob) for glob in stage.error_lists.files]
+    if stage.photos is None:
+        return []
+    labels = {**stage.photos.labels, UNLABELLED: stage.photos.unlabelled}
+    return [(label, glob) for label, globs in labels.items() for glob in globs]
+
+
+def _regex(glob: str) -> re.Pattern[str]:
+    """Of a glob: * and ? within one folder, ** any number of folders; all else is itself."""
+    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", unicodedata.normalize("NFC", glob))
+    return re.compile("".join(parts.get(p, re.escape(p)) for p in pieces), re.DOTALL)
+
+
+def landing_root(landing: str) -> tuple[Any, str]:
+    """Where the landing zone lies, and its path there. A folder's name is never a URL's part."""
+    if "://" not in landing:
+        return LocalFileSystem(), os.path.realpath(Path(landing).expanduser())
+    # Only here, since most landing zones are folders, and what speaks ssh takes time to load.
+    from lakehouse.landing.remote import connect
+
+    return connect(landing)
+
+
+def real_path(file_system: Any, path: str) -> str:
+    """The path without links; itself where the file system has none."""
+    if isinstance(file_system, LocalFileSystem):
+        return os.path.realpath(path)
+    try:
+        return str(file_system.real_path(path))
+    except (AttributeError, FileNotFoundError):  # The latter: taken away meanwhile.
+        return path
+
+
+def _walk(landing: str) -> dict[str, dict[str, Any]]:
+    """What is known of each file by its true path; `relative` is the path below the root."""
+    if not landing:
+        raise PlatelakeError(f"no landing directory is given; {REMEDY}")
+    file_system, root = landing_root(landing)
+    file_system.invalidate_cache()
+    try:
+        if file_system.info(root)["type"] != "directory":
+            raise PlatelakeError(f"the landing directory {landing} is a file; {REMEDY}")
+        found, emptied = files_below(file_system, root)
+        if not found and not emptied:
+            raise PlatelakeError(f"the landing directory {landing} is empty; {REMEDY}")
+    except FileNotFoundError:
+        raise PlatelakeError(f"the landing directory {landing} does not exist; {REMEDY}") from None
+    except OSError as error:
+        raise PlatelakeError(
+            f"the landing directory {landing} cannot be read: {error}; "
+            "grant this user the right to read it"
+        ) from None
+    for path, info in found.items():
+        info["relative"] = path[len(root.rstrip("/")) + 1 :]
+    return found
+
+
+def files_below(file_system: Any, root: str) -> tuple[dict[str, dict[str, Any]], bool]:
+    """The files below the root, and whether it holds folders of those that were taken away.
+
+    These folders are not looked into. A linked folder is walked once, after those that lie there.
+    """
+    taken_away = {f"{root.rstrip('/')}/{name}" for name in (ARCHIVE_FOLDER, LEAVING_FOLDER)}
+    emptied = False
+    found: dict[str, dict[str, Any]] = {}
+    folders, links = [root], list[str]()
+    walked = set()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(0)
+        real = real_path(file_system, folder)
+        if real in walked:
+            continue
+        walked.add(real)
+        for info in sorted(_listed(file_system, folder), key=itemgetter("name")):
+            path, is_link = info["name"], info.get("islink", info["type"] == "link")
+            about = _target(file_system, info) if is_link else info
+            if path in taken_away:
+                emptied = True
+            elif about["type"] == "directory":
+                (links if is_link else folders).append(path)
+            elif about["type"] in ("file", "link"):
+                found[path] = about
+    return found, emptied
+
+
+def _listed(file_system: Any, folder: str) -> list[dict[str, Any]]:
+    try:
+        return list(file_system.ls(folder, detail=True))
+    except FileNotFoundError:  # Taken away since its own folder was listed.
+        return []
+
+
+def _target(file_system: Any, link: dict[str, Any]) -> dict[str, Any]:
+    """What a link leads to; one that leads nowhere is a file that cannot be read."""
+    try:
+        return dict(file_system.info(link["name"]))
+    except OSError:
+        return {**link, "type": "link"}
+
+
+def modified(info: dict[str, Any]) -> datetime | None:
+    """When the file was modified, in UTC; None where the file system does not say."""
+    for name, unit in TIMES.items():
+        moment = info.get(name)
+        if isinstance(moment, datetime):
+            return moment.astimezone(UTC)
+        if moment is not None:
+            return datetime.fromtimestamp(float(moment) / unit, UTC)
+    return None

@@ -1,0 +1,1 @@
+"""Spark: its session, its Java, and the jars that it needs."""

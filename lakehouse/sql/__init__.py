@@ -1,0 +1,1 @@
+"""Summaries in SQL: pushed from the lake to SQL, and what the app wrote pulled back."""

@@ -1,0 +1,10 @@
+"""Alembic's environment: runs the revisions on a connection that is handed over."""
+
+from alembic import context
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    version_table="platelake_version",
+)
+with context.begin_transaction():
+    context.run_migrations()

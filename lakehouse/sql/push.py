@@ -1,0 +1,102 @@
+"""From the lake's mirrored tables to their SQL copies: what changed since the last time.
+
+These are summaries, read as Arrow without Spark: most syncs bring one row of `runs`.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from lakehouse.delta.delta_rs import row_count, with_key_among
+from lakehouse.delta.lake import Lake
+from lakehouse.errors import PlatelakeError
+from lakehouse.sql.summaries import MirrorState, SummaryStore, is_transient
+from lakehouse.table import Table
+from lakehouse.tables import MIRRORED
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PAUSES = (1.0, 5.0, 15.0)
+"""Seconds to wait before each further attempt after a lost connection or a lock."""
+
+Key = tuple[Any, ...]
+
+
+def mirror_tables(lake: Lake, stage: str, url: str, whole: bool = False) -> dict[str, int]:
+    """Copy every mirrored table; SQL rows of the stage by table."""
+    store = SummaryStore(url)
+    try:
+        return {table.name: mirror_table(lake, stage, store, table, whole) for table in MIRRORED}
+    finally:
+        store.close()
+
+
+def mirror_table(lake: Lake, stage: str, store: SummaryStore, table: Table, whole: bool) -> int:
+    """Copy what changed in one table; its SQL rows. Tries again where the database was away."""
+    for pause in PAUSES:
+        try:
+            return _mirror(lake, stage, store, table, whole)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            structlog.get_logger().warning("SQL is away, trying again", seconds=pause)
+            time.sleep(pause)
+    try:
+        return _mirror(lake, stage, store, table, whole)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        raise PlatelakeError(
+            f"SQL did not take {table.name} in {len(PAUSES) + 1} attempts: {error}; the lake is "
+            "complete, run the sync again once the database is there"
+        ) from error
+
+
+def _mirror(lake: Lake, stage: str, store: SummaryStore, table: Table, whole: bool) -> int:
+    log = lake.log(table)
+    if log is None:
+        return store.count(stage, table)
+    source_id, version = str(log.metadata().id), log.version()
+    state = store.state(stage, table)
+    if state and not whole and (state.source_id, state.lake_version) == (source_id, version):
+        return store.count(stage, table)
+    stored = lake.load(table, version)
+    keys = None if whole else _changed_keys(lake, table, state, source_id, version)
+    changed = stored if keys is None else with_key_among(stored, _as_rows(table, keys), table.key)
+    gone = keys - _keys(table, changed) if keys else set()
+    mirrored = store.mirror(
+        stage,
+        table,
+        source_id=source_id,
+        version=version,
+        upserts=(row for batch in changed.to_batches() for row in batch.to_pylist()),
+        deletes=_as_rows(table, gone).to_pylist(),
+        whole=keys is None,
+        expected_rows=row_count(log),
+    )
+    return mirrored.rows
+
+
+def _changed_keys(
+    lake: Lake, table: Table, state: MirrorState | None, source_id: str, version: int
+) -> set[Key] | None:
+    """The keys that changed since SQL was brought up to date; None: any may have."""
+    if state is None or state.source_id != source_id or state.lake_version > version:
+        return None
+    return lake.changed(table, table.key, state.lake_version, version)
+
+
+def _keys(table: Table, stored: pa.Table) -> set[Key]:
+    return set(zip(*(stored[name].to_pylist() for name in table.key), strict=True))
+
+
+def _as_rows(table: Table, keys: set[Key]) -> pa.Table:
+    """The keys as rows of the key's columns."""
+    import pyarrow as pa
+
+    schema = pa.schema([table.arrow_schema().field(name) for name in table.key])
+    return pa.Table.from_pylist([dict(zip(table.key, key, strict=True)) for key in keys], schema)

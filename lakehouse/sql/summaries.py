@@ -1,0 +1,354 @@
+"""The lake's summaries in SQL: a copy of every mirrored table, in SQLite or MySQL.
+
+A copy has `stage`, the declared columns and `lake_version`, the version of the lake's table
+that the row came from; its key is `stage` and the declared key. `mirror_state` says how far
+each copy is. Times are UTC, with microseconds and without a zone.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.dialects.mysql.base import MySQLDialect
+from sqlalchemy.engine import Connection, Dialect
+
+from lakehouse.errors import PlatelakeError, QualityGateError
+from lakehouse.sql.database import Database, SqlError, is_transient
+from lakehouse.table import Table
+
+__all__ = [
+    "MirrorState",
+    "Mirrored",
+    "SqlError",
+    "SummaryStore",
+    "is_transient",
+    "sql_table",
+    "state_table",
+    "timestamp_type",
+]
+
+KEY_LENGTH = 255  # Characters. Stage and two more, four bytes each, fit InnoDB's 3,072.
+BATCH_ROWS = 500
+MANY_ROWS = 10_000
+"""Rows of one call, where one statement serves any number of rows."""
+BATCH_VALUES = 30_000  # SQLite takes 32,766 in a statement.
+UNSEEN = -1  # No version of the lake: what the running sync has not brought yet.
+
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class MirrorState:
+    """How far a copy is: which lake (the table's Delta id), which version, how many rows."""
+
+    source_id: str
+    lake_version: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """What a sync did. `stale`: a newer one was there before, so nothing was changed."""
+
+    written: int
+    deleted: int
+    rows: int
+    stale: bool
+
+
+class ExactString(sa.types.TypeDecorator[str]):
+    """A string that equals only itself: case, accents and trailing blanks count, as in the lake."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def __init__(self, length: int | None = None) -> None:
+        """With a length (in characters) a VARCHAR, else a TEXT."""
+        self.length = length
+        super().__init__(length)
+
+    def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[str]:
+        """MySQL's strings need a binary collation without padding; SQLite's are exact anyway."""
+        if not isinstance(dialect, MySQLDialect):
+            return sa.String(self.length) if self.length else sa.Text()
+        # MySQL and MariaDB have no name for it in common.
+        collation = "utf8mb4_nopad_bin" if dialect.is_mariadb else "utf8mb4_0900_bin"
+        if self.length:
+            return mysql.VARCHAR(self.length, charset="utf8mb4", collation=collation)
+        return mysql.TEXT(charset="utf8mb4", collation=collation)
+
+
+def timestamp_type() -> sa.types.TypeEngine[Any]:
+    """A time in UTC without its zone, with microseconds in both databases."""
+    return sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql")
+
+
+TYPES: dict[str, Callable[[], sa.types.TypeEngine[Any]]] = {
+    "string": ExactString,
+    "bigint": sa.BigInteger,
+    "int": sa.Integer,
+    "double": sa.Double,
+    "boolean": sa.Boolean,
+    "date": sa.Date,
+    "timestamp": timestamp_type,
+}
+
+
+def sql_table(table: Table, metadata: sa.MetaData) -> sa.Table:
+    """The copy of a declared table; the one in `metadata` if it is there already."""
+    known = metadata.tables.get(table.name)
+    if known is not None:
+        return known
+    return sa.Table(
+        table.name,
+        metadata,
+        _key("stage"),
+        *(
+            _key(column.name, column.type)
+            if column.name in table.key
+            else sa.Column(column.name, TYPES[column.type]())
+            for column in table.columns
+        ),
+        sa.Column("lake_version", sa.BigInteger, nullable=False),
+        mysql_engine="InnoDB",
+    )
+
+
+def state_table(metadata: sa.MetaData) -> sa.Table:
+    """The table of `MirrorState`, a row for each stage and table."""
+    return sa.Table(
+        "mirror_state",
+        metadata,
+        _key("stage"),
+        _key("table_name"),
+        sa.Column("source_id", ExactString(KEY_LENGTH), nullable=False),
+        sa.Column("lake_version", sa.BigInteger, nullable=False),
+        sa.Column("rows", sa.BigInteger, nullable=False),
+        sa.Column("synced_at", timestamp_type(), nullable=False),
+        mysql_engine="InnoDB",
+    )
+
+
+def _key(name: str, kind: str = "string") -> sa.Column[Any]:
+    sql_type = ExactString(KEY_LENGTH) if kind == "string" else TYPES[kind]()
+    return sa.Column(name, sql_type, primary_key=True, autoincrement=False)
+
+
+class SummaryStore:
+    """The copies in one database, whose schema is brought up to date when it is opened.
+
+    Every method raises SqlError where the database fails.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Open the database at that SQLAlchemy URL, as `Database` does."""
+        self._database = Database(url)
+        self.engine = self._database.engine
+        self._metadata = sa.MetaData()
+        self._state = state_table(self._metadata)
+
+    def state(self, stage: str, table: Table) -> MirrorState | None:
+        """How far the copy is; None where there is none yet."""
+        columns = [self._state.c[name] for name in ("source_id", "lake_version", "rows")]
+        query = sa.select(*columns).where(self._here(stage, table))
+        with self._database.transaction() as connection:
+            found = connection.execute(query).one_or_none()
+        return None if found is None else MirrorState(*found)
+
+    def mirror(
+        self,
+        stage: str,
+        table: Table,
+        *,
+        source_id: str,
+        version: int,
+        upserts: Iterable[Row],
+        deletes: Iterable[Row],
+        whole: bool,
+        expected_rows: int,
+    ) -> Mirrored:
+        """Bring the copy to `version` of the lake's table, all of it or nothing.
+
+        `upserts` hold every declared column, `deletes` at least the key. Both are read once, a
+        batch at a time, `deletes` first. With `whole`, `upserts` are all rows there are: others
+        go, and `deletes` are not read. A time without a zone is UTC.
+
+        Raises QualityGateError where the copy would not end with `expected_rows` rows.
+        """
+        with self._database.transaction(write=True) as connection:
+            copy = _Copy(connection, stage, table, sql_table(table, self._metadata))
+            if not self._claim(copy, source_id, version, whole):
+                return Mirrored(0, 0, copy.count(), stale=True)
+            if whole:
+                written, deleted = copy.replace(upserts, version)
+            else:
+                deleted = copy.delete(deletes)
+                written = copy.upsert(upserts, version)
+            count = copy.count()
+            if count != expected_rows:
+                raise QualityGateError(
+                    f"{table.name} of stage {stage}: the lake has {expected_rows} rows, SQL would "
+                    f"have {count}; nothing was changed: run `platelake sync --whole`"
+                )
+            here = self._here(stage, table)
+            connection.execute(sa.update(self._state).where(here).values(rows=count))
+        return Mirrored(written, deleted, count, stale=False)
+
+    def rows(self, stage: str, table: Table) -> list[dict[str, object]]:
+        """All rows of the copy, with the declared columns, ordered by key."""
+        copy = sql_table(table, self._metadata)
+        query = (
+            sa.select(*(copy.c[name] for name in table.names))
+            .where(copy.c.stage == stage)
+            .order_by(*(copy.c[name] for name in table.key))
+        )
+        with self._database.transaction() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def count(self, stage: str, table: Table) -> int:
+        """How many rows the copy has."""
+        with self._database.transaction() as connection:
+            return _Copy(connection, stage, table, sql_table(table, self._metadata)).count()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def _here(self, stage: str, table: Table) -> sa.ColumnElement[bool]:
+        return sa.and_(self._state.c.stage == stage, self._state.c.table_name == table.name)
+
+    def _claim(self, copy: "_Copy", source_id: str, version: int, whole: bool) -> bool:
+        """Lock the copy's state and set it to `version`; False where it is further already."""
+        state, here = self._state, self._here(copy.stage, copy.table)
+        now = datetime.now(UTC).replace(tzinfo=None)
+        new = {"source_id": source_id, "lake_version": version, "synced_at": now}
+        row = {"stage": copy.stage, "table_name": copy.table.name, "rows": 0} | new
+        # Where the row is there already, this changes nothing but holds it until the commit.
+        copy.execute(_upsert(copy.connection.dialect, state, [row | {"lake_version": UNSEEN}], []))
+        same = sa.and_(here, state.c.source_id == source_id, state.c.lake_version <= version)
+        if copy.execute(sa.update(state).where(same).values(new)):
+            return True
+        known = copy.connection.execute(sa.select(state.c.source_id).where(here)).scalar_one()
+        if known == source_id:
+            return False
+        if not whole:
+            raise PlatelakeError(
+                f"{copy.table.name} of stage {copy.stage}: SQL holds a copy of another lake table "
+                f"({known}; the lake's is {source_id} now): run `platelake sync --whole`"
+            )
+        copy.execute(sa.update(state).where(here).values(new))
+        return True
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """One stage's rows of a copy, within a transaction."""
+
+    connection: Connection
+    stage: str
+    table: Table
+    sql: sa.Table
+
+    def execute(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
+        """Run it; the rows that it met."""
+        return self.connection.execute(statement).rowcount
+
+    def count(self) -> int:
+        query = sa.select(sa.func.count()).select_from(self.sql)
+        return self.connection.execute(query.where(self.sql.c.stage == self.stage)).scalar_one()
+
+    def upsert(self, rows: Iterable[Row], version: int) -> int:
+        """Write the rows; how many."""
+        fixed = {"stage": self.stage, "lake_version": version}
+        others = [column.name for column in self.sql.c if not column.primary_key]
+        dialect, written = self.connection.dialect, 0
+        of_any = _upsert(dialect, self.sql, None, others)
+        at_once = MANY_ROWS if _takes_many(dialect, of_any) else None
+        for batch in self._batches(rows, self.table.names, at_once):
+            values = [fixed | row for row in batch]
+            if at_once:
+                self.connection.execute(of_any, values)
+            else:
+                self.execute(_upsert(dialect, self.sql, values, others))
+            written += len(batch)
+        return written
+
+    def delete(self, rows: Iterable[Row]) -> int:
+        """Delete the rows with these keys; how many there were."""
+        key = sa.tuple_(*(self.sql.c[name] for name in self.table.key))
+        deleted = 0
+        for batch in self._batches(rows, self.table.key):
+            these = key.in_([tuple(row.values()) for row in batch])
+            deleted += self.execute(
+                sa.delete(self.sql).where(self.sql.c.stage == self.stage, these)
+            )
+        return deleted
+
+    def replace(self, rows: Iterable[Row], version: int) -> tuple[int, int]:
+        """Write the rows and delete all others; how many each."""
+        of_stage = self.sql.c.stage == self.stage
+        self.execute(sa.update(self.sql).where(of_stage).values(lake_version=UNSEEN))
+        written = self.upsert(rows, version)
+        unseen = sa.and_(of_stage, self.sql.c.lake_version == UNSEEN)
+        return written, self.execute(sa.delete(self.sql).where(unseen))
+
+    def _batches(
+        self, rows: Iterable[Row], names: Iterable[str], at_once: int | None = None
+    ) -> Iterator[list[dict[str, object]]]:
+        values = ({name: self._value(name, row[name]) for name in names} for row in rows)
+        count = at_once or min(BATCH_ROWS, BATCH_VALUES // len(self.sql.c))
+        while batch := list(islice(values, count)):
+            yield batch
+
+    def _value(self, name: str, value: object) -> object:
+        """As both databases keep it; QualityGateError where one of them cannot."""
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            return value.astimezone(UTC).replace(tzinfo=None)
+        fault = None
+        if isinstance(value, float) and not math.isfinite(value):
+            fault = "which SQL does not hold"
+        if isinstance(value, str) and name in self.table.key and len(value) > KEY_LENGTH:
+            fault = f"longer than the {KEY_LENGTH} characters that SQL's keys hold"
+        if fault:
+            raise QualityGateError(
+                f"{self.table.name} of stage {self.stage}: {name} is {value}, {fault}"
+            )
+        return value
+
+
+def _takes_many(dialect: Dialect, statement: sa.Insert) -> bool:
+    """Whether the driver brings many rows by this statement of one.
+
+    PyMySQL does so for statements that its pattern matches, and silently goes row by row for
+    others.
+    """
+    if dialect.name == "sqlite":
+        return True
+    from pymysql.cursors import RE_INSERT_VALUES
+
+    return RE_INSERT_VALUES.match(str(statement.compile(dialect=dialect))) is not None
+
+
+def _upsert(
+    dialect: Dialect, sql: sa.Table, rows: list[dict[str, object]] | None, replace: list[str]
+) -> sa.Insert:
+    """One statement for all rows, or for any row that it is executed with.
+
+    Where a row's key is there, `replace` takes the new values, at least nothing.
+    """
+    key = [column.name for column in sql.primary_key]
+    names = replace or key[:1]
+    if dialect.name == "sqlite":
+        insert = sqlite.insert(sql)
+        insert = insert.values(rows) if rows else insert
+        return insert.on_conflict_do_update(
+            index_elements=key, set_={name: insert.excluded[name] for name in names}
+        )
+    other = mysql.insert(sql)
+    other = other.values(rows) if rows else other
+    return other.on_duplicate_key_update({name: other.inserted[name] for name in names})

@@ -1,0 +1,148 @@
+"""Lots as a model sees them: readings and labels at pinned versions, and features from them.
+
+Bands are fitted on the lots that a model trains on, and on no other. So the features of a round of
+cross-validation are computed here, from the readings; the table `lot_features`, whose bands know
+all lots, is for people and not for training.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from lakehouse.delta.lake import Lake
+from lakehouse.derive.features import readings_by_lot
+from lakehouse.derive.labels import FAILED, UNKNOWN
+from lakehouse.errors import UsageError
+from lakehouse.stage import Stage
+from lakehouse.statistics import Array, Band, Groups, band_columns, fit_band, value_columns
+from lakehouse.tables.lot_features import features_of
+from lakehouse.tables.lots import LOTS
+from lakehouse.tables.readings import readings
+from ml.data.splits import Indices, Item
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LotFrame:
+    """Labelled lots with their readings, sorted by day and lot.
+
+    `columns` maps each variable to the readings of all lots, lot after lot, shape (readings,), in
+    the variable's unit; `groups` says how many readings each lot has.
+    """
+
+    versions: Mapping[str, int]
+    variables: tuple[str, ...]
+    days: tuple[date, ...]
+    lots: tuple[str, ...]
+    labels: NDArray[np.int64]
+    groups: Groups
+    columns: Mapping[str, Array]
+
+    @property
+    def names(self) -> list[str]:
+        """day/lot of each lot."""
+        return [f"{day}/{lot}" for day, lot in zip(self.days, self.lots, strict=True)]
+
+    @functools.cached_property
+    def values(self) -> list[dict[str, Array]]:
+        """Each lot's readings by variable, shape (readings,), in the variable's unit."""
+        parts = {name: np.split(x, self.groups.starts[1:]) for name, x in self.columns.items()}
+        return [{name: parts[name][at] for name in self.variables} for at in range(len(self.lots))]
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Hash of all that a model can learn from."""
+        digest = hashlib.sha256(repr((self.variables, self.names, self.labels.tolist())).encode())
+        for values in self.values:
+            for name in self.variables:
+                digest.update(values[name].tobytes())
+        return digest.hexdigest()
+
+    def split_items(self, group: str = "lot") -> list[Item]:
+        """The lots as items of a split; groups are lots, or whole days."""
+        groups = self.names if group == "lot" else [str(day) for day in self.days]
+        return [
+            Item(name, int(label), of, day)
+            for name, label, of, day in zip(self.names, self.labels, groups, self.days, strict=True)
+        ]
+
+    def fit_bands(self, train: Indices, width: float) -> dict[str, Band]:
+        """The bands of these lots' readings."""
+        is_chosen = np.zeros(len(self.lots), bool)
+        is_chosen[train] = True
+        inside = self.groups.spread(is_chosen)
+        return {name: fit_band(self.columns[name][inside], width) for name in self.variables}
+
+    def features(self, bands: Mapping[str, Band]) -> Matrix:
+        """The features of every lot, shape (lots, features), in `feature_names` order."""
+        by_bands = band_columns(self.columns, self.groups, bands)
+        return _matrix(self._plain | by_bands, self.variables)
+
+    @functools.cached_property
+    def _plain(self) -> dict[str, Array]:
+        return value_columns(self.columns, self.groups)
+
+
+def feature_names(variables: Sequence[str]) -> list[str]:
+    """Names of a model's features, in order: the columns of `lot_features` behind `bands_id`."""
+    names = features_of(variables).names
+    return names[names.index("bands_id") + 1 :]
+
+
+def as_matrix(rows: Sequence[Mapping[str, float]], variables: Sequence[str]) -> Matrix:
+    """Statistics of lots as a model takes them: float32, 0 where a statistic has no value."""
+    names = feature_names(variables)
+    return _matrix({name: [row[name] for row in rows] for name in names}, variables)
+
+
+def matrix_of(features: pa.Table, variables: Sequence[str]) -> Matrix:
+    """Rows of `lot_features` as a model takes them, shape (lots, features)."""
+    names = feature_names(variables)
+    return _matrix({name: features[name].to_numpy() for name in names}, variables)
+
+
+def _matrix(columns: Mapping[str, ArrayLike], variables: Sequence[str]) -> Matrix:
+    found = [np.asarray(columns[name], np.float32) for name in feature_names(variables)]
+    return np.nan_to_num(np.column_stack(found), nan=0.0)
+
+
+def lot_frame(lake: Lake, stage: Stage, versions: Mapping[str, int] | None = None) -> LotFrame:
+    """The labelled lots at these versions of `readings` and `lots`, or as they are now."""
+    table = readings(stage)
+    versions = versions or {t.name: lake.version(t) for t in (table, LOTS)}
+    variables = tuple(variable.name for variable in stage.readings.variables)
+    if min(versions.values()) < 0:
+        raise UsageError(
+            f"the lake {lake.folder} has no lots to learn from; put files in by `platelake run`"
+        )
+    labelled = lake.load(LOTS, versions[LOTS.name], columns=("day", "lot", "label"))
+    columns = ("day", "lot", "measured_at", *variables)
+    rows = lake.load(table, versions[table.name], columns=columns)
+    labels = {
+        (row["day"], row["lot"]): int(row["label"] == FAILED)
+        for row in labelled.to_pylist()
+        if row["label"] != UNKNOWN
+    }
+    found = readings_by_lot(rows, variables)
+    keys = list(zip(found.days.to_pylist(), found.lots.to_pylist(), strict=True))
+    is_labelled = np.array([key in labels for key in keys], bool)
+    inside = found.groups.spread(is_labelled)
+    chosen = [key for key in keys if key in labels]
+    return LotFrame(
+        dict(versions),
+        variables,
+        tuple(day for day, _ in chosen),
+        tuple(lot for _, lot in chosen),
+        np.array([labels[key] for key in chosen], np.int64),
+        Groups(found.groups.sizes[is_labelled]),
+        {name: x[inside] for name, x in found.columns.items()},
+    )

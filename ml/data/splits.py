@@ -1,0 +1,293 @@
+"""Splits that cannot leak: made once, before anything is fitted, and kept as a table.
+
+Items that must not be apart (readings of one lot, copies of one picture, photos of one part) are
+one group. A group is in one fold. Every training asks `Split.rounds`, which counts what stands on
+both sides and raises unless that is zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lakehouse.delta.lake import Lake
+from lakehouse.errors import PlatelakeError, UsageError
+from lakehouse.tables.splits import SPLITS
+
+PROTOCOLS = ("kfold", "forward", "leave_one_group_out")
+FIT_SHARE = 2 / 3
+"""Of the days, those that a split forward in time fits on: 22 of 33."""
+ONLY_TRAINS = -1
+
+Indices = NDArray[np.intp]
+
+
+class LeakError(PlatelakeError):
+    """Something stands on both sides of a split: no figure of such a training means anything.
+
+    `overlap` counts it.
+    """
+
+    def __init__(self, message: str, overlap: int = 1) -> None:
+        super().__init__(message)
+        self.overlap = overlap
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to be judged.
+
+    `label` is 1 for failed or bad, 0 for good. `day` is needed for splits forward in time.
+    """
+
+    item: str
+    label: int
+    group: str
+    day: date | None = None
+
+
+@dataclass(frozen=True)
+class Round:
+    """One training: indices into the split's items, who trains and who is judged."""
+
+    fold: int
+    train: Indices
+    test: Indices
+    overlap: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Items with their folds, by item; `versions` are the tables' Delta versions they come from."""
+
+    kind: str
+    protocol: str
+    seed: int
+    folds: int
+    versions: Mapping[str, int]
+    items: tuple[str, ...]
+    labels: NDArray[np.int64]
+    groups: tuple[str, ...]
+    fold: NDArray[np.int64]
+
+    @property
+    def split_id(self) -> str:
+        """Names the split; equal content, equal name."""
+        text = json.dumps(
+            [
+                *(self.kind, self.protocol, self.seed, self.folds),
+                dict(sorted(self.versions.items())),
+                *(list(self.items), self.labels.tolist(), list(self.groups), self.fold.tolist()),
+            ]
+        )
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def judged(self) -> Indices:
+        """The items that some round judges."""
+        return np.flatnonzero(self.fold != ONLY_TRAINS)
+
+    def rounds(self) -> Iterator[Round]:
+        """One training a fold. Raises LeakError before a round that has anything on both sides."""
+        for fold in range(self.folds):
+            test = np.flatnonzero(self.fold == fold)
+            train = np.flatnonzero(self.fold != fold)
+            yield Round(fold, train, test, self._overlap(train, test))
+
+    def inner(self, train: Indices, folds: int, seed: int) -> list[tuple[Indices, Indices]]:
+        """Folds within a round's training items, by the same groups: (fit, validate) each.
+
+        There are fewer than asked for where good or bad groups are fewer, but two at least.
+        """
+        groups = [self.groups[at] for at in train]
+        fewest = min(_groups_by_label(self.labels[train], groups))
+        if fewest < 2:
+            raise UsageError(
+                f"table {_table(self.kind)}: a round of split {self.split_id} trains on {fewest} "
+                "group of one label; 2 are needed, one to fit and one to validate: ingest more, or "
+                "label more"
+            )
+        folds = min(folds, fewest)
+        fold = _stratified(self.labels[train], groups, folds, seed, self.kind)
+        pairs = []
+        for number in range(folds):
+            fit, validate = train[fold != number], train[fold == number]
+            self._overlap(fit, validate)
+            pairs.append((fit, validate))
+        return pairs
+
+    def _overlap(self, train: Indices, test: Indices) -> int:
+        shared = {self.groups[at] for at in train} & {self.groups[at] for at in test}
+        shared |= {self.items[at] for at in train} & {self.items[at] for at in test}
+        if shared:
+            shown = ", ".join(sorted(shared)[:3])
+            raise LeakError(
+                f"split {self.split_id}: {len(shared)} groups stand in training and in test, such "
+                f"as {shown}; make a new split by `platelake train`, with groups that hold "
+                "together what belongs together",
+                len(shared),
+            )
+        return 0
+
+
+def make_split(
+    kind: str,
+    items: Sequence[Item],
+    versions: Mapping[str, int],
+    protocol: str = "kfold",
+    folds: int = 5,
+    seed: int = 0,
+) -> Split:
+    """A split of the items, which are sorted by name first: the order of arrival decides nothing.
+
+    Raises UsageError that names what there is and what is needed.
+    """
+    if protocol not in PROTOCOLS:
+        raise UsageError(f"no protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+    ordered = sorted(items, key=lambda item: item.item)
+    twice = [name for name, times in Counter(i.item for i in ordered).items() if times > 1]
+    if twice:
+        raise LeakError(f"{len(twice)} {kind} stand twice among the items, such as {twice[0]}")
+    labels = np.array([item.label for item in ordered], np.int64)
+    groups = [item.group for item in ordered]
+    _require_both(kind, labels)
+    if protocol == "forward":
+        fold = _forward(kind, ordered, labels)
+        folds = 1
+    elif protocol == "leave_one_group_out":
+        names = sorted(set(groups))
+        fold = np.array([names.index(group) for group in groups], np.int64)
+        folds = len(names)
+    else:
+        fold = _stratified(labels, groups, folds, seed, kind)
+    _require_both_everywhere(kind, labels, fold)
+    names_of_items = tuple(item.item for item in ordered)
+    return Split(
+        kind, protocol, seed, folds, dict(versions), names_of_items, labels, tuple(groups), fold
+    )
+
+
+def _require_both(kind: str, labels: NDArray[np.int64]) -> None:
+    bad = int(labels.sum())
+    if 0 < bad < len(labels):
+        return
+    raise UsageError(
+        f"table {_table(kind)} has {len(labels)} labelled {kind}, {bad} of them bad: a model needs "
+        "both good and bad ones; ingest more of the plant's data, or label more"
+    )
+
+
+def _require_both_everywhere(kind: str, labels: NDArray[np.int64], fold: Indices) -> None:
+    """Good and bad ones among those judged, and in the training of every round."""
+    judged = fold != ONLY_TRAINS
+    parts = {"the judged ones": judged}
+    parts |= {f"the training of fold {n}": fold != n for n in np.unique(fold[judged])}
+    for name, part in parts.items():
+        bad, count = int(labels[part].sum()), int(part.sum())
+        if not 0 < bad < count:
+            raise UsageError(
+                f"table {_table(kind)}: of {count} {kind} in {name}, {bad} are bad; both good and "
+                "bad ones are needed there: ingest more, or take another protocol"
+            )
+
+
+def _table(kind: str) -> str:
+    return "lots" if kind == "lots" else "picture_names"
+
+
+def _groups_by_label(labels: NDArray[np.int64], groups: Sequence[str]) -> list[int]:
+    """How many groups hold good ones, and how many bad ones."""
+    both = list(zip(groups, labels.tolist(), strict=True))
+    return [len({group for group, own in both if own == label}) for label in (0, 1)]
+
+
+def _stratified(
+    labels: NDArray[np.int64], groups: Sequence[str], folds: int, seed: int, kind: str
+) -> NDArray[np.int64]:
+    """Fold of each item; each fold has its share of bad ones as far as the groups allow."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    for label, count in enumerate(_groups_by_label(labels, groups)):
+        if count < folds:
+            raise UsageError(
+                f"table {_table(kind)}: {count} groups of {kind} are {'bad' if label else 'good'}, "
+                f"fewer than the {folds} folds; ask for fewer folds by --folds, or ingest more"
+            )
+    apart = len(set(groups)) == len(groups)
+    splitter: Any = StratifiedKFold if apart else StratifiedGroupKFold
+    parts = splitter(folds, shuffle=True, random_state=seed)
+    fold = np.full(len(labels), ONLY_TRAINS, np.int64)
+    blank = np.zeros(len(labels))
+    for number, (_, test) in enumerate(parts.split(blank, labels, None if apart else groups)):
+        fold[test] = number
+    return fold
+
+
+def _forward(kind: str, items: Sequence[Item], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first two thirds of the days train, the rest is judged; no day is on both sides."""
+    days = sorted({item.day for item in items if item.day is not None})
+    last_fit = days[max(int(len(days) * FIT_SHARE) - 1, 0)] if len(days) > 1 else None
+    judged = np.array(
+        [item.day is not None and item.day > (last_fit or item.day) for item in items]
+    )
+    both = [set(labels[side].tolist()) == {0, 1} for side in (judged, ~judged)]
+    if not all(both):
+        raise UsageError(
+            f"the {len(days)} days of {kind} cannot be split forward in time: both the first two "
+            "thirds and the rest need good and bad ones; ingest more days"
+        )
+    crossing = {i.group for i, j in zip(items, judged, strict=True) if j} & {
+        i.group for i, j in zip(items, judged, strict=True) if not j
+    }
+    # A group that reaches into the judged days would be known from training: it trains only.
+    known = np.array([item.group in crossing for item in items])
+    return np.where(judged & ~known, 0, ONLY_TRAINS).astype(np.int64)
+
+
+# -- the table ---------------------------------------------------------------------------------
+
+
+def store_split(lake: Lake, split: Split) -> None:
+    """Keep the split; a split that is there already stays as it is."""
+    about = (split.split_id, split.kind, split.protocol, split.seed, split.folds)
+    versions = json.dumps(dict(split.versions), sort_keys=True)
+    rows = [
+        SPLITS.row(*about, versions, item, int(label), group, int(fold))
+        for item, label, group, fold in zip(
+            split.items, split.labels, split.groups, split.fold, strict=True
+        )
+    ]
+    known = {row["split_id"] for row in lake.rows(SPLITS, "split_id")}
+    if split.split_id not in known:
+        lake.append_rows(SPLITS, rows, split.split_id)
+
+
+def load_split(lake: Lake, split_id: str) -> Split:
+    """The split of that name; raises PlatelakeError where the table lacks it."""
+    rows = [row for row in lake.rows(SPLITS) if row["split_id"] == split_id]
+    if not rows:
+        raise PlatelakeError(f"table splits has no split {split_id}; train again to make one")
+    rows.sort(key=lambda row: row["item"])
+    first = rows[0]
+    found = Split(
+        *(first["kind"], first["protocol"], first["seed"], first["folds"]),
+        json.loads(first["versions"]),
+        tuple(row["item"] for row in rows),
+        np.array([row["label"] for row in rows], np.int64),
+        tuple(row["group"] for row in rows),
+        np.array([row["fold"] for row in rows], np.int64),
+    )
+    if found.split_id != split_id:
+        raise PlatelakeError(
+            f"table splits: split {split_id} is not as it was made; restore the table, or train "
+            "again to make another"
+        )
+    return found

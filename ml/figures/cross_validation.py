@@ -1,0 +1,144 @@
+"""What a model is worth: probabilities of items that it did not train on, and figures from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.data.splits import Round, Split
+from ml.figures.metrics import (
+    FIGURES,
+    Costs,
+    Figure,
+    Interval,
+    Probabilities,
+    Thresholds,
+    bootstrap,
+    expected_cost,
+    fit_thresholds,
+)
+
+Fit = Callable[[Split, Round], Probabilities]
+"""Trains a round and gives the probabilities of the items that it judges."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Probabilities of each item by a model that did not train on it.
+
+    `p` has shape (items judged, splits): the same items, in each split's own folds. `fold` is
+    the fold that judged, of the same shape. `overlap` counts what stood on both sides of a round.
+    """
+
+    splits: tuple[Split, ...]
+    items: tuple[str, ...]
+    y: NDArray[np.int64]
+    p: NDArray[np.float64]
+    fold: NDArray[np.int64]
+    groups: tuple[str, ...]
+    overlap: int = 0
+
+    def by_fold(self, figure: Figure) -> list[float]:
+        """The figure of each fold of each split."""
+        found = []
+        for at, split in enumerate(self.splits):
+            for number in range(split.folds):
+                own = self.fold[:, at] == number
+                found.append(figure(self.y[own], self.p[own, at]))
+        return found
+
+    def mean_by_fold(self, values: NDArray[np.float64]) -> list[float]:
+        """The mean of values of shape `p` over the items of each fold of each split."""
+        return [
+            float(values[self.fold[:, at] == number, at].mean())
+            for at, split in enumerate(self.splits)
+            for number in range(split.folds)
+        ]
+
+
+def judge(splits: Sequence[Split], fit: Fit, progress: Callable[[int, int], None]) -> Judged:
+    """Train every round of every split; `progress` is told rounds done and in all."""
+    first = splits[0]
+    judged = first.judged
+    p = np.full((len(first.items), len(splits)), np.nan)
+    total, done, overlap = sum(split.folds for split in splits), 0, 0
+    for at, split in enumerate(splits):
+        assert split.items == first.items, "splits of one study are of the same items"
+        for one in split.rounds():
+            p[one.test, at] = fit(split, one)
+            done += 1
+            overlap += one.overlap
+            progress(done, total)
+    assert np.isfinite(p[judged]).all(), "an item was not judged"
+    return Judged(
+        tuple(splits),
+        tuple(first.items[at] for at in judged),
+        first.labels[judged],
+        p[judged],
+        np.stack([split.fold[judged] for split in splits], axis=1),
+        tuple(first.groups[at] for at in judged),
+        overlap,
+    )
+
+
+def deployed_thresholds(judged: Judged, costs: Costs) -> Thresholds:
+    """The thresholds of least cost on all judged items: those of the model that is put to use."""
+    return fit_thresholds(np.repeat(judged.y, judged.p.shape[1]), judged.p.ravel(), costs)
+
+
+def item_costs(judged: Judged, costs: Costs) -> NDArray[np.float64] | None:
+    """Cost of each item, shape of `p`, by thresholds fitted on the other folds' items.
+
+    None where there are no other folds to fit on.
+    """
+    found = np.full(judged.p.shape, np.nan)
+    for at, split in enumerate(judged.splits):
+        if split.folds < 2:
+            return None
+        for number in range(split.folds):
+            own = judged.fold[:, at] == number
+            thresholds = fit_thresholds(judged.y[~own], judged.p[~own, at], costs)
+            for n in np.flatnonzero(own):
+                one = slice(n, n + 1)
+                found[n, at] = expected_cost(judged.y[one], judged.p[one, at], thresholds, costs)
+    return found
+
+
+MEAN = Figure(lambda _, values, drawn: drawn @ values / drawn.sum(axis=1))
+"""The mean of what an item has, such as its cost."""
+
+
+def figures(judged: Judged, paid: NDArray[np.float64] | None) -> dict[str, Interval]:
+    """Each figure as the mean over the splits of its value over all judged items.
+
+    `paid` are the `item_costs`, where there are any.
+    """
+    found = {
+        name: bootstrap(mean_over_splits(figure), judged.y, judged.p, judged.groups)
+        for name, figure in FIGURES.items()
+    }
+    if paid is not None:
+        found["cost"] = bootstrap(MEAN, judged.y, paid.mean(axis=1), judged.groups)
+    return found
+
+
+def mean_over_splits(figure: Figure) -> Figure:
+    """The figure of a `p` of shape (n, splits): its mean over the columns."""
+    return Figure(
+        lambda y, p, drawn: np.mean(
+            [figure.of_draws(y, p[:, at], drawn) for at in range(p.shape[1])], axis=0
+        )
+    )
+
+
+def flat(found: Mapping[str, Interval]) -> dict[str, float]:
+    """Figures as plain metrics: ap, ap_low, ap_high, …; what is not defined is left out."""
+    values = {
+        f"{name}{suffix}": value
+        for name, one in found.items()
+        for suffix, value in (("", one.value), ("_low", one.low), ("_high", one.high))
+    }
+    return {name: value for name, value in values.items() if np.isfinite(value)}

@@ -1,0 +1,180 @@
+"""Pictures of a study: for the modeler who compares runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ml.data.lots import LotFrame, Matrix
+from ml.figures.cross_validation import Judged
+from ml.figures.metrics import Costs, Thresholds, calibration, decide, expected_cost
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+GOOD, BAD = "#4477aa", "#cc3311"
+"""Told apart by people who do not tell red from green."""
+
+
+def _save(file: Path, draw: Callable[[Axes], None], title: str) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set_title(title)
+    draw(axes)
+    figure.savefig(file, dpi=110)
+
+
+def plot_figures(judged: Judged, thresholds: Thresholds, costs: Costs, folder: Path) -> None:
+    """Precision and recall, ROC, calibration, confusion and cost of probabilities out of fold."""
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    def pr(axes: Axes) -> None:
+        for p in judged.p.T:
+            precision, recall, _ = precision_recall_curve(judged.y, p)
+            axes.step(recall, precision, where="post", alpha=0.8)
+        axes.axhline(judged.y.mean(), color="grey", ls=":", label="base rate")
+        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
+        axes.legend()
+
+    def roc(axes: Axes) -> None:
+        for p in judged.p.T:
+            false_positives, recall, _ = roc_curve(judged.y, p)
+            axes.step(false_positives, recall, where="post", alpha=0.8)
+        axes.axvline(0.05, color="grey", ls=":", label="5 % false positives")
+        axes.set(xlabel="false positive rate", ylabel="recall")
+        axes.legend()
+
+    _save(folder / "pr.png", pr, "Precision and recall, a line a split")
+    _save(folder / "roc.png", roc, "ROC, a line a split")
+    _save(folder / "calibration.png", lambda a: _calibration(a, judged), "Calibration")
+    _save(folder / "confusion.png", lambda a: _confusion(a, judged, thresholds), "Verdicts")
+    title = f"Cost an item: escape {costs.escape:g}, scrap {costs.scrap:g}, review {costs.review:g}"
+    _save(folder / "cost.png", lambda a: _cost(a, judged, thresholds, costs), title)
+
+
+def _calibration(axes: Axes, judged: Judged) -> None:
+    y = np.repeat(judged.y, judged.p.shape[1])
+    bins = calibration(y, judged.p.ravel())
+    axes.plot([0, 1], [0, 1], color="grey", ls=":")
+    axes.plot([one[0] for one in bins], [one[1] for one in bins], "o-", color=GOOD)
+    axes.set(xlabel="mean probability (bins of equal count)", ylabel="share of bad ones")
+
+
+def _confusion(axes: Axes, judged: Judged, thresholds: Thresholds) -> None:
+    verdicts = ("good", "needs_human", "bad")
+    counts = np.zeros((2, 3))
+    for label, row in zip(judged.y, judged.p, strict=True):
+        for p in row:
+            counts[label, verdicts.index(str(decide(p, thresholds)))] += 1 / len(row)
+    axes.imshow(np.log1p(counts), cmap="Blues")
+    for (label, at), count in np.ndenumerate(counts):
+        axes.text(at, label, f"{count:.1f}", ha="center", va="center")
+    axes.set(xticks=range(3), xticklabels=verdicts, yticks=range(2), yticklabels=["good", "bad"])
+    axes.set(xlabel="verdict, mean count over splits", ylabel="label")
+
+
+def _cost(axes: Axes, judged: Judged, thresholds: Thresholds, costs: Costs) -> None:
+    y, p = np.repeat(judged.y, judged.p.shape[1]), judged.p.ravel()
+    cuts = np.quantile(p, np.linspace(0, 1, 80))
+    single = [expected_cost(y, p, Thresholds(cut, cut), costs) for cut in cuts]
+    axes.plot(cuts, single, color=GOOD, label="one threshold, no review")
+    chosen = expected_cost(y, p, thresholds, costs)
+    axes.axhline(chosen, color=BAD, label="two thresholds, with review")
+    axes.axvspan(thresholds.low, min(thresholds.high, 1.0), color=BAD, alpha=0.15)
+    axes.set(xlabel="threshold", ylabel="cost an item")
+    axes.legend()
+
+
+def plot_importance(names: Sequence[str], importance: Any, file: Path) -> None:
+    """The fifteen features that the model uses most."""
+    order = np.argsort(np.asarray(importance))[-15:]
+
+    def draw(axes: Axes) -> None:
+        axes.barh([names[at] for at in order], np.asarray(importance)[order], color=GOOD)
+
+    _save(file, draw, "Importance of features")
+
+
+def plot_shap(model: Any, features: Matrix, names: Sequence[str], file: Path) -> bool:
+    """SHAP values of these lots (Lundberg and Lee 2017); False where the model has no fast way.
+
+    `features` are what the model itself takes: scaled ones, where it stands behind a scaler.
+    """
+    import shap
+    from matplotlib import pyplot
+
+    pyplot.switch_backend("agg")
+    try:
+        if hasattr(model, "coef_"):
+            explained = shap.LinearExplainer(model, features)(features)
+        else:
+            explained = shap.TreeExplainer(model)(features)
+    except Exception:  # SHAP names unsupported models by many exceptions.
+        return False
+    values = explained.values[..., 1] if explained.values.ndim == 3 else explained.values
+    shap.summary_plot(values, features, feature_names=list(names), show=False, max_display=15)
+    pyplot.gcf().savefig(file, dpi=110, bbox_inches="tight")
+    pyplot.close("all")
+    return True
+
+
+def plot_lots(frame: LotFrame, features: Matrix, names: Sequence[str], folder: Path) -> None:
+    """The data before any model: distributions, correlation, failed lots beside good ones."""
+    for variable in frame.variables:
+        failed = [v[variable] for v, y in zip(frame.values, frame.labels, strict=True) if y]
+        good = [v[variable] for v, y in zip(frame.values, frame.labels, strict=True) if not y]
+
+        def draw(axes: Axes, sides: Any = (good, failed), variable: str = variable) -> None:
+            for side, colour, name in zip(sides, (GOOD, BAD), ("good", "failed"), strict=True):
+                values = np.concatenate(side)
+                label = f"{len(side)} {name} lots"
+                axes.hist(values, bins=60, density=True, alpha=0.55, color=colour, label=label)
+            axes.set(xlabel=variable, ylabel="density of readings")
+            axes.legend()
+
+        _save(folder / f"readings_{variable}.png", draw, f"Readings of {variable}")
+    _save(folder / "correlation.png", lambda a: _correlation(a, features, names), "Correlation")
+    best = _most_different(features, frame.labels)
+
+    def beside(axes: Axes) -> None:
+        sides = [[features[frame.labels == label, at] for at in best] for label in (0, 1)]
+        for offset, side, colour in zip((-0.2, 0.2), sides, (GOOD, BAD), strict=True):
+            positions = np.arange(len(best)) + offset
+            scaled = [_scaled(one, features[:, at]) for one, at in zip(side, best, strict=True)]
+            axes.boxplot(
+                scaled,
+                positions=positions,
+                widths=0.35,
+                patch_artist=True,
+                boxprops={"facecolor": colour, "alpha": 0.6},
+                medianprops={"color": "black"},
+            )
+        axes.set_xticks(range(len(best)), [names[at] for at in best], rotation=40, ha="right")
+        axes.set_ylabel("standard deviations from the mean")
+
+    _save(folder / "failed_beside_good.png", beside, "Good (blue) and failed (red) lots")
+
+
+def _scaled(values: Any, whole: Any) -> Any:
+    return (values - whole.mean()) / (whole.std() or 1.0)
+
+
+def _most_different(features: Matrix, labels: Any) -> list[int]:
+    spread = features.std(axis=0) + 1e-9
+    gap = np.abs(features[labels == 1].mean(axis=0) - features[labels == 0].mean(axis=0)) / spread
+    return [int(at) for at in np.argsort(gap)[::-1][:8]]
+
+
+def _correlation(axes: Axes, features: Matrix, names: Sequence[str]) -> None:
+    varying = [at for at in range(features.shape[1]) if features[:, at].std() > 0]
+    axes.imshow(np.corrcoef(features[:, varying].T), cmap="RdBu", vmin=-1, vmax=1)
+    labels = [names[at] for at in varying]
+    axes.set_xticks(range(len(varying)), labels, rotation=90, fontsize=4)
+    axes.set_yticks(range(len(varying)), labels, fontsize=4)

@@ -1,0 +1,1 @@
+"""Models on photos: networks, their training, and a linear layer on a given backbone."""

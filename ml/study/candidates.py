@@ -1,0 +1,230 @@
+"""A study: candidates of one kind of model, judged on the same splits, kept on disk, then logged.
+
+Training writes all there is to know of each candidate into a folder and speaks to MLflow only
+before and after. So a tracking server that goes away costs no training: the folder can be logged
+later.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+
+from lakehouse.errors import PlatelakeError
+from ml.data.splits import Split
+from ml.figures.cross_validation import (
+    Fit,
+    Judged,
+    deployed_thresholds,
+    figures,
+    flat,
+    item_costs,
+    judge,
+)
+from ml.figures.metrics import FIGURES, Costs
+from ml.figures.plots import plot_figures
+from ml.onnx import with_card
+from ml.registry import MODEL_FILE, Registry, Version
+
+STUDY_FILE, RUN_FILE, JUDGED_FILE, EXAMPLE_FILE = (
+    "study.json",
+    "run.json",
+    "judged.json",
+    "example.npz",
+)
+
+
+@dataclass(frozen=True)
+class Final:
+    """The model that is put to use: fitted on all items, with an input that it takes.
+
+    `card` is what its predictor needs to know besides thresholds and provenance; `trials` are
+    those of the search that found its parameters: params, and ap over the inner folds. `by_epoch`
+    are values of its training, one an epoch.
+    """
+
+    content: bytes
+    card: Mapping[str, Any]
+    example: Mapping[str, Any]
+    draw: Callable[[Path], None] | None = None
+    trials: Sequence[Mapping[str, Any]] = ()
+    by_epoch: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe, and how to train it: on one round of a split, and on everything."""
+
+    name: str
+    recipe: Mapping[str, Any]
+    fit: Fit
+    finish: Callable[[], Final]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the candidates have in common."""
+
+    stage: str
+    kind: str
+    splits: Sequence[Split]
+    data_sha256: str
+    costs: Costs
+    tables: Mapping[str, str]
+    """Path of each table that was learned from; its version is in the splits."""
+    options: Mapping[str, Any]
+
+    @property
+    def model(self) -> str:
+        """Name of the registered model, and of the experiment."""
+        return f"{self.stage}-{self.kind}"
+
+
+def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
+    """Judge the candidate on every split, fit it on everything, and write all of it down."""
+    log = structlog.get_logger()
+
+    def progress(done: int, total: int) -> None:
+        log.info("trained", candidate=candidate.name, rounds=done, of=total)
+
+    judged = judge(study.splits, candidate.fit, progress)
+    thresholds = deployed_thresholds(judged, study.costs)
+    final = candidate.finish()
+    card = {
+        **final.card,
+        "kind": study.kind,
+        "stage": study.stage,
+        "recipe": dict(candidate.recipe),
+        "thresholds": vars(thresholds),
+        "costs": vars(study.costs),
+        "versions": dict(study.splits[0].versions),
+        "splits": [split.split_id for split in study.splits],
+        "data_sha256": study.data_sha256,
+    }
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    (part / "plots").mkdir(parents=True)
+    (part / MODEL_FILE).write_bytes(with_card(final.content, card))
+    np.savez(part / EXAMPLE_FILE, **final.example)
+    _write(part / JUDGED_FILE, judged_as_json(judged))
+    about = run_as_json(study, candidate, judged)
+    about |= {"trials": [dict(one) for one in final.trials], "by_epoch": dict(final.by_epoch)}
+    _write(part / RUN_FILE, about)
+    plot_figures(judged, thresholds, study.costs, part / "plots")
+    if final.draw:
+        final.draw(part / "plots")
+    part.replace(folder)
+
+
+def run_as_json(study: Study, candidate: Candidate, judged: Judged) -> dict[str, Any]:
+    """Parameters, figures and tags of the candidate's run."""
+    by_fold = {f"{name}_by_fold": judged.by_fold(figure) for name, figure in FIGURES.items()}
+    paid = item_costs(judged, study.costs)
+    if paid is not None:
+        by_fold["cost_by_fold"] = judged.mean_by_fold(paid)
+    return {
+        "params": {**study.options, **_flat_params(candidate.recipe)},
+        "metrics": {
+            **flat(figures(judged, paid)),
+            "fold_overlap": float(judged.overlap),
+            "items": float(len(judged.items)),
+            "bad": float(judged.y.sum()),
+        },
+        "by_fold": by_fold,
+        "tags": {
+            "candidate": candidate.name,
+            "recipe": json.dumps(dict(candidate.recipe), sort_keys=True),
+            "splits": ",".join(split.split_id for split in study.splits),
+            "data_sha256": study.data_sha256,
+        },
+    }
+
+
+def _flat_params(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    flat_ones = {key: value for key, value in recipe.items() if not isinstance(value, Mapping)}
+    for value in recipe.values():
+        if isinstance(value, Mapping):
+            flat_ones |= value
+    return flat_ones
+
+
+def judged_as_json(judged: Judged) -> dict[str, Any]:
+    """Every item's label, probabilities and folds, for whoever compares models on them."""
+    return {
+        "splits": [split.split_id for split in judged.splits],
+        "items": list(judged.items),
+        "groups": list(judged.groups),
+        "y": judged.y.tolist(),
+        "p": judged.p.tolist(),
+        "fold": judged.fold.tolist(),
+    }
+
+
+def log_study(registry: Registry, folder: Path, run_id: str) -> Version:
+    """Log a study's folder below this run, and register its best candidate as challenger.
+
+    The best is that of the highest average precision; of equals, that of the lowest Brier score.
+    Raises PlatelakeError that names the folder where MLflow is away.
+    """
+    try:
+        return _log_study(registry, folder, run_id)
+    except Exception as error:  # Whatever it is, the training is not lost.
+        raise PlatelakeError(
+            f"{error}; the trained models are kept in {folder}: `platelake train log {folder}` "
+            "logs them once MLflow is back"
+        ) from error
+
+
+def _log_study(registry: Registry, folder: Path, run_id: str) -> Version:
+    about = json.loads((folder / STUDY_FILE).read_text("utf-8"))
+    registry.log(run_id, about["options"], {}, folder / "report")
+    ranked = []
+    for candidate in sorted(path.parent for path in folder.glob(f"models/*/{RUN_FILE}")):
+        found = json.loads((candidate / RUN_FILE).read_text("utf-8"))
+        tags = {**about["tags"], **found["tags"]}
+        content = (candidate / MODEL_FILE).read_bytes()
+        with (
+            registry.run(about["model"], candidate.name, tags, run_id) as child,
+            np.load(candidate / EXAMPLE_FILE) as example,
+        ):
+            metrics = found["metrics"] | found["by_fold"] | found["by_epoch"]
+            registry.log(child, found["params"], metrics, candidate / "plots")
+            registry.log_files(child, candidate / JUDGED_FILE, candidate / RUN_FILE)
+            for name, path in about["tables"].items():
+                registry.log_table(child, name, path, about["versions"][name])
+            uri = registry.log_model(child, content, dict(example))
+            for number, trial in enumerate(found["trials"]):
+                tried = {"trial": str(number)}
+                with registry.run(about["model"], f"trial {number}", tried, child) as one:
+                    registry.log(one, trial["params"], {"inner_ap": trial["ap"]})
+        ranked.append((-found["metrics"]["ap"], found["metrics"]["brier"], child, uri, content))
+    if not ranked:
+        raise PlatelakeError(f"{folder} holds no trained model")
+    *_, child, uri, content = min(ranked)
+    version = registry.register(about["model"], uri, child, content)
+    registry.log(run_id, {"challenger": str(version)}, {})
+    return version
+
+
+def begin_folder(study: Study, folder: Path, tags: Mapping[str, str]) -> None:
+    """The study's folder with what its candidates have in common."""
+    (folder / "models").mkdir(parents=True, exist_ok=True)
+    about = {
+        "model": study.model,
+        "options": dict(study.options),
+        "tags": dict(tags),
+        "tables": dict(study.tables),
+        "versions": dict(study.splits[0].versions),
+    }
+    _write(folder / STUDY_FILE, about)
+
+
+def _write(file: Path, content: Any) -> None:
+    file.write_text(json.dumps(content, indent=1, allow_nan=True) + "\n", "utf-8")

@@ -1,0 +1,186 @@
+"""What studies of lots and of photos have in common: where they work, how they judge and log."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from lakehouse.delta.lake import Lake
+from lakehouse.settings import Settings
+from lakehouse.stage import Stage
+from lakehouse.tables import all_tables
+from ml.data.splits import Item, LeakError, Split, make_split, store_split
+from ml.figures.metrics import Costs
+from ml.registry import Registry, Version
+from ml.study.candidates import Candidate, Study, begin_folder, log_study, train_candidate
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a study judges: protocol, number of folds, and a split for each of the seeds."""
+
+    name: str = "kfold"
+    folds: int = 5
+    seeds: int = 1
+
+    def splits(
+        self, kind: str, items: Sequence[Item], versions: Mapping[str, int]
+    ) -> tuple[Split, ...]:
+        """The splits; one where the protocol leaves nothing to a seed."""
+        seeds = self.seeds if self.name == "kfold" else 1
+        return tuple(
+            make_split(kind, items, versions, self.name, self.folds, seed) for seed in range(seeds)
+        )
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where a training works: the stage's lake, the registry, and a local folder for its files."""
+
+    lake: Lake
+    stage: Stage
+    settings: Settings
+    registry: Registry
+    folder: Path
+
+    @property
+    def costs(self) -> Costs:
+        """The stated costs."""
+        s = self.settings
+        return Costs(s.cost_escape, s.cost_scrap, s.cost_review)
+
+    def study(
+        self, kind: str, splits: Sequence[Split], sha256: str, options: Mapping[str, Any]
+    ) -> Study:
+        """A study of these splits, which are kept in the lake first."""
+        for split in splits:
+            store_split(self.lake, split)
+        path = {table.name: self.lake.path(table) for table in all_tables(self.stage)}
+        tables = {name: path[name] for name in splits[0].versions}
+        return Study(self.stage.name, kind, splits, sha256, self.costs, tables, options)
+
+
+def check_inner(splits: Sequence[Split]) -> None:
+    """Raises UsageError where a round's training cannot be split once more."""
+    for split in splits:
+        for one in split.rounds():
+            split.inner(one.train, 2, 0)
+
+
+def run_study(
+    shop: Workshop,
+    study: Study,
+    candidates: Sequence[Candidate],
+    report: Callable[[Path], None] | None,
+) -> Version:
+    """Train the candidates under one parent run, then log what they left on disk.
+
+    A second training of that kind on this lake waits: both would go on from the same kept rounds.
+    """
+    with shop.lake.lock(f"train-{study.kind}"):
+        return _run_study(shop, study, candidates, report)
+
+
+def _run_study(
+    shop: Workshop,
+    study: Study,
+    candidates: Sequence[Candidate],
+    report: Callable[[Path], None] | None,
+) -> Version:
+    end_dead_runs(shop.registry, study.model)
+    started = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    folder = shop.folder / "studies" / f"{study.kind}-{started}-{os.getpid()}"
+    tags = {
+        "stage": study.stage,
+        "kind": study.kind,
+        "git_commit": git_commit(),
+    }
+    name = f"{study.kind} {started}"
+    with interrupts(), shop.registry.run(study.model, name, tags) as run_id:
+        begin_folder(study, folder, tags)
+        if report:
+            (folder / "report").mkdir()
+            report(folder / "report")
+        try:
+            for candidate in candidates:
+                train_candidate(study, candidate, folder / "models" / candidate.name)
+        except LeakError as error:
+            shop.registry.log(run_id, {}, {"fold_overlap": float(error.overlap)})
+            raise
+        return log_study(shop.registry, folder, run_id)
+
+
+def end_dead_runs(registry: Registry, experiment: str) -> None:
+    """Mark as killed the runs that a process of this machine left running and is gone."""
+    here = socket.gethostname()
+
+    def is_gone(tags: Mapping[str, str]) -> bool:
+        process = tags.get("process", "")
+        return tags.get("host") == here and process.isdigit() and not _alive(int(process))
+
+    count = registry.mark_killed(experiment, is_gone)
+    if count:
+        structlog.get_logger().info("runs of a process that is gone marked as killed", runs=count)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextmanager
+def interrupts() -> Iterator[None]:
+    """A request to end is an interrupt, so that runs end as KILLED and checkpoints stay."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # Not the main thread: whoever runs that has its own way to end.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@functools.cache
+def git_commit() -> str:
+    """The commit of the code that trains, with a hash of what differs from it, if anything does.
+
+    unknown outside a checkout. Asked once: a process runs the code that it started with.
+    """
+    commit, changed = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
+    if not changed:
+        return commit or "unknown"
+    return f"{commit}-changed-{hashlib.sha256(changed.encode()).hexdigest()[:8]}"
+
+
+def _git(*command: str) -> str:
+    root = Path(__file__).resolve().parents[2]
+    try:
+        done = subprocess.run(
+            ["git", *command], cwd=root, capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,85 @@
+"""From the lake to a challenger in MLflow: studies of trees on lots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ml.data.lots import LotFrame, feature_names, lot_frame
+from ml.data.splits import Round, Split
+from ml.figures.metrics import Probabilities
+from ml.figures.plots import plot_importance, plot_lots, plot_shap
+from ml.onnx import trees_to_onnx
+from ml.registry import Version
+from ml.study.candidates import Candidate, Final
+from ml.study.context import Protocol, Workshop, check_inner, run_study
+from ml.trees.models import TreeRecipe, check_kind, fit_trees
+
+BACKGROUND = 40
+"""Lots that an explanation compares with; they travel in the model's card."""
+
+
+def train_lots(
+    shop: Workshop,
+    recipes: Sequence[TreeRecipe],
+    protocol: Protocol,
+    group: str,
+    versions: Mapping[str, int] | None = None,
+) -> Version:
+    """Judge each recipe, log the study, register the best as challenger."""
+    for recipe in recipes:
+        check_kind(recipe.kind)
+    frame = lot_frame(shop.lake, shop.stage, versions)
+    splits = protocol.splits("lots", frame.split_items(group), frame.versions)
+    if any(recipe.trials for recipe in recipes):
+        check_inner(splits)
+    study = shop.study("lots", splits, frame.sha256, {**asdict(protocol), "group": group})
+
+    def report(folder: Path) -> None:
+        width = recipes[0].width
+        bands = frame.fit_bands(np.arange(len(frame.lots)), width)
+        plot_lots(frame, frame.features(bands), feature_names(frame.variables), folder)
+
+    candidates = [lot_candidate(recipe, frame, splits[0]) for recipe in recipes]
+    return run_study(shop, study, candidates, report)
+
+
+def lot_candidate(recipe: TreeRecipe, frame: LotFrame, split: Split) -> Candidate:
+    """How one recipe is trained on rounds and on all lots."""
+
+    def fit(split: Split, one: Round) -> Probabilities:
+        return fit_trees(recipe, frame, split, one.train).predict(frame, one.test)
+
+    def finish() -> Final:
+        everything = np.arange(len(frame.lots))
+        fitted = fit_trees(recipe, frame, split, everything)
+        features = frame.features(fitted.bands)
+        names = feature_names(frame.variables)
+        chosen = np.random.default_rng(recipe.seed).permutation(everything)[:BACKGROUND]
+        card = {
+            "variables": list(frame.variables),
+            "bands": {name: vars(band) for name, band in fitted.bands.items()},
+            "background": features[np.sort(chosen)].tolist(),
+        }
+
+        def draw(folder: Path) -> None:
+            estimator, inputs = fitted.model, features
+            if hasattr(estimator, "steps"):
+                estimator, inputs = estimator[-1], estimator[:-1].transform(features)
+            importance = getattr(estimator, "feature_importances_", None)
+            plot_importance(
+                names,
+                np.abs(estimator.coef_[0]) if importance is None else importance,
+                folder / "importance.png",
+            )
+            shown = np.concatenate([np.flatnonzero(frame.labels), chosen])
+            plot_shap(estimator, inputs[shown], names, folder / "shap.png")
+
+        example = {"features": features[:3]}
+        trials = [vars(trial) for trial in fitted.trials]
+        return Final(trees_to_onnx(fitted, features), card, example, draw, trials)
+
+    return Candidate(recipe.kind, asdict(recipe), fit, finish)

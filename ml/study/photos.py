@@ -1,0 +1,144 @@
+"""From the lake to a challenger in MLflow: studies of networks on pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import structlog
+import torch
+
+from ml.data.pictures import PERCEPTUAL_NEIGHBOURS, PictureFrame, picture_frame
+from ml.data.splits import Indices, Round, Split
+from ml.figures.metrics import Probabilities
+from ml.photos.distributed import fit_cnn_together
+from ml.photos.fitted import Ensemble, Fitted
+from ml.photos.linear_probe import fit_probe, judge_probe
+from ml.photos.training import CnnRecipe, fit_cnn
+from ml.registry import Version
+from ml.study.candidates import Candidate, Final
+from ml.study.context import Protocol, Workshop, check_inner, git_commit, run_study
+
+
+def train_photos(
+    shop: Workshop,
+    recipes: Sequence[CnnRecipe],
+    protocol: Protocol,
+    groups: Mapping[str, str] | None = None,
+    near: int = PERCEPTUAL_NEIGHBOURS,
+    versions: Mapping[str, int] | None = None,
+) -> Version:
+    """Judge each recipe on the pictures, log the study, register the best as challenger.
+
+    `groups` maps names of photos to a group that the plant knows, such as the part. Pictures
+    whose perceptual hashes differ in at most `near` bits are one group as well; -1: none are.
+    """
+    frame = picture_frame(shop.lake, groups, near, versions)
+    splits = protocol.splits("photos", frame.split_items(), frame.versions)
+    check_inner(splits)
+    study = shop.study("photos", splits, frame.sha256, {**asdict(protocol), "near": near})
+    candidates = [
+        photo_candidate(recipe, frame, splits[0], shop, shop.folder) for recipe in recipes
+    ]
+    return run_study(shop, study, candidates, None)
+
+
+VALIDATION_FOLDS = 5
+"""Of a round's training groups, one in so many validates a network: stops it, and calibrates.
+
+Where fewer groups are good or bad, one in as many, and there are as many members at most.
+"""
+
+
+EPOCH_FIGURES = ("loss", "validation_loss", "validation_ap", "learning_rate")
+"""What is logged of every epoch of the networks that are put to use."""
+
+
+def photo_candidate(
+    recipe: CnnRecipe, frame: PictureFrame, split: Split, shop: Workshop, folder: Path
+) -> Candidate:
+    """How one recipe is trained on rounds and on all pictures; a study that was cut is resumed."""
+    # Other code may train another model: what it left is not gone on with.
+    about = [asdict(recipe), frame.sha256, git_commit(), torch.__version__]
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    place = folder / "checkpoints" / key
+
+    def trained(split: Split, train: Indices, name: str) -> Ensemble:
+        folds = split.inner(train, max(VALIDATION_FOLDS, recipe.members), recipe.seed)
+        if recipe.frozen:
+            return Ensemble(recipe, (fit_probe(recipe, frame, train, folds),))
+        members = [
+            _member(recipe, frame, fit, validate, place / f"{name}-{number}.pt", shop)
+            for number, (fit, validate) in enumerate(folds[: recipe.members])
+        ]
+        return Ensemble(recipe, tuple(members))
+
+    def judged(split: Split, one: Round) -> Probabilities:
+        name = f"{split.split_id}-{one.fold}"
+        place.mkdir(parents=True, exist_ok=True)
+        done = place / f"{name}.npy"
+        if done.is_file():
+            return np.asarray(np.load(done, allow_pickle=False))
+        model = trained(split, one.train, name)
+        found: Probabilities = (
+            judge_probe(model.members[0], frame, one.test)
+            if recipe.frozen
+            else model.predict(frame, one.test)
+        )
+        np.save(done.with_suffix(".part.npy"), found, allow_pickle=False)
+        done.with_suffix(".part.npy").replace(done)
+        for checkpoint in place.glob(f"{name}-*.pt"):
+            checkpoint.unlink()
+        return found
+
+    def finish() -> Final:
+        place.mkdir(parents=True, exist_ok=True)
+        model = trained(split, np.arange(len(frame.items)), "all")
+        shutil.rmtree(place)  # The next study trains anew.
+        blank = np.zeros((1, frame.height, frame.width, 3), np.uint8)
+        card = {"width": frame.width, "height": frame.height}
+        return Final(model.onnx(frame), card, {"pictures": blank}, by_epoch=_by_epoch(model))
+
+    return Candidate(recipe.network.replace(":", "_"), asdict(recipe), judged, finish)
+
+
+def _member(
+    recipe: CnnRecipe,
+    frame: PictureFrame,
+    fit: Indices,
+    validate: Indices,
+    checkpoint: Path,
+    shop: Workshop,
+) -> Fitted:
+    """One network, trained here or on several processes; every epoch is told."""
+    log = structlog.get_logger()
+
+    def told(about: dict[str, float]) -> None:
+        log.info("epoch", part=checkpoint.stem, **about)
+
+    if recipe.processes == 1:
+        return fit_cnn(recipe, frame, fit, validate, checkpoint=checkpoint, progress=told)
+    _ = shop.lake.spark  # It starts the processes.
+    model = fit_cnn_together(recipe, frame, fit, validate, checkpoint=checkpoint)
+    for epoch in model.history:  # Other processes have other logs.
+        told(epoch)
+    return model
+
+
+def _by_epoch(model: Ensemble) -> dict[str, list[float]]:
+    """What is logged of the training, a value an epoch, or one a member."""
+    found = {
+        f"{name}_by_epoch_{number}": [epoch[name] for epoch in member.history]
+        for number, member in enumerate(model.members)
+        for name in EPOCH_FIGURES
+        if member.history
+    }
+    return found | {
+        name: [float(getattr(member, name)) for member in model.members]
+        for name in ("best_epoch", "loader_share")
+    }

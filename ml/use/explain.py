@@ -1,0 +1,102 @@
+"""Why a model says what it says: features that moved it, and where it looked on a photo."""
+
+from __future__ import annotations
+
+import io
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lakehouse.delta.lake import Lake
+from lakehouse.errors import PlatelakeError
+from lakehouse.files.photos import read_tensor
+from lakehouse.settings import Settings
+from lakehouse.stage import Stage
+from lakehouse.statistics import Array, lot_statistics
+from lakehouse.tables.readings import readings
+from ml.data.lots import Matrix, as_matrix, feature_names
+from ml.use.predictor import LotModel, PhotoModel, Verdict
+
+SHOWN = 10
+SEED = 0
+PERMUTATIONS = 3
+"""Orders of features tried, each forward and backward."""
+
+Parts = list[tuple[str, float, float]]
+"""Feature, its value, and by how much it moves the probability; the largest first."""
+
+
+def explain_lot(
+    lake: Lake, stage: Stage, model: LotModel, day: date, lot: str
+) -> tuple[Verdict, Parts]:
+    """The verdict on a lot of the lake with the features that drove it."""
+    values = lot_readings(lake, stage, day, lot)
+    features = as_matrix([lot_statistics(values, model.bands)], model.variables)
+    return model.judge_features(features)[0], shap_parts(model, features)
+
+
+def lot_readings(lake: Lake, stage: Stage, day: date, lot: str) -> dict[str, Array]:
+    """The readings of one lot by variable, in order of time."""
+    table = readings(stage)
+    names = [variable.name for variable in stage.readings.variables]
+    log = lake.log(table)
+    filters = [("day", "=", day), ("lot", "=", lot)]
+    found = log.to_pyarrow_table(columns=["measured_at", *names], filters=filters) if log else None
+    if found is None or found.num_rows == 0:
+        raise PlatelakeError(f"table readings has no lot {lot} on {day}; name another lot")
+    found = found.sort_by("measured_at")
+    return {name: found[name].to_numpy() for name in names}
+
+
+def shap_parts(model: LotModel, features: Matrix) -> Parts:
+    """Shapley values of one lot's features, shape (1, features), by permutations.
+
+    They say by how much each feature moves the probability away from its mean over the lots in
+    the model's card (Lundberg and Lee 2017).
+    """
+    import shap
+
+    background = np.asarray(model.card["background"], np.float32)
+
+    def probabilities(rows: Array) -> Array:
+        return model.probabilities(np.asarray(rows, np.float32))
+
+    explainer = shap.explainers.Permutation(probabilities, background, seed=SEED)
+    rounds = PERMUTATIONS * (2 * features.shape[1] + 1)
+    values = explainer(features, max_evals=rounds, silent=True).values[0]
+    names = feature_names(model.variables)
+    order = np.argsort(-np.abs(values))[:SHOWN]
+    return [(names[at], float(features[0, at]), float(values[at])) for at in order]
+
+
+def heat_picture(model: PhotoModel, content: bytes, settings: Settings, file: Path) -> Verdict:
+    """Write the photo with the places that speak for bad in red; the verdict on it."""
+    verdict = model.judge([content], settings)[0]
+    if verdict.probability is None:
+        raise PlatelakeError(f"the photo cannot be read: {verdict.reason}")
+    file.write_bytes(heat_png(model, content, settings))
+    return verdict
+
+
+def heat_png(model: PhotoModel, content: bytes, settings: Settings) -> bytes:
+    """A PNG of the model's view of the photo with its heat map over it; raises PhotoError."""
+    tensor = read_tensor(content, model.width, model.height, settings)
+    shown = with_heat(Image.fromarray(tensor), grey_heat(model.heat(tensor)))
+    target = io.BytesIO()
+    shown.save(target, "PNG")
+    return target.getvalue()
+
+
+def grey_heat(heat: NDArray[np.float32]) -> Image.Image:
+    """A heat map, shape (h, w), 0 to 1, as a grey picture of that size."""
+    return Image.fromarray((255 * np.clip(heat, 0, 1)).astype(np.uint8))
+
+
+def with_heat(photo: Image.Image, heat: Image.Image) -> Image.Image:
+    """The photo, in place, with the places of a grey heat map of the whole of it in red."""
+    alpha = heat.resize(photo.size, Image.Resampling.BILINEAR)
+    photo.paste((220, 30, 30), mask=alpha.point(lambda v: int(v * 0.6)))
+    return photo

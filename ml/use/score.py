@@ -1,0 +1,218 @@
+"""Verdicts on all lots and pictures of the lake, incrementally.
+
+Lots are judged by the lake's features if these fit the model, else by features computed for it.
+Pictures are judged in this process, one in each thread; on a cluster, workers judge many. Verdicts
+of one model file are brought up to date with what changed since it last scored; a new champion
+scores everything once. A file is known by its hash: another tracking server counts its versions
+from 1 again.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from lakehouse.delta import engine
+from lakehouse.delta.delta_rs import Row
+from lakehouse.delta.incremental import changed_days
+from lakehouse.delta.lake import Lake
+from lakehouse.derive.features import bands_id, summarise_features
+from lakehouse.stage import Stage
+from lakehouse.table import Table
+from lakehouse.tables.lot_features import features_of, lot_features
+from lakehouse.tables.lot_verdicts import LOT_VERDICTS
+from lakehouse.tables.photo_verdicts import PHOTO_VERDICTS
+from lakehouse.tables.pictures import PICTURES
+from lakehouse.tables.readings import readings
+from ml.data.lots import matrix_of
+from ml.figures.metrics import Probabilities, Thresholds, decide
+from ml.use.predictor import UNREADABLE, LotModel, Model, PhotoModel
+
+AT_ONCE = 256
+"""So many pictures are read at once: 40 MB of tensors at 224 x 224."""
+PIXELS_AT_ONCE = 32 * 224 * 224
+"""So many pixels are judged at once by all threads. Lite0 takes 600 bytes for each, 1 GB in all."""
+KEPT_AT_ONCE = 4_096
+"""After so many pictures their verdicts are stored: a run that is killed loses no more."""
+IN_READINGS = 4_000
+"""So many readings are as much work as a picture."""
+PICTURE = ("pixel_sha256", "tensor_width", "tensor_height", "tensor")
+
+
+def score_lots(lake: Lake, stage: Stage, model: LotModel) -> int:
+    """Judge the lots whose readings changed since this model last did; verdicts that changed."""
+    source = readings(stage)
+    pending = _pending(lake, LOT_VERDICTS, source, model)
+    if pending is None:
+        return 0
+    consumed, before = pending
+    scope: dict[str, list[Any]] = {"model_version": [model.version]}
+    days = None if before is None else changed_days(lake, [source], before, consumed)
+    if days is not None:
+        scope["day"] = sorted(days)
+    about = _about(model, consumed[source.name])
+    table, version, features = _features(lake, stage, model, consumed[source.name])
+
+    def judged(rows: pa.Table) -> pa.Table:
+        lots = features(rows)
+        p = model.probabilities(matrix_of(lots, model.variables))
+        reasons = pa.nulls(len(p), pa.string())
+        return _verdicts(LOT_VERDICTS, lots.select(["day", "lot"]), p, reasons, about)
+
+    versions = {table.name: version}
+    found = engine.compute_days(lake, [table], versions, days, judged, LOT_VERDICTS.arrow_schema())
+    return lake.upsert(LOT_VERDICTS, found, scope, consumed)
+
+
+def _features(
+    lake: Lake, stage: Stage, model: LotModel, version: int
+) -> tuple[Table, int, Callable[[pa.Table], pa.Table]]:
+    """Where the lots' features come from: a table, its version, and how to get them from its rows.
+
+    This is `lot_features` if all of it was computed from that version of the readings and with the
+    model's bands; else it is the readings.
+    """
+    source, table = readings(stage), lot_features(stage)
+    at, bands = lake.version(table), model.bands
+    if lake.consumed(table, at).get(source.name) != version:
+        reason = "features of other readings"
+    elif set(lake.counts(table, "bands_id", pc.scalar(True), at)) != {bands_id(bands)}:
+        reason = "features by other bands"
+    else:
+        structlog.get_logger().info("features are taken", table=table.name, version=at)
+        return table, at, lambda rows: rows
+    structlog.get_logger().info("features are computed", table=table.name, holds=reason)
+    schema = features_of(model.variables).arrow_schema()
+    return source, version, lambda rows: summarise_features(rows, bands, schema)
+
+
+def score_photos(lake: Lake, model: PhotoModel) -> int:
+    """Judge the pictures that this model has not judged yet; verdicts that were added.
+
+    Pictures never change, so one that has a verdict of this version keeps it.
+    """
+    pending = _pending(lake, PHOTO_VERDICTS, PICTURES, model)
+    if pending is None:
+        return 0
+    consumed, _ = pending
+    version = consumed[PICTURES.name]
+    by_this = (pc.field("model_version") == model.version) & (
+        pc.field("model_sha256") == model.sha256
+    )
+    done = lake.load(PHOTO_VERDICTS, where=by_this)
+    about = _about(model, version)
+    scope = {"model_version": [model.version]}
+    is_new = ~pc.field("pixel_sha256").isin(done["pixel_sha256"].combine_chunks())
+    # On one machine Spark has no more processors than this process, and takes more memory.
+    if lake.local or lake.count(PICTURES, version, is_new) * IN_READINGS <= lake.here.rows:
+        batches = lake.batches(PICTURES, PICTURE, is_new, version, AT_ONCE)
+        stored, changed = [done], 0
+        for some in engine.gathered(_judged_here(model, batches, about), KEPT_AT_ONCE):
+            part = pa.concat_tables(some)
+            stored.append(part)
+            if len(part) >= KEPT_AT_ONCE:
+                among = {**scope, "pixel_sha256": part["pixel_sha256"].to_pylist()}
+                so_far = {"model": consumed["model"]}  # No version of pictures: there are more.
+                changed += lake.upsert(PHOTO_VERDICTS, part, among, so_far)
+        return changed + lake.upsert(PHOTO_VERDICTS, pa.concat_tables(stored), scope, consumed)
+    known = lake.spark.createDataFrame(done.select(["pixel_sha256"]))
+    pictures = lake.read(PICTURES, version).select(*PICTURE)
+    new = pictures.join(known, "pixel_sha256", "left_anti")
+    judged = functools.partial(_judge_pictures, model, about=about)
+    found = engine.map_rows(new, judged, PHOTO_VERDICTS.arrow_schema())
+    return lake.upsert(PHOTO_VERDICTS, engine.union(found, done), scope, consumed)
+
+
+def _pending(
+    lake: Lake, target: Table, source: Table, model: Model
+) -> tuple[dict[str, int], dict[str, int] | None] | None:
+    """The versions to score at and those scored before by this model; None: nothing to do."""
+    version = lake.version(source)
+    file = int(model.sha256[:13], 16)  # As much of it as a JSON number holds.
+    consumed = {source.name: version, "model": file}
+    before = lake.consumed(target)
+    if version < 0 or before == consumed:
+        return None
+    return consumed, before if before.get("model") == file else None
+
+
+def _about(model: Model, data_version: int) -> dict[str, Any]:
+    """What all verdicts of this run say of themselves."""
+    return {
+        "model_version": model.version,
+        "model": model.name,
+        "model_sha256": model.sha256,
+        "low": model.thresholds.low,
+        "high": model.thresholds.high,
+        "data_version": data_version,
+        "scored_at": datetime.now(UTC),
+    }
+
+
+def _verdicts(
+    table: Table, keys: pa.Table, p: Probabilities, reasons: pa.Array, about: dict[str, Any]
+) -> pa.Table:
+    """Rows of that table, of verdicts on the items with these keys.
+
+    `p` are probabilities, shape (items,). What has a reason is unreadable and has none.
+    """
+    schema = table.arrow_schema()
+    thresholds = Thresholds(about["low"], about["high"])
+    is_unreadable = pc.is_valid(reasons)
+    columns = {name: keys[name] for name in keys.column_names} | {
+        "verdict": pc.if_else(is_unreadable, UNREADABLE, pa.array(decide(p, thresholds))),
+        "probability": pc.if_else(is_unreadable, None, pa.array(p)),
+        "reason": reasons,
+    }
+    for name, value in about.items():
+        columns[name] = pa.repeat(pa.scalar(value, schema.field(name).type), len(p))
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _judged_here(
+    model: PhotoModel, batches: Iterable[pa.RecordBatch], about: dict[str, Any]
+) -> Iterator[pa.Table]:
+    """Verdicts on pictures, a batch at a time.
+
+    A single picture takes as much time as one of a batch, and less memory. Many threads share one
+    session: the threads of a session itself would wait in a busy loop.
+    """
+    at_once = max(1, PIXELS_AT_ONCE // (model.height * model.width))
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, at_once)) as threads:
+        for batch in batches:
+            yield _judge_pictures(model, pa.Table.from_batches([batch]), about, threads.map)
+
+
+def _judge_pictures(
+    model: PhotoModel,
+    pictures: pa.Table,
+    about: dict[str, Any],
+    each: Callable[..., Iterable[Any]] = map,
+) -> pa.Table:
+    """Verdicts on the pictures, each by itself."""
+    found = list(each(functools.partial(_judge_picture, model), pictures.to_pylist()))
+    p = np.array([one for one, _ in found], float)
+    reasons = pa.array([reason for _, reason in found], pa.string())
+    return _verdicts(PHOTO_VERDICTS, pictures.select(["pixel_sha256"]), p, reasons, about)
+
+
+def _judge_picture(model: PhotoModel, row: Row) -> tuple[float, str | None]:
+    """Probability of bad, or why it is unreadable: the tensor is not what the model takes."""
+    size = model.height * model.width * 3
+    height, width, content = row["tensor_height"], row["tensor_width"], row["tensor"] or b""
+    if (height, width) != (model.height, model.width):
+        wanted = f"{model.width} x {model.height}"
+        return np.nan, f"the tensor has {width} x {height} pixels; the model takes {wanted}"
+    if len(content) != size:
+        return np.nan, f"the tensor has {len(content)} bytes; {size} are needed"
+    tensor = np.frombuffer(content, np.uint8).reshape(1, height, width, 3)
+    return float(model.probabilities(tensor)[0]), None

@@ -1,0 +1,1 @@
+"""Who may enter: accounts, passwords, sessions, attempts."""

@@ -1,0 +1,71 @@
+"""Attempts to enter, counted by account and address.
+
+Whoever guesses is held back; the user who has entered from elsewhere before is not.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from lakehouse.errors import PlatelakeError
+from serving.records.tables import attempts
+
+WINDOW = timedelta(minutes=15)
+KNOWN = timedelta(days=30)
+"""So long an address from which a user has entered is known, and a foreign guesser no hindrance."""
+PAIR_LIMIT, ACCOUNT_LIMIT, ADDRESS_LIMIT = 5, 20, 50
+"""Wrong passwords within WINDOW: of one account from one address, of one account from addresses
+that are not known, and from one address for any accounts."""
+SIGN_UP_LIMIT = 20
+"""Attempts to sign up from one address within WINDOW."""
+SIGNING_UP = "\n(signing up)"
+"""Under this name they are counted; nobody can be called so."""
+
+
+class TooManyAttemptsError(PlatelakeError):
+    """Nothing was looked at: there have been too many attempts just now."""
+
+
+def begin(connection: Connection, name: str, address: str, now: datetime) -> Any:
+    """Note an attempt, as failed until it has succeeded; its number.
+
+    It is counted before it is looked at, so guesses at the same moment count as well. Raises
+    TooManyAttemptsError.
+    """
+    connection.execute(attempts.delete().where(attempts.c.at < now - KNOWN))
+    if _is_guessing(connection, name, address, now):
+        minutes = WINDOW // timedelta(minutes=1)
+        raise TooManyAttemptsError(
+            f"too many attempts; wait {minutes} minutes, or ask an admin to reset your password"
+        )
+    tried = {"name": name, "address": address, "succeeded": False, "at": now}
+    made = connection.execute(attempts.insert().values(tried))
+    return made.inserted_primary_key[0] if made.inserted_primary_key else None
+
+
+def succeed(connection: Connection, number: Any) -> None:
+    """The attempt was a right one."""
+    mine = attempts.c.id == number
+    connection.execute(attempts.update().where(mine).values(succeeded=True))
+
+
+def _is_guessing(connection: Connection, name: str, address: str, now: datetime) -> bool:
+    of_name, of_address = attempts.c.name == name, attempts.c.address == address
+
+    def count(*where: sa.ColumnElement[bool]) -> int:
+        query = sa.select(sa.func.count()).select_from(attempts).where(*where)
+        return connection.scalar(query) or 0
+
+    recent = (attempts.c.at > now - WINDOW, ~attempts.c.succeeded)
+    if count(of_address, *recent) >= ADDRESS_LIMIT:
+        return True
+    if name == SIGNING_UP:
+        return count(of_name, of_address, *recent) >= SIGN_UP_LIMIT
+    if count(of_name, of_address, *recent) >= PAIR_LIMIT:
+        return True
+    known = count(of_name, of_address, attempts.c.succeeded) > 0
+    return not known and count(of_name, *recent) >= ACCOUNT_LIMIT

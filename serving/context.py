@@ -1,0 +1,102 @@
+"""What one running app is made of, put together once and handed to its pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from lakehouse.delta.lake import Lake
+from lakehouse.settings import Settings
+from lakehouse.sql.database import Database, SqlError
+from lakehouse.stage import Stage
+from ml.registry import Registry
+from serving.access.accounts import Accounts
+from serving.door import Visitors
+from serving.lots import Lots
+from serving.metrics import Metrics
+from serving.records.inspections import Inspections
+from serving.records.outbox import Outbox
+from serving.records.review import Review
+from serving.verdicts.champion import Champion
+from serving.verdicts.inspector import Inspector
+from serving.verdicts.landing_photos import LandingPhotos
+from serving.verdicts.uploads import Uploads
+
+COOKIE = "platelake_session"
+
+
+@dataclass
+class Parts:
+    """Stage, settings, and everything that the pages ask."""
+
+    stage: Stage
+    settings: Settings
+    accounts: Accounts
+    visitors: Visitors
+    outbox: Outbox
+    inspections: Inspections
+    review: Review
+    photos: LandingPhotos
+    photo_champion: Champion
+    lot_champion: Champion
+    inspector: Inspector
+    lots: Lots
+    uploads: Uploads
+    metrics: Metrics
+    sql_away: bool = False
+
+    @property
+    def cookie(self) -> str:
+        """The session cookie's name; with the prefix no other host or path can set it."""
+        return f"__Host-{COOKIE}" if self.settings.secure_cookies else COOKIE
+
+    @property
+    def mlflow_away(self) -> bool:
+        """Whether the registry did not answer when it was last asked."""
+        return not (self.photo_champion.reachable and self.lot_champion.reachable)
+
+    def look_around(self) -> None:
+        """Bring to SQL what waits for it; ask for new champions."""
+        try:
+            with self.accounts.database.transaction() as connection:
+                connection.execute(sa.select(1))
+            self.visitors.end_sessions()
+            self.inspections.deliver()
+            self.sql_away = False
+        except SqlError:
+            self.sql_away = True
+        for champion in (self.photo_champion, self.lot_champion):
+            champion.refresh()
+
+
+def open_parts(
+    stage: Stage, settings: Settings, lake: Lake, landing: str, registry: Registry
+) -> Parts:
+    """The parts of an app on this lake. Its champions are not yet asked for."""
+    folder = settings.app_address()
+    outbox = Outbox(folder / "outbox.db")
+    database = Database(settings.sql_address())
+    accounts = Accounts(database, settings.sign_up)
+    champions = {
+        kind: Champion(registry, f"{stage.name}-{kind}", folder / "champions")
+        for kind in ("photos", "lots")
+    }
+    inspections = Inspections(database, outbox, stage.name, stage.zone)
+    photos = LandingPhotos(landing, stage)
+    return Parts(
+        stage,
+        settings,
+        accounts,
+        Visitors(accounts),
+        outbox,
+        inspections,
+        Review(database, stage.name),
+        photos,
+        champions["photos"],
+        champions["lots"],
+        Inspector(stage, settings, champions["photos"], photos, inspections),
+        Lots(lake, stage, settings, champions["lots"]),
+        Uploads(folder / "uploads", settings.max_photo_bytes, settings.upload_files),
+        Metrics(),
+    )

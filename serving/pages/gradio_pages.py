@@ -1,0 +1,300 @@
+"""The pages that take files: photos to inspect, a sensor file to judge. Built with Gradio.
+
+Gradio's own ways for files in and out are closed: `file_routes` stand before them, keep every
+upload apart by whose it is, and stay within the limits while a file is on its way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from gradio.events import Dependency
+from starlette.concurrency import run_in_threadpool
+
+from lakehouse.errors import PlatelakeError, UsageError
+from serving.access.accounts import User
+from serving.api import as_json
+from serving.door import write_down
+from serving.html import STATIC, Html, user_of
+from serving.lots import LotView
+from serving.pages import RefusedError, Shown, Visitor
+from serving.receive import Result, judge, refused
+from serving.texts import LANGUAGES, Texts, texts
+from serving.verdicts.inspector import Lot
+from serving.verdicts.uploads import TOO_MANY, MalformedError, TooMuchError
+
+SHOWN_ROWS = 200
+HEAD = """
+<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/static/colors.css">
+<script src="/static/form.js"></script>
+<script>document.documentElement.lang = "{language}"</script>
+"""
+"""The colours are linked: what is given as css Gradio makes more particular, and loses :root."""
+ANNOUNCE = "() => document.getElementById('results')?.setAttribute('aria-live', 'polite')"
+"""Lets a screen reader speak of what comes into the results."""
+QUEUE_SECONDS, PROGRESS_SECONDS = 0.05, 0.1
+"""How often each page looks for events and progress: as Gradio does on Windows. Elsewhere it takes
+1 and 10 ms, and four pages then use a tenth of a processor while nobody is there."""
+UNJUDGED = ("lot", "nothing")
+"""Rules that are no answer to any photo: the photos stay in their boxes."""
+file_routes = APIRouter(include_in_schema=False)
+
+
+@file_routes.post("/{page}/{language}/gradio_api/upload")
+async def upload(request: Request, html: Shown, user: Visitor) -> Response:
+    """Take files in; the answer is where they lie, as Gradio's pages expect it."""
+    try:
+        files, _ = await html.parts.uploads.receive(request, user.name)
+    except TooMuchError:
+        raise RefusedError(413, "too_large") from None
+    except MalformedError as error:
+        return JSONResponse({"detail": str(error)}, 400)
+    return JSONResponse([str(one.path) for one in files])
+
+
+@file_routes.get("/{page}/{language}/gradio_api/upload_progress")
+def upload_progress() -> Response:
+    """The page shows how far an upload is; here it hears of the end alone."""
+    return Response('data: {"msg": "done"}\n\n', media_type="text/event-stream")
+
+
+@file_routes.get("/{page}/{language}/gradio_api/file={path:path}")
+async def uploaded(request: Request, html: Shown, user: Visitor, path: str) -> Response:
+    """One's own upload, to look at before it is judged; nothing else."""
+    one = html.parts.uploads.owned(path, user.name)
+    if one is None:
+        await run_in_threadpool(write_down, html.parts.accounts, request, "refused")
+        raise RefusedError(403, "forbidden")
+    return FileResponse(one.path, headers={"Content-Disposition": "attachment"})
+
+
+def _paths(payload: Any) -> list[str]:
+    """Where the chosen files lie, whatever they are: the verdict's place says what is wrong."""
+    files = getattr(payload, "root", payload) or []
+    return [one.path for one in (files if isinstance(files, list) else [files])]
+
+
+def _raw(component: Any) -> Any:
+    """The component, which hands on where its files lie and looks at none of them itself.
+
+    No subclass: of each one Gradio writes a stub beside the module that declares it.
+    """
+    component.preprocess = _paths
+    return component
+
+
+def mount(app: FastAPI, html: Html) -> None:
+    """Put the pages below /inspect and /sensor, once for each language."""
+    for language in LANGUAGES:
+        for path, build in (("/inspect", _inspect), ("/sensor", _sensor)):
+            page = build(html, texts(language))
+            # Gradio looks at what paths a request names only where it believes to be running.
+            page.has_launched = True
+            gr.mount_gradio_app(
+                app,
+                page,
+                f"{path}/{language}",
+                theme=_theme(),
+                css_paths=[STATIC / "parts.css"],
+                head=HEAD.format(language=language),
+                footer_links=[],
+                run_history=False,
+                auth_dependency=_name,
+            )
+            page._queue.sleep_when_free = QUEUE_SECONDS
+            page._queue.progress_update_sleep_when_free = PROGRESS_SECONDS
+
+
+def _theme() -> gr.themes.Base:
+    """Gradio's plainest, with the other pages' buttons and with grey that can be read."""
+    theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    button, hover = "#1d4f7c", "#163d60"
+    return theme.set(
+        button_primary_background_fill=button,
+        button_primary_background_fill_dark=button,
+        button_primary_background_fill_hover=hover,
+        button_primary_background_fill_hover_dark=hover,
+        body_text_color_subdued="#5a6772",
+        body_text_color_subdued_dark="#a9b6c2",
+    )
+
+
+def _name(request: Request) -> str | None:
+    user = user_of(request)
+    return user.name if user else None
+
+
+def _user(request: gr.Request) -> User:
+    found = user_of(request.request) if request.request else None
+    assert found, "the door lets nobody else come here"
+    return found
+
+
+def _inspect(html: Html, t: Texts) -> gr.Blocks:
+    """Photos in, verdicts out."""
+    parts = html.parts
+    title = f"{t('inspect.title')} – {t('app')}"
+    page = gr.Blocks(title=title, analytics_enabled=False)
+    with page:
+        top = gr.HTML()
+        gr.HTML(f"<h1>{t('inspect.title')}</h1>")
+        with gr.Column(elem_id="form"):
+            with gr.Row():
+                files = gr.File(label=t("inspect.files"), file_count="multiple", elem_id="files")
+                snapshot = gr.Image(
+                    label=t("inspect.snapshot"), sources=["webcam", "clipboard"], elem_id="snapshot"
+                )
+            lot = gr.Textbox(label=t("inspect.lot"), info=t("inspect.lot_help"), max_lines=1)
+            button = gr.Button(t("inspect.judge"), variant="primary", elem_id="judge")
+        results = gr.HTML(elem_id="results")
+        answers = gr.JSON(visible=False)
+
+        def show_top(request: gr.Request) -> str:
+            return html.text("top", t, _user(request), "/inspect", {"here": "inspect"})
+
+        def judged(
+            files: list[str], snapshot: list[str], lot: str, request: gr.Request
+        ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+            user = _user(request)
+            try:
+                named = parts.inspector.lot(lot or "")
+            except UsageError:
+                yield _shown(html, t, user, [Result(lot, rule="lot", said=t("fault.lot"))], None)
+                return
+            paths = [*(files or []), *(snapshot or [])]
+            if not paths:
+                nothing = Result("", rule="nothing", said=t("inspect.nothing"))
+                yield _shown(html, t, user, [nothing], None)
+            found: list[Result] = []
+            for number, path in enumerate(paths):
+                # They may have come in several uploads.
+                too_many = number >= parts.settings.upload_files
+                found.append(_judged(html, t, user, path, named, request, too_many))
+                yield _shown(html, t, user, found, None)
+            if named and found:  # What drove a lot's verdict takes longer than a photo's.
+                yield _shown(html, t, user, found, named)
+
+        page.load(show_top, outputs=top, api_visibility="private")
+        page.load(None, js=ANNOUNCE)
+        _close_at_click(t, button, results)
+        judging = button.click(
+            judged,
+            [_raw(files), _raw(snapshot), lot],
+            [results, answers],
+            js="(...taken) => form.take(taken)",
+            api_name="verdicts",
+            concurrency_limit=parts.inspector.at_once,
+        )
+        left = f"(...now) => form.left({list(UNJUDGED)}, ...now)"
+        boxes = [files, snapshot]
+        judging.success(None, [answers, *boxes], boxes, js=left, api_visibility="private")
+        _open_after(t, button, judging)
+    return page
+
+
+def _close_at_click(t: Texts, button: gr.Button, results: gr.HTML) -> None:
+    """From a click on, the form is closed, for Gradio would ignore a second click in silence.
+
+    An earlier verdict leaves then, or at once when somebody chooses the next file. This is bound
+    before what judges: Gradio begins with the second listener when the first has ended.
+    """
+    close = f"() => form.close({json.dumps(t('inspect.judging'))})"
+    button.click(None, None, [results, button], js=close, api_visibility="private")
+    fresh = gr.Button(visible="hidden", elem_id="fresh")
+    fresh.click(None, None, results, js="() => ''", api_visibility="private")
+
+
+def _open_after(t: Texts, button: gr.Button, judging: Dependency) -> None:
+    """The form is open again once the judging has ended, well or not."""
+    again = f"() => form.open({json.dumps(t('inspect.judge'))})"
+    for ended in (judging.then, judging.failure):  # In Gradio `then` leaves out what failed.
+        ended(None, None, button, js=again, api_visibility="private")
+
+
+def _judged(
+    html: Html,
+    t: Texts,
+    user: User,
+    path: str,
+    lot: Lot | None,
+    request: gr.Request,
+    too_many: bool,
+) -> Result:
+    parts = html.parts
+    one = parts.uploads.owned(path, user.name)
+    if one is None:
+        rule = "foreign" if parts.uploads.is_known(path) else "gone"
+        if rule == "foreign" and request.request:
+            write_down(parts.accounts, request.request, "another user's upload refused")
+        return refused(parts, t, "", rule)
+    if too_many:
+        one.fault = TOO_MANY
+    return judge(parts, t, user, one, lot)
+
+
+def _shown(
+    html: Html, t: Texts, user: User, results: list[Result], lot: Lot | None
+) -> tuple[str, list[dict[str, Any]]]:
+    """The results as a page's part, and as the HTTP interface gives them."""
+    view: LotView | None = None
+    if lot:
+        try:
+            view = html.parts.lots.view(lot.day, lot.name)
+        except PlatelakeError:
+            view = LotView(lot.day, lot.name)
+    known = {"results": results, "lot": view}
+    text = html.text("inspected", t, user, "/inspect", known)
+    return text, [as_json(one).model_dump(mode="json") for one in results]
+
+
+def _sensor(html: Html, t: Texts) -> gr.Blocks:
+    """A sensor file in, its lots judged, nothing kept."""
+    title = f"{t('sensor.title')} – {t('app')}"
+    page = gr.Blocks(title=title, analytics_enabled=False)
+    with page:
+        top = gr.HTML()
+        gr.HTML(f"<h1>{t('sensor.title')}</h1><p>{t('sensor.help')}</p>")
+        with gr.Column(elem_id="form"):
+            files = _raw(gr.File(label=t("sensor.file"), file_count="single", elem_id="file"))
+            button = gr.Button(t("sensor.judge"), variant="primary", elem_id="judge")
+        results = gr.HTML(elem_id="results")
+
+        def show_top(request: gr.Request) -> str:
+            return html.text("top", t, _user(request), "/sensor", {"here": "lots"})
+
+        def judged(files: list[str], request: gr.Request) -> str:
+            user = _user(request)
+            known = _read_sensor(html, t, user, files[0]) if files else {"fault": t("fault.gone")}
+            return html.text("judged_file", t, user, "/sensor", known)
+
+        page.load(show_top, outputs=top, api_visibility="private")
+        page.load(None, js=ANNOUNCE)
+        _close_at_click(t, button, results)
+        judging = button.click(judged, files, results, api_name="lots", concurrency_limit=2)
+        _open_after(t, button, judging)
+    return page
+
+
+def _read_sensor(html: Html, t: Texts, user: User, path: str) -> dict[str, Any]:
+    parts = html.parts
+    one = parts.uploads.owned(path, user.name)
+    if one is None or one.fault:
+        rule = one.fault if one else "gone"
+        return {"fault": refused(parts, t, "", rule).said}
+    try:
+        with one.path.open("rb") as stream:
+            fault, lots, held = parts.lots.judge_file(stream, one.name)
+    finally:
+        parts.uploads.drop(one)
+    if fault:
+        rule, reason = fault
+        return {"fault": f"{t(f'rule.{rule}')} ({reason})"}
+    model = parts.lot_champion.model is not None
+    known = {"lots": lots, "bad": held[:SHOWN_ROWS], "bad_count": len(held), "fault": ""}
+    return known | {"model": model, "stage": parts.stage.name}

@@ -1,0 +1,1 @@
+"""What is kept of verdicts: inspections, corrections, and what waits for SQL."""

@@ -1,0 +1,207 @@
+"""Inspected photos in SQL: kept once each, found again, and told apart by whose they are."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+import structlog
+
+from lakehouse.sql.database import Database, SqlError
+from serving.access.accounts import User
+from serving.records.group_commit import GroupCommit
+from serving.records.outbox import Outbox, Row
+from serving.records.tables import inspections
+
+PAGE, ROWS_AT_ONCE = 50, 1_000
+
+# Built once, because each verdict asks it.
+_OF_PHOTO = (
+    sa.select(inspections)
+    .where(
+        inspections.c.stage == sa.bindparam("stage"), inspections.c.sha256 == sa.bindparam("sha256")
+    )
+    .order_by(inspections.c.inspected_at.desc())
+    .limit(PAGE)
+)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One look at a photo. `inspected_at` is UTC without a zone; `heat` a grey PNG, base64.
+
+    `probability` is that of bad; below `low` the verdict is good, from `high` on bad, between
+    needs_human. `sampled`: a good verdict that people look at by random choice.
+    """
+
+    stage: str
+    inspection_id: str
+    inspected_at: datetime
+    user_name: str
+    file_name: str
+    sha256: str
+    size: int
+    day: date | None
+    lot: str | None
+    model_version: int
+    model: str
+    model_sha256: str
+    verdict: str
+    probability: float
+    low: float
+    high: float
+    heat: str
+    sampled: bool
+
+    @property
+    def heat_png(self) -> bytes:
+        """The heat map as a file."""
+        return base64.b64decode(self.heat)
+
+    def may_be_seen_by(self, user: User) -> bool:
+        """One's own; a reviewer sees everybody's."""
+        return user.name == self.user_name or user.may("reviewer")
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is looked for; empty and None: anything. Days are the plant's, both included."""
+
+    first_day: date | None = None
+    last_day: date | None = None
+    lot: str = ""
+    verdict: str = ""
+    model_version: int | None = None
+    user: str = ""
+
+
+def _is_refused(error: Exception) -> bool:
+    """Whether SQL refuses a row, rather than being away."""
+    return not isinstance(error, SqlError) or isinstance(
+        error.__cause__, sa.exc.DataError | sa.exc.IntegrityError
+    )
+
+
+class Inspections:
+    """The inspections of one stage. While SQL is away they wait in the outbox."""
+
+    def __init__(self, database: Database, outbox: Outbox, stage: str, zone: ZoneInfo) -> None:
+        self.database, self.outbox = database, outbox
+        self.stage, self.zone = stage, zone
+        self._rows = GroupCommit(self._insert_new, _is_refused)
+
+    def save(self, one: Inspection) -> bool:
+        """Keep it for good, once; whether SQL has it already, or it waits for that."""
+        row = dict(vars(one))
+        try:
+            self._rows.save(row)
+        except SqlError as error:
+            structlog.get_logger().warning("SQL is away, the verdict waits", error=str(error))
+            self.outbox.put(one.inspection_id, inspections.name, row)
+            return False
+        return True
+
+    def deliver(self) -> int:
+        """Bring what waits to SQL, each once; how many. Raises SqlError while SQL is away.
+
+        A row that SQL will never take waits on, and holds no other back.
+        """
+        done = 0
+        for key, _, row in self.outbox.waiting():
+            try:
+                self._insert(row)
+            except SqlError as error:
+                if not _is_refused(error):
+                    raise
+                structlog.get_logger().error("SQL refuses a verdict", id=key, error=str(error))
+                continue
+            self.outbox.drop(key)
+            done += 1
+        return done
+
+    def _insert_new(self, rows: Sequence[Row]) -> None:
+        """Rows whose ids were drawn just now."""
+        with self.database.transaction(write=True) as connection:
+            connection.execute(inspections.insert(), rows)
+
+    def _insert(self, row: Row) -> None:
+        """A row whose id is there already came through before its sender heard of it."""
+        mine = inspections.c.inspection_id == row["inspection_id"]
+        with self.database.transaction(write=True) as connection:
+            there = sa.select(inspections.c.inspection_id).where(mine)
+            if connection.scalar(there) is None:
+                connection.execute(inspections.insert().values(row))
+
+    def find(self, inspection_id: str) -> Inspection | None:
+        """The inspection of that id."""
+        waiting = self.outbox.find(inspection_id)
+        if waiting is not None:
+            return Inspection(**waiting)
+        query = sa.select(inspections).where(
+            inspections.c.inspection_id == inspection_id, inspections.c.stage == self.stage
+        )
+        with self.database.transaction() as connection:
+            found = connection.execute(query).one_or_none()
+        return None if found is None else Inspection(**found._mapping)
+
+    def earlier(self, sha256: str) -> list[Inspection]:
+        """The inspections of the same photo, the newest first."""
+        photo = {"stage": self.stage, "sha256": sha256}
+        with self.database.transaction() as connection:
+            return [Inspection(**row._mapping) for row in connection.execute(_OF_PHOTO, photo)]
+
+    def search(self, what: Search, user: User, page: int = 1) -> tuple[list[Inspection], int]:
+        """A page of what the user may see, the newest first, and how many there are in all."""
+        where = self._where(what, user)
+        order = (inspections.c.inspected_at.desc(), inspections.c.inspection_id)
+        query = sa.select(inspections).where(*where).order_by(*order)
+        query = query.limit(PAGE).offset((page - 1) * PAGE)
+        counted = sa.select(sa.func.count()).select_from(inspections).where(*where)
+        with self.database.transaction() as connection:
+            found = [Inspection(**row._mapping) for row in connection.execute(query)]
+            return found, connection.scalar(counted) or 0
+
+    def all_of(self, what: Search, user: User) -> Iterator[Inspection]:
+        """All of what `search` would find, each once, whatever comes in meanwhile."""
+        c = inspections.c
+        query = sa.select(inspections).where(*self._where(what, user)).limit(ROWS_AT_ONCE)
+        query = query.order_by(c.inspected_at.desc(), c.inspection_id)
+        behind: sa.ColumnElement[bool] = sa.true()
+        while True:
+            with self.database.transaction() as connection:
+                rows = connection.execute(query.where(behind))
+                found = [Inspection(**row._mapping) for row in rows]
+            yield from found
+            if len(found) < ROWS_AT_ONCE:
+                return
+            at, last = found[-1].inspected_at, found[-1].inspection_id
+            same = sa.and_(c.inspected_at == at, c.inspection_id > last)
+            behind = sa.or_(c.inspected_at < at, same)
+
+    def _where(self, what: Search, user: User) -> list[sa.ColumnElement[bool]]:
+        c = inspections.c
+        where = [c.stage == self.stage]
+        if not user.may("reviewer"):
+            where.append(c.user_name == user.name)
+        if what.user:
+            where.append(c.user_name == what.user.strip().casefold())
+        if what.lot:
+            where.append(c.lot == what.lot)
+        if what.verdict:
+            where.append(c.verdict == what.verdict)
+        if what.model_version is not None:
+            where.append(c.model_version == what.model_version)
+        if what.first_day:
+            where.append(c.inspected_at >= self._midnight(what.first_day))
+        if what.last_day:
+            where.append(c.inspected_at < self._midnight(what.last_day + timedelta(days=1)))
+        return where
+
+    def _midnight(self, day: date) -> datetime:
+        """The beginning of the plant's day, in UTC without a zone."""
+        start = datetime.combine(day, time(), self.zone)
+        return start.astimezone(ZoneInfo("UTC")).replace(tzinfo=None)

@@ -1,0 +1,1 @@
+"""From an uploaded photo to a verdict."""

@@ -1,0 +1,262 @@
+"""Accounts: who enters, who is held back, and what is written down of it."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from time import perf_counter
+
+import pytest
+import sqlalchemy as sa
+
+from lakehouse.errors import UsageError
+from lakehouse.sql.database import Database
+from serving.access.accounts import IDLE, INVITATION, SESSION, Accounts, LoginError
+from serving.access.attempts import (
+    ACCOUNT_LIMIT,
+    ADDRESS_LIMIT,
+    PAIR_LIMIT,
+    WINDOW,
+    TooManyAttemptsError,
+)
+from serving.records.tables import sessions, users
+
+PASSWORD, HOME = "correct horse battery", "10.0.0.7"
+
+
+class Clock:
+    """A time that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 25, 8, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def move(self, by: timedelta) -> None:
+        self.time += by
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def accounts(sql_url: str, clock: Clock) -> Accounts:
+    found = Accounts(Database(sql_url), now=clock)
+    found.add("kim", password=PASSWORD, by="test")
+    return found
+
+
+def refused(accounts: Accounts, name: str, password: str, address: str = "10.9.9.9") -> str:
+    with pytest.raises(LoginError) as caught:
+        accounts.log_in(name, password, address)
+    return str(caught.value)
+
+
+def test_in_and_out(accounts: Accounts) -> None:
+    token = accounts.log_in("Kim", PASSWORD, HOME)  # However it is written.
+    user = accounts.user(token)
+    assert user and (user.name, user.role) == ("kim", "operator") and user.csrf
+    assert user.may("operator") and not user.may("reviewer")
+    accounts.log_out(token, HOME)
+    assert accounts.user(token) is None
+    assert [entry["action"] for entry in accounts.audit()] == [
+        "logged out",
+        "logged in",
+        "account made",
+    ]
+
+
+def test_the_database_holds_nothing_to_enter_with(accounts: Accounts) -> None:
+    token = accounts.log_in("kim", PASSWORD, HOME)
+    with accounts.database.transaction() as connection:
+        kept = [*connection.execute(sa.select(users)), *connection.execute(sa.select(sessions))]
+    assert PASSWORD not in str(kept) and token not in str(kept)
+    assert "$argon2id$" in str(kept)
+
+
+def test_a_session_is_new_at_each_login_and_ends(accounts: Accounts, clock: Clock) -> None:
+    first = accounts.log_in("kim", PASSWORD, HOME)
+    second = accounts.log_in("kim", PASSWORD, HOME, before=first)
+    assert first != second and accounts.user(first) is None and accounts.user(second)
+    clock.move(IDLE + timedelta(seconds=1))
+    assert accounts.user(second) is None
+    third = accounts.log_in("kim", PASSWORD, HOME)
+    for _ in range(SESSION // IDLE * 2):
+        assert accounts.user(third)
+        clock.move(IDLE / 2)
+    clock.move(timedelta(seconds=1))
+    assert accounts.user(third) is None, "used all the time, and ended all the same"
+    for unknown in ("", None, "x", "x" * 10_000, "🔥"):
+        assert accounts.user(unknown) is None
+
+
+@pytest.mark.heavy
+def test_unknown_users_get_the_same_answer_in_the_same_time(accounts: Accounts) -> None:
+    accounts.add("lee", password=PASSWORD, by="test")
+    accounts.disable("lee", "boss")
+    said = {
+        refused(accounts, "kim", "wrong", "a"),
+        refused(accounts, "nobody", "wrong", "b"),
+        refused(accounts, "\0" * 500, "wrong", "c"),
+        refused(accounts, "lee", PASSWORD, "d"),
+    }
+    assert len(said) == 1
+
+    def seconds(name: str, address: str) -> float:
+        start = perf_counter()
+        refused(accounts, name, "wrong", address)
+        return perf_counter() - start
+
+    took = {
+        name: median(seconds(name, f"{name}{number}") for number in range(9))
+        for name in ("kim", "nobody")
+    }
+    assert 0.4 < took["kim"] / took["nobody"] < 2.5, took
+
+
+@pytest.mark.heavy
+def test_guessing_is_stopped_and_the_user_elsewhere_is_not(
+    accounts: Accounts, clock: Clock
+) -> None:
+    accounts.log_in("kim", PASSWORD, HOME)
+    for _ in range(PAIR_LIMIT):
+        refused(accounts, "kim", "wrong")
+    for _ in range(200):
+        with pytest.raises(TooManyAttemptsError, match="15 minutes"):
+            accounts.log_in("kim", PASSWORD, "10.9.9.9")
+    for number in range(ACCOUNT_LIMIT - PAIR_LIMIT):
+        refused(accounts, "kim", "wrong", f"10.9.1.{number}")
+    with pytest.raises(TooManyAttemptsError):
+        accounts.log_in("kim", PASSWORD, "10.9.2.1")
+    assert accounts.user(accounts.log_in("kim", PASSWORD, HOME))
+    clock.move(WINDOW + timedelta(seconds=1))
+    assert accounts.log_in("kim", PASSWORD, "10.9.9.9")
+
+
+@pytest.mark.heavy
+def test_one_address_that_tries_many_names_is_stopped(accounts: Accounts) -> None:
+    for number in range(ADDRESS_LIMIT):
+        refused(accounts, f"user{number}", "wrong")
+    with pytest.raises(TooManyAttemptsError):
+        accounts.log_in("kim", PASSWORD, "10.9.9.9")
+    assert accounts.log_in("kim", PASSWORD, HOME)
+
+
+def test_guesses_at_the_same_moment_count(accounts: Accounts) -> None:
+    outcomes: list[type[Exception]] = []
+
+    def guess() -> None:
+        try:
+            accounts.log_in("kim", "wrong", "10.9.9.9")
+        except (LoginError, TooManyAttemptsError) as error:
+            outcomes.append(type(error))
+
+    threads = [threading.Thread(target=guess) for _ in range(4 * PAIR_LIMIT)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(outcomes) == len(threads)
+    assert outcomes.count(LoginError) <= PAIR_LIMIT + 2  # MariaDB reads what is committed.
+
+
+def test_sign_up_by_invitation_once(accounts: Accounts, clock: Clock) -> None:
+    token = accounts.invite("kim", "reviewer")
+    with pytest.raises(UsageError, match="unknown, used or expired"):
+        accounts.sign_up("park", PASSWORD, "guessed")
+    with pytest.raises(UsageError, match="already"):
+        accounts.sign_up("KIM", PASSWORD, token)  # The invitation is not lost by that.
+    accounts.sign_up("park", PASSWORD, token)
+    user = accounts.user(accounts.log_in("park", PASSWORD, HOME))
+    assert user and user.role == "reviewer"
+    with pytest.raises(UsageError, match="unknown, used or expired"):
+        accounts.sign_up("choi", PASSWORD, token)
+    late = accounts.invite("kim")
+    clock.move(INVITATION + timedelta(seconds=1))
+    with pytest.raises(UsageError, match="unknown, used or expired"):
+        accounts.sign_up("choi", PASSWORD, late)
+
+
+def test_sign_up_open_and_off(sql_url: str) -> None:
+    database = Database(sql_url)
+    Accounts(database, "open").sign_up("kim", PASSWORD)
+    with pytest.raises(UsageError, match="nobody signs up"):
+        Accounts(database, "off").sign_up("lee", PASSWORD)
+    with pytest.raises(UsageError, match="open, invitation, off"):
+        Accounts(database, "anybody")
+
+
+def test_changes_of_password_end_all_sessions(accounts: Accounts) -> None:
+    token = accounts.log_in("kim", PASSWORD, HOME)
+    user = accounts.user(token)
+    assert user
+    with pytest.raises(LoginError):
+        accounts.change_password(user, "wrong", "another password", HOME)
+    fresh = accounts.change_password(user, PASSWORD, "another password", HOME)
+    assert accounts.user(token) is None and accounts.user(fresh)
+    given = accounts.reset("kim", "boss")
+    assert accounts.user(fresh) is None
+    refused(accounts, "kim", "another password")
+    last = accounts.log_in("kim", given, HOME)
+    accounts.disable("kim", "boss")
+    assert accounts.user(last) is None
+    accounts.disable("kim", "boss", False)
+    assert accounts.log_in("kim", given, HOME)
+    assert [(one["name"], one["disabled"]) for one in accounts.everybody()] == [("kim", False)]
+
+
+@pytest.mark.parametrize(
+    ("act", "sentence"),
+    [
+        (lambda a: a.add("kim", by="boss"), "already"),
+        (lambda a: a.add(" lee", by="boss"), "visible"),
+        (lambda a: a.add("l\u202eee", by="boss"), "visible"),
+        (lambda a: a.add("x" * 101, by="boss"), "1 to 100"),
+        (lambda a: a.add("lee", "owner", by="boss"), "operator, reviewer, admin"),
+        (lambda a: a.add("lee", password="short", by="boss"), "10 to 200"),
+        (lambda a: a.add("Lee-Sang-Min", password="lee-sang-min", by="boss"), "no password"),
+        (lambda a: a.reset("nobody", "boss"), "no user 'nobody'"),
+        (lambda a: a.disable("nobody", "boss"), "no user 'nobody'"),
+        (lambda a: a.invite("kim", "owner"), "operator, reviewer, admin"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    accounts: Accounts, act: Callable[[Accounts], object], sentence: str
+) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        act(accounts)
+
+
+def test_a_machine_acts_by_its_token_until_it_is_kept_out(accounts: Accounts) -> None:
+    token = accounts.token("kim", "boss")
+    user = accounts.machine(token)
+    assert user and (user.name, user.role) == ("kim", "operator")
+    assert accounts.machine("") is None and accounts.user(token) is None
+    accounts.disable("kim", "boss")
+    assert accounts.machine(token) is None
+    accounts.disable("kim", "boss", False)
+    assert accounts.machine(token) is None  # What was out is made anew, not found again.
+    made = [entry for entry in accounts.audit() if entry["action"] == "token made"]
+    assert [(entry["user_name"], entry["object"]) for entry in made] == [("boss", "kim")]
+
+
+def test_whom_a_provider_knows(sql_url: str, clock: Clock) -> None:
+    accounts = Accounts(Database(sql_url), "invitation", clock)
+    accounts.add("kim", "admin", PASSWORD, by="boss")
+    subject = "https://provider.example 42"
+    with pytest.raises(UsageError, match="invitation"):
+        accounts.log_in_by_subject(subject, "lee", HOME)
+    code = accounts.invite("boss", "reviewer")
+    with pytest.raises(UsageError, match="already"):  # Never into the account of that name.
+        accounts.log_in_by_subject(subject, "kim", HOME, invitation=code)
+    entered = accounts.user(accounts.log_in_by_subject(subject, "lee", HOME, invitation=code))
+    assert entered and (entered.name, entered.role) == ("lee", "reviewer")
+    again = accounts.user(accounts.log_in_by_subject(subject, "lee now", HOME))
+    assert again and again.id == entered.id and again.name == "lee"
+    refused(accounts, "lee", "", HOME)  # There is no password to guess.
+    accounts.disable("lee", "boss")
+    with pytest.raises(LoginError, match="disabled"):
+        accounts.log_in_by_subject(subject, "lee", HOME)
