@@ -32,7 +32,7 @@ lint: env ## Format, style, types, and which package imports which
 	@$(BIN)/mypy --no-error-summary
 	@said=$$($(BIN)/lint-imports 2>&1) || { echo "$$said" >&2; exit 1; }
 
-crash: env ## Kill the pipeline at twenty points, and look at what it left
+crash: env ## Kill the pipeline at twenty points, with and without Spark, and look at what it left
 	@$(BIN)/pytest -q -s tests/test_crash.py --kill-points 20 $(ARGS)
 
 stack: env ## HDFS, Spark, MariaDB, MLflow, Airflow and the app, each a process of its own [STACK=DIR]

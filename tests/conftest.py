@@ -27,9 +27,12 @@ settings.load_profile("tests")
 
 REAL = Path(__file__).parent.parent.parent / "shared" / "data"
 
+BY_SPARK = {"PLATELAKE_HERE_BYTES": "0", "PLATELAKE_HERE_ROWS": "0"}
+"""Spark computes what is otherwise too little for it."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kill-points", type=int, default=3, help="moments at which a run is killed")
+    parser.addoption("--kill-points", type=int, help="moments at which a run is killed")
     parser.addoption("--stack", action="store_true", help="run the tests of the real stack")
     parser.addoption("--screenshots", default="", help="folder for what the app's pages look like")
 

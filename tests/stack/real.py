@@ -17,10 +17,11 @@ from urllib.parse import quote
 
 import httpx
 
+from tests.conftest import BY_SPARK
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
 ENDED = ("success", "failed")
-BY_SPARK = {"PLATELAKE_HERE_BYTES": "0", "PLATELAKE_HERE_ROWS": "0"}
 
 
 class Sink:
