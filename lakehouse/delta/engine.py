@@ -93,8 +93,8 @@ def compute_days(
             for some in at_once
         )
     structlog.get_logger().info("computed by Spark", table=main.name, rows=count)
-    beside = [_load(lake, source, versions, days) for source in others]
     frame = lake.read(main, versions[main.name])
+    beside = [_load(lake, source, versions, days) for source in others]
     if days is not None:
         frame = frame.where(frame["day"].isin(sorted(days)))
     found = {day for table in beside if "day" in table.column_names for day in _days(table)}

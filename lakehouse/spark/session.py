@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse.errors import PlatelakeError
+from lakehouse.spark.executors import check_executors
 from lakehouse.spark.installed import jar_faults, spark_java
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def check_installed() -> None:
 def open_session(name: str) -> "SparkSession":
     """The running session, or a new one with the settings that spark-submit finds.
 
-    Raises PlatelakeError where those lack what the lake cannot do without.
+    Raises PlatelakeError where those, or the workers' Python, lack what the lake cannot do without.
     """
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # Else spark-submit has started the JVM.
         check_installed()
@@ -43,6 +44,7 @@ def open_session(name: str) -> "SparkSession":
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     from pyspark.sql import SparkSession
 
+    is_new = SparkSession.getActiveSession() is None
     spark = SparkSession.builder.appName(name).getOrCreate()
     wrong = {key: value for key, value in NEEDED.items() if spark.conf.get(key, "") != value}
     if wrong:
@@ -51,4 +53,6 @@ def open_session(name: str) -> "SparkSession":
             f"Spark runs without {lines}: run `make env`, or submit with "
             "--properties-file conf/spark-defaults.conf"
         )
+    if is_new:
+        check_executors(spark)
     return spark
