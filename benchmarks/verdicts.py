@@ -42,7 +42,7 @@ from lakehouse.sql.database import Database
 from ml.registry import registry_of
 from ml.use.predictor import PhotoModel, open_model
 from serving.access.accounts import Accounts
-from serving.records.tables import inspections
+from serving.tables import inspections
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGE = "chromate"

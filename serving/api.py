@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
-
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Request, Response
-from pydantic import BaseModel, Field
 
 from lakehouse.errors import UsageError
+from serving.answers import Answer, Verdict, as_json, as_verdict
 from serving.context import Parts
 from serving.html import texts_of
 from serving.pages import RefusedError, Shown, Visitor, seen
 from serving.receive import NO_CHAMPION, Result, judge
-from serving.records.inspections import Inspection
 from serving.verdicts.inspector import Lot
 from serving.verdicts.uploads import TOO_LARGE, MalformedError, TooMuchError
 
@@ -42,41 +39,6 @@ FILES = {
         },
     }
 }
-
-
-class Verdict(BaseModel):
-    """The verdict on one photo, as it is kept."""
-
-    inspection_id: str
-    link: str = Field(description="Path of its page")
-    inspected_at: datetime = Field(description="UTC")
-    file: str
-    sha256: str
-    day: date | None
-    lot: str | None
-    verdict: str = Field(description="good, bad or needs_human")
-    probability: float = Field(description="Probability of bad")
-    low: float = Field(description="Below it the verdict is good")
-    high: float = Field(description="From it on the verdict is bad; between, a person looks")
-    model: str
-    model_version: int
-    model_sha256: str
-
-
-class Judged(BaseModel):
-    """What came of one file: a verdict, or the rule that it breaks."""
-
-    file: str
-    verdict: Verdict | None = None
-    seen_before: bool = False
-    rule: str | None = Field(None, description="Such as not_an_image, too_large, too_many")
-    message: str | None = Field(None, description="The same in words, by Accept-Language")
-
-
-class Answer(BaseModel):
-    """A result for each file, in the order of the request."""
-
-    results: list[Judged]
 
 
 @router.post("/api/verdicts", openapi_extra=FILES)
@@ -116,20 +78,7 @@ async def post_verdicts(request: Request, response: Response, html: Shown, user:
 @router.get("/api/inspections/{inspection_id}")
 def get_inspection(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Verdict:
     """An inspection that this user may see."""
-    return _verdict(seen(html.parts, request, user, inspection_id))
-
-
-def as_json(one: Result) -> Judged:
-    """A result as the interface gives it."""
-    if one.inspection is None:
-        return Judged(file=one.name, rule=one.rule, message=one.said)
-    verdict = _verdict(one.inspection)
-    return Judged(file=one.name, verdict=verdict, seen_before=one.seen is not None)
-
-
-def _verdict(one: Inspection) -> Verdict:
-    known = vars(one) | {"link": f"/inspections/{one.inspection_id}", "file": one.file_name}
-    return Verdict(**{name: known[name] for name in Verdict.model_fields})
+    return as_verdict(seen(html.parts, request, user, inspection_id))
 
 
 @router.get("/healthz", include_in_schema=False)

@@ -12,7 +12,7 @@ from lakehouse.sql.database import Database, SqlError
 from lakehouse.stage import Stage
 from ml.registry import Registry
 from serving.access.accounts import Accounts
-from serving.door import Visitors
+from serving.access.visitors import Visitors
 from serving.lots import Lots
 from serving.metrics import Metrics
 from serving.records.inspections import Inspections

@@ -7,11 +7,6 @@ pages that need more. A session comes by cookie, a machine's token by `Authoriza
 from __future__ import annotations
 
 import re
-import threading
-import time
-from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -23,7 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lakehouse.sql.database import SqlError
-from serving.access.accounts import IDLE, Accounts, User
+from serving.access.accounts import Accounts, User
 from serving.access.gradio_door import BODY_BYTES, CODE, GradioDoor
 
 if TYPE_CHECKING:
@@ -41,7 +36,6 @@ ROLES = (
 """What needs more than an account. Whose inspection it is, the page itself asks."""
 UPLOADS = re.compile(r"/api/verdicts|/(inspect|sensor)/\w\w/gradio_api/upload")
 SAFE = ("GET", "HEAD", "OPTIONS")
-KNOWN_USERS = 10_000
 
 GRADIO = re.compile(r"/(inspect|sensor)/")
 OWN_PAGES = (
@@ -54,63 +48,6 @@ GRADIO_PAGES = (
     "data:; connect-src 'self' data: blob:; worker-src 'self' blob:; base-uri 'self'; object-src "
     "'none'; frame-ancestors 'none'"
 )
-
-
-class Visitors:
-    """Who somebody is, by cookie or token; while SQL is away, who they were last."""
-
-    def __init__(self, accounts: Accounts) -> None:
-        self.accounts = accounts
-        self._last: OrderedDict[tuple[str, str], tuple[User, float]] = OrderedDict()
-        self._ended: OrderedDict[str, str] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def by_session(self, token: str) -> User | None:
-        """Whose session it is; nobody's once it has ended here, whatever SQL could be told."""
-        with self._lock:
-            if token in self._ended:
-                return None
-        return self._found("session", token, self.accounts.user)
-
-    def by_token(self, token: str) -> User | None:
-        """Whose machine it is."""
-        return self._found("token", token, self.accounts.machine)
-
-    def log_out(self, token: str, address: str) -> None:
-        """End the session: here at once, in SQL now or at the next `end_sessions`."""
-        with self._lock:
-            self._last.pop(("session", token), None)
-            self._ended[token] = address
-            while len(self._ended) > KNOWN_USERS:
-                self._ended.popitem(last=False)
-        with suppress(SqlError):
-            self.end_sessions()
-
-    def end_sessions(self) -> None:
-        """Tell SQL which sessions have ended; raises SqlError while it is away."""
-        with self._lock:
-            ended = list(self._ended.items())
-        for token, address in ended:
-            self.accounts.log_out(token, address)
-            with self._lock:
-                self._ended.pop(token, None)
-
-    def _found(self, kind: str, token: str, look: Callable[[str], User | None]) -> User | None:
-        try:
-            user = look(token)
-        except SqlError:
-            with self._lock:
-                user, at = self._last.get((kind, token), (None, 0.0))
-            if user is None or time.monotonic() - at > IDLE.total_seconds():
-                raise
-            return user
-        with self._lock:
-            self._last.pop((kind, token), None)
-            if user:
-                self._last[kind, token] = (user, time.monotonic())
-                while len(self._last) > KNOWN_USERS:
-                    self._last.popitem(last=False)
-        return user
 
 
 class _TooLargeError(Exception):

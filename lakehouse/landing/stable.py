@@ -9,15 +9,25 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import structlog
 
 from lakehouse.landing.zone import LandedFile, list_landing
 from lakehouse.stage import Stage
 
-if TYPE_CHECKING:
-    from lakehouse.ingest.ledger import Known
+
+class Look(Protocol):
+    """An earlier look at a file: its size and time then, and when it was."""
+
+    @property
+    def size(self) -> int: ...  # noqa: D102
+
+    @property
+    def modified_at(self) -> datetime: ...  # noqa: D102
+
+    @property
+    def seen_at(self) -> datetime: ...  # noqa: D102
 
 
 def growing(
@@ -34,7 +44,7 @@ def growing(
     return frozenset(found)
 
 
-def stands_still(landing: str, file: LandedFile, known: Known | None, seconds: float) -> bool:
+def stands_still(landing: str, file: LandedFile, known: Look | None, seconds: float) -> bool:
     """Whether a look at the file long enough ago is known: the ledger's, or by its own time."""
     if seconds == 0:
         return True

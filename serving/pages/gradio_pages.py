@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from lakehouse.errors import PlatelakeError, UsageError
 from serving.access.accounts import User
-from serving.api import as_json
+from serving.answers import as_json
 from serving.door import write_down
 from serving.html import STATIC, Html, user_of
 from serving.lots import LotView

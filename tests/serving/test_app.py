@@ -28,7 +28,7 @@ from serving.context import Parts
 from serving.door import PUBLIC
 from serving.pages import accounts, lake, oidc
 from serving.pages import inspections as history
-from serving.records.tables import agreed_labels, corrections, inspections
+from serving.tables import agreed_labels, corrections, inspections
 from serving.verdicts.uploads import FIELD_BYTES
 from tests.serving.conftest import HOST, PASSWORD, Browser, Plant
 

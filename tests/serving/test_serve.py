@@ -18,7 +18,7 @@ import pytest
 from jobs.serve import _listen
 from lakehouse.sql.database import Database
 from serving.access.accounts import Accounts
-from serving.records.tables import inspections
+from serving.tables import inspections
 from serving.verdicts.uploads import Uploads
 from tests.serving.conftest import Plant
 

@@ -19,7 +19,7 @@ from serving.access.attempts import (
     WINDOW,
     TooManyAttemptsError,
 )
-from serving.records.tables import sessions, users
+from serving.tables import sessions, users
 
 PASSWORD, HOME = "correct horse battery", "10.0.0.7"
 
