@@ -41,7 +41,7 @@ stack: env ## HDFS, Spark, MariaDB, MLflow, Airflow and the app, each a process 
 stack-test: env ## The real stack, end to end, with a fault of each kind [ARGS]
 	@$(BIN)/pytest -q -s --stack tests/stack $(ARGS)
 
-bench: env ## The lake beside DuckDB and plain Spark, to docs/benchmarks.md [ARGS]
+bench: env ## The lake and what a person would write, to docs/benchmarks.md [ARGS='--only NAME']
 	@$(BIN)/uv pip install --quiet --require-hashes --target .bench -r requirements-bench.lock
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
 

@@ -1,80 +1,122 @@
-"""An epoch of pictures, lake to tensors: the loader beside what feeds a network elsewhere.
+"""An epoch of pictures, lake to tensors: the loader, and what feeds a network elsewhere.
 
-    .venv/bin/python benchmarks/loader.py [--rounds 9]
+    python benchmarks/loader.py SIDE LAKE FOLDER
 
-The sides give the same 2,000 tensors of 224 x 224, in shuffled batches of 32. First the sums of
-all bytes are compared. Then the sides take turns, in one process, from files that the system has
-in memory. The lake's table and all shuffles are drawn with fixed seeds.
+Makes one side's passes over the lake's tensors of 224 x 224, in shuffled batches of 32, from files
+that the system has in memory, and prints the seconds of one. The sum of all bytes, which is the
+same for all sides, goes to FOLDER/total.json.
 """
 
-import argparse
+import json
 import os
-import random
-import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
+from case import STAGE, Case, Suite, script
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-
-from lakehouse.delta.lake import Lake
-from lakehouse.tables.pictures import PICTURES
-from ml.data.loader import ALONE, BUFFER, Source
-from ml.data.pictures import PictureFrame
 
 COUNT, SIDE, BATCH = 2_000, 224, 32
 SHAPE = (SIDE, SIDE, 3)
+PASSES = 3
+"""Passes of one process, behind a first that looks at all bytes."""
 
 Tensors = NDArray[np.uint8]
 Epoch = Callable[[int], Iterator[Any]]
 """One pass, shuffled by a seed: batches of tensors."""
 
+SIDES = {
+    "streamed": {"lake": "streamed", "pyarrow, one thread": "pyarrow"},
+    "in memory": {"lake": "held", "mapped array": "mapped"},
+}
 
-def make_lake(folder: Path) -> PictureFrame:
-    """A lake with such pictures, all of them wanted."""
-    lake = Lake(str(folder), "chromate", _no_spark)
+
+def cases(suite: Suite) -> Iterator[Case]:
+    """Streamed, and in memory."""
+    lake = suite.folder / "tensors"
+    for how, sides in SIDES.items():
+        yield Case(
+            f"an epoch of {COUNT:,} tensors, {how}",
+            {side: partial(_command, name, lake) for side, name in sides.items()},
+            prepare=partial(make_lake, lake),
+            check=same_totals,
+            work=COUNT,
+            unit="pictures",
+            tells=True,
+        )
+
+
+def _command(name: str, lake: Path, folder: Path) -> list[str]:
+    return script("loader", name, lake, folder)
+
+
+def same_totals(folders: dict[str, Path]) -> None:
+    """Raise AssertionError if the sides gave other tensors."""
+    totals = {side: (folder / "total.json").read_text() for side, folder in folders.items()}
+    assert len(set(totals.values())) == 1 and json.loads(totals["lake"])[0] == COUNT, totals
+
+
+def make_lake(folder: Path) -> None:
+    """A lake with such pictures, if it is not there."""
+    from lakehouse.tables.pictures import PICTURES
+
+    if folder.exists():
+        return
     draw = np.random.default_rng(7)
-    items = tuple(f"{at:064x}" for at in range(COUNT))
     sizes = ("width", "height", "tensor_width", "tensor_height")
     columns: dict[str, Any] = {name: pa.array([SIDE] * COUNT, pa.int32()) for name in sizes}
-    tensors = [draw.bytes(SIDE * SIDE * 3) for _ in items]
-    columns |= {"pixel_sha256": items, "phash": ["0" * 16] * COUNT, "tensor": tensors}
-    lake.insert(PICTURES, pa.table(columns).select(PICTURES.names))
-    return PictureFrame(
+    tensors = [draw.bytes(SIDE * SIDE * 3) for _ in range(COUNT)]
+    columns |= {"pixel_sha256": _items(), "phash": ["0" * 16] * COUNT, "tensor": tensors}
+    _lake(folder).insert(PICTURES, pa.table(columns).select(PICTURES.names))
+
+
+def _items() -> tuple[str, ...]:
+    return tuple(f"{at:064x}" for at in range(COUNT))
+
+
+def _lake(folder: Path) -> Any:
+    from lakehouse.delta.lake import Lake
+
+    return Lake(str(folder), STAGE, _no_spark)
+
+
+def _no_spark() -> NoReturn:
+    raise AssertionError("the table is read and written without Spark")
+
+
+def lake_side(folder: Path, memory_bytes: int) -> Epoch:
+    """The product: its pictures in memory if so many bytes suffice, else streamed."""
+    from lakehouse.tables.pictures import PICTURES
+    from ml.data.loader import ALONE, Source
+    from ml.data.pictures import PictureFrame
+
+    frame = PictureFrame(
         versions={},
-        items=items,
+        items=_items(),
         labels=np.zeros(COUNT, np.int64),
-        groups=items,
+        groups=_items(),
         days=(date(2021, 9, 6),) * COUNT,
-        files=tuple(lake.live_files(PICTURES)),
+        files=tuple(_lake(folder).live_files(PICTURES)),
         rows=COUNT,
         height=SIDE,
         width=SIDE,
     )
-
-
-def _no_spark() -> NoReturn:
-    raise AssertionError("the table is written without Spark")
-
-
-def lake_side(frame: PictureFrame, memory_bytes: int) -> Epoch:
-    """The product: its pictures in memory if so many bytes suffice, else streamed."""
     source = Source(frame, np.arange(COUNT), memory_bytes, ALONE)
     assert (source.memory is None) == (memory_bytes == 0)
     return lambda seed: (tensors for tensors, _ in source.batches(BATCH, seed))
 
 
-def pyarrow_side(files: tuple[str, ...]) -> Epoch:
+def pyarrow_side(files: list[str]) -> Epoch:
     """Pyarrow alone: row groups in shuffled order, then drawn from a buffer as large as ours."""
+    from ml.data.loader import BUFFER
+
     room = np.empty((BUFFER, *SHAPE), np.uint8)
 
     def epoch(seed: int) -> Iterator[Tensors]:
@@ -95,7 +137,7 @@ def pyarrow_side(files: tuple[str, ...]) -> Epoch:
     return epoch
 
 
-def _row_group_tensors(files: tuple[str, ...], draw: np.random.Generator) -> Iterator[Tensors]:
+def _row_group_tensors(files: list[str], draw: np.random.Generator) -> Iterator[Tensors]:
     opened = [pq.ParquetFile(file, memory_map=True) for file in files]
     groups = [(file, at) for file in opened for at in range(file.num_row_groups)]
     for place in draw.permutation(len(groups)):
@@ -105,10 +147,9 @@ def _row_group_tensors(files: tuple[str, ...], draw: np.random.Generator) -> Ite
             yield content.reshape(-1, *SHAPE)
 
 
-def mapped_side(frame: PictureFrame, file: Path) -> Epoch:
+def mapped_side(files: list[str], file: Path) -> Epoch:
     """An array of all tensors on disk, mapped into memory, in shuffled order."""
-    whole = np.concatenate(list(_row_group_tensors(frame.files, np.random.default_rng(0))))
-    np.save(file, whole)
+    np.save(file, np.concatenate(list(_row_group_tensors(files, np.random.default_rng(0)))))
     mapped = np.load(file, mmap_mode="r")
 
     def epoch(seed: int) -> Iterator[Tensors]:
@@ -117,25 +158,6 @@ def mapped_side(frame: PictureFrame, file: Path) -> Epoch:
             yield mapped[order[start : start + BATCH]]
 
     return epoch
-
-
-class ParquetFiles(IterableDataset[torch.Tensor]):
-    """Files of tensors, dealt out to the workers of a DataLoader; each as `pyarrow_side`."""
-
-    def __init__(self, files: tuple[str, ...], seed: int) -> None:
-        self.files, self.seed = files, seed
-
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        """This worker's batches."""
-        worker = get_worker_info()
-        assert worker is not None
-        own = self.files[worker.id :: worker.num_workers]
-        return map(torch.from_numpy, pyarrow_side(own)(self.seed))
-
-
-def torch_side(files: tuple[str, ...]) -> Epoch:
-    """Torch's DataLoader with two processes."""
-    return lambda seed: iter(DataLoader(ParquetFiles(files, seed), batch_size=None, num_workers=2))
 
 
 def total(batches: Iterator[Any]) -> tuple[int, int]:
@@ -148,54 +170,27 @@ def total(batches: Iterator[Any]) -> tuple[int, int]:
     return count, content
 
 
-def timed(batches: Iterator[Any]) -> tuple[float, float]:
-    """Seconds on the clock and of processors, those of ended children too, of one pass."""
+def main(side: str, lake: Path, folder: Path) -> None:
+    """The passes of one side."""
+    from lakehouse.tables.pictures import PICTURES
+
+    folder.mkdir()
+    files = _lake(lake).live_files(PICTURES)
+    make: dict[str, Callable[[], Epoch]] = {
+        "streamed": lambda: lake_side(lake, 0),
+        "held": lambda: lake_side(lake, 2 << 30),
+        "pyarrow": lambda: pyarrow_side(files),
+        "mapped": lambda: mapped_side(files, folder / "tensors.npy"),
+    }
+    epoch = make[side]()
+    (folder / "total.json").write_text(json.dumps(total(epoch(0))))
     cpu, start = sum(os.times()[:4]), time.monotonic()
-    for _ in batches:
-        pass
-    return time.monotonic() - start, sum(os.times()[:4]) - cpu
-
-
-def table(found: dict[str, list[tuple[float, float]]]) -> str:
-    """The figures, a row for each side."""
-    lines = [
-        "| side | pictures a second | least to most | processors' seconds |",
-        "| --- | --- | --- | --- |",
-    ]
-    for side, rounds in found.items():
-        paces = [COUNT / wall for wall, _ in rounds]
-        cpu = statistics.median(cpu for _, cpu in rounds)
-        lines.append(
-            f"| {side} | {statistics.median(paces):,.0f} | {min(paces):,.0f} to "
-            f"{max(paces):,.0f} | {cpu:.2f} |"
-        )
-    return "\n".join(lines)
-
-
-def main(argv: list[str]) -> int:
-    """Make the lake, compare what the sides give, then time them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    given = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as name:
-        frame = make_lake(Path(name) / "lake")
-        sides = {
-            "lake, streamed": lake_side(frame, 0),
-            "lake, in memory": lake_side(frame, 2 << 30),
-            "pyarrow, one thread": pyarrow_side(frame.files),
-            "mapped array": mapped_side(frame, Path(name) / "tensors.npy"),
-            "torch DataLoader, 2 workers": torch_side(frame.files),
-        }
-        totals = {side: total(epoch(0)) for side, epoch in sides.items()}
-        assert len(set(totals.values())) == 1 and totals["lake, streamed"][0] == COUNT, totals
-        found: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
-        turns = random.Random(7)  # noqa: S311 - No secret is made of it.
-        for seed in range(1, given.rounds + 1):
-            for side in turns.sample(list(sides), len(sides)):
-                found[side].append(timed(sides[side](seed)))
-    print(table(found))
-    return 0
+    for seed in range(1, PASSES + 1):
+        for _ in epoch(seed):
+            pass
+    wall, cpu = time.monotonic() - start, sum(os.times()[:4]) - cpu
+    print(json.dumps({"wall": wall / PASSES, "cpu": cpu / PASSES}))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

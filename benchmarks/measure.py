@@ -15,7 +15,7 @@ SESSION, USER, SYSTEM = 3, 11, 12
 class Measured:
     """Seconds on the clock and of processors, and the most bytes of memory at once.
 
-    Both are looked at ten times a second. Of pages that processes share, each counts its part.
+    Memory is looked at ten times a second. Of pages that processes share, each counts its part.
     """
 
     wall: float
@@ -23,21 +23,24 @@ class Measured:
     peak: int
 
 
-def measured(command: Sequence[str], env: Mapping[str, str] | None = None) -> Measured:
-    """Run the command in a session of its own. Raises RuntimeError if it fails."""
-    start, peak = time.monotonic(), 0
+def measured(command: Sequence[str], env: Mapping[str, str] | None = None) -> tuple[Measured, str]:
+    """Run the command in a session of its own; also what it said on standard output.
+
+    Raises RuntimeError if it fails.
+    """
+    start, peak, before = time.monotonic(), 0, _of_ended_children()
     spent: dict[str, float] = {}
     process = subprocess.Popen(
         command,
         start_new_session=True,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         text=True,
         env=env,
     )
     while True:
         try:
-            said, _ = process.communicate(timeout=0.1)
+            said, log = process.communicate(timeout=0.1)
             break
         except subprocess.TimeoutExpired:
             memory = 0
@@ -46,8 +49,15 @@ def measured(command: Sequence[str], env: Mapping[str, str] | None = None) -> Me
                 memory += memory_of(folder)
             peak = max(peak, memory)
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {said[-2000:]}")
-    return Measured(time.monotonic() - start, sum(spent.values()), peak)
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {log[-2000:]}")
+    wall = time.monotonic() - start
+    # The last moments are not looked at; processes that others leave behind are not waited for.
+    cpu = max(_of_ended_children() - before, sum(spent.values()))
+    return Measured(wall, cpu, peak), said
+
+
+def _of_ended_children() -> float:
+    return sum(os.times()[2:4])
 
 
 def processes_of(session: int) -> Iterator[tuple[Path, float]]:

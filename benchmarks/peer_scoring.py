@@ -6,6 +6,7 @@ LAKE, all its files, and writes keys, probabilities and verdicts to OUT.parquet.
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ def verdicts(keys: dict[str, pa.ChunkedArray], p: NDArray[np.float32], card: Car
 def lots(folder: Path, model: onnxruntime.InferenceSession, card: Card) -> pa.Table:
     """Features lie in the table already, in the model's order, behind four other columns."""
     rows = ds.dataset(folder / "lot_features").to_table()
+    return lot_verdicts(rows, model, card)
+
+
+def lot_verdicts(rows: pa.Table, model: onnxruntime.InferenceSession, card: Card) -> pa.Table:
+    """Of lots with the model's features, in its order, behind three other columns."""
     columns = [rows[name].to_numpy() for name in rows.column_names[3:]]
     features = np.nan_to_num(np.column_stack(columns).astype(np.float32))
     (p,) = model.run(["probabilities"], {"features": features})
@@ -40,11 +46,17 @@ def lots(folder: Path, model: onnxruntime.InferenceSession, card: Card) -> pa.Ta
 
 def photos(folder: Path, model: onnxruntime.InferenceSession, card: Card) -> pa.Table:
     """Pictures lie there as tensors of the model's size."""
+    columns = ["pixel_sha256", "tensor"]
+    rows = ds.dataset(folder / "pictures").to_batches(columns=columns, batch_size=AT_ONCE)
+    return photo_verdicts(rows, model, card)
+
+
+def photo_verdicts(
+    rows: Iterable[pa.RecordBatch], model: onnxruntime.InferenceSession, card: Card
+) -> pa.Table:
+    """Of pictures with tensors of the model's size."""
     shape = (-1, card["height"], card["width"], 3)
     keys, found = [], []
-    rows = ds.dataset(folder / "pictures").to_batches(
-        columns=["pixel_sha256", "tensor"], batch_size=AT_ONCE
-    )
     for batch in rows:
         tensors = [np.frombuffer(one.as_buffer(), np.uint8) for one in batch["tensor"]]
         (p,) = model.run(["probability"], {"pictures": np.stack(tensors).reshape(shape)})
@@ -53,11 +65,17 @@ def photos(folder: Path, model: onnxruntime.InferenceSession, card: Card) -> pa.
     return verdicts({"pixel_sha256": pa.chunked_array(keys)}, np.concatenate(found), card)
 
 
+def opened(model: str) -> tuple[onnxruntime.InferenceSession, Card]:
+    """The model, and its card."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return session, json.loads(session.get_modelmeta().custom_metadata_map["platelake"])
+
+
 def main(kind: str, lake: str, model: str, out: str) -> None:
     """All of the lake's lots or pictures."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    card = json.loads(session.get_modelmeta().custom_metadata_map["platelake"])
+    session, card = opened(model)
     found = {"lots": lots, "photos": photos}[kind](Path(lake), session, card)
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(found, f"{out}.parquet")
 
 

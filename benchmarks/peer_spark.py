@@ -7,6 +7,7 @@ No ledger, no quarantine with reasons, no exactly-once; its figures are compared
 
 import sqlite3
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from peer_duckdb import SCALE, VARIABLES, WIDTH
@@ -37,17 +38,22 @@ def read(spark: SparkSession, landing: Path) -> DataFrame:
     return rows.where(sound).dropDuplicates(["day", "lot", "measured_at"])
 
 
-def features(readings: DataFrame) -> DataFrame:
-    """All statistics of a lot, as the lake has them."""
+def bands(readings: DataFrame) -> dict[str, tuple[float, float]]:
+    """Centre and robust standard deviation of each variable."""
     found = readings.agg(
         *(F.percentile(n, F.array(*map(F.lit, (0.05, 0.5, 0.95)))).alias(n) for n in VARIABLES)
     ).first()
     assert found
+    return {name: (found[name][1], (found[name][2] - found[name][0]) / SCALE) for name in VARIABLES}
+
+
+def features(readings: DataFrame, fitted: Mapping[str, Sequence[float]]) -> DataFrame:
+    """All statistics of a lot, as the lake has them."""
     parts, outside = [], F.lit(0)
     for name in VARIABLES:
-        low, centre, high = found[name]
+        centre, scale = fitted[name]
         x = F.col(name)
-        z = F.abs(x - centre) / ((high - low) / SCALE)
+        z = F.abs(x - centre) / scale
         outside += (z > WIDTH).cast("int")
         parts += [
             F.mean(x).alias(f"{name}_mean"),
@@ -68,6 +74,43 @@ def features(readings: DataFrame) -> DataFrame:
     return readings.groupBy("day", "lot").agg(F.count("*").alias("readings"), *parts)
 
 
+def failed_lots(spark: SparkSession, landing: Path) -> DataFrame:
+    """The lots that the error list names."""
+    lists = spark.read.csv(str(landing / "Error Lot list.csv"), "d string, a string, b string")
+    named = F.explode(F.array_compact(F.array("a", "b")))
+    return lists.select(F.expr("try_cast(d AS date)").alias("day"), named.alias("lot")).distinct()
+
+
+def label(readings: DataFrame, failed: DataFrame) -> DataFrame:
+    """All lots that have readings."""
+    lots = readings.groupBy("day", "lot").agg(
+        F.count("*").alias("readings"),
+        F.min("measured_at").alias("started_at"),
+        F.max("measured_at").alias("ended_at"),
+    )
+    label = F.when(F.col("failed"), "failed").otherwise("good").alias("label")
+    joined = lots.join(failed.withColumn("failed", F.lit(True)), ["day", "lot"], "left")
+    return joined.select(*lots.columns, label)
+
+
+def summarise(readings: DataFrame) -> DataFrame:
+    """A row a day."""
+    summaries = (f(n).alias(f"{n}_{f.__name__}") for n in VARIABLES for f in (F.mean, F.min, F.max))
+    return readings.groupBy("day").agg(F.count("*").alias("readings"), *summaries)
+
+
+def sync(file: str, tables: dict[str, DataFrame]) -> None:
+    """Tables to SQLite, whole."""
+    sql = sqlite3.connect(file)
+    for name, rows in tables.items():
+        sql.execute(f"DROP TABLE IF EXISTS {name}")
+        sql.execute(f"CREATE TABLE {name} ({', '.join(f'[{c}]' for c in rows.columns)})")
+        values = [tuple(map(str, row)) for row in rows.collect()]
+        marks = ", ".join("?" * len(rows.columns))
+        sql.executemany(f"INSERT INTO {name} VALUES ({marks})", values)
+    sql.commit()
+
+
 def main(landing: Path, folder: Path) -> None:
     """Do the work; the results are Delta tables and a SQLite file in the folder."""
     spark = SparkSession.builder.getOrCreate()
@@ -77,27 +120,10 @@ def main(landing: Path, folder: Path) -> None:
         return spark.read.format("delta").load(f"{folder}/{name}")
 
     readings = stored(read(spark, landing), "readings")
-    lists = spark.read.csv(str(landing / "Error Lot list.csv"), "d string, a string, b string")
-    named = F.explode(F.array_compact(F.array("a", "b")))
-    failed = lists.select(F.expr("try_cast(d AS date)").alias("day"), named.alias("lot")).distinct()
-    lots = readings.groupBy("day", "lot").agg(
-        F.count("*").alias("readings"),
-        F.min("measured_at").alias("started_at"),
-        F.max("measured_at").alias("ended_at"),
-    )
-    label = F.when(F.col("failed"), "failed").otherwise("good").alias("label")
-    joined = lots.join(failed.withColumn("failed", F.lit(True)), ["day", "lot"], "left")
-    lots = stored(joined.select(*lots.columns, label), "lots")
-    stored(features(readings), "lot_features")
-    summaries = (f(n).alias(f"{n}_{f.__name__}") for n in VARIABLES for f in (F.mean, F.min, F.max))
-    days = stored(readings.groupBy("day").agg(F.count("*").alias("readings"), *summaries), "days")
-    sql = sqlite3.connect(folder / "summaries.db")
-    for name, rows in (("lots", lots), ("days", days)):
-        sql.execute(f"CREATE TABLE {name} ({', '.join(f'[{c}]' for c in rows.columns)})")
-        values = [tuple(map(str, row)) for row in rows.collect()]
-        marks = ", ".join("?" * len(rows.columns))
-        sql.executemany(f"INSERT INTO {name} VALUES ({marks})", values)
-    sql.commit()
+    lots = stored(label(readings, failed_lots(spark, landing)), "lots")
+    stored(features(readings, bands(readings)), "lot_features")
+    days = stored(summarise(readings), "days")
+    sync(f"{folder}/summaries.db", {"lots": lots, "days": days})
     spark.stop()
 
 
