@@ -62,9 +62,9 @@ def photo(rng: np.random.Generator) -> bytes:
     """Soft spots under the noise of a camera, 480 x 720, as a PNG of about half a megabyte."""
     spots = Image.fromarray(rng.integers(30, 226, (36, 24, 3), dtype=np.uint8))
     soft = np.asarray(spots.resize((480, 720), Image.Resampling.BICUBIC), np.int16)
-    noisy = soft + rng.integers(-1, 2, soft.shape, dtype=np.int16)
+    noisy = soft + rng.integers(-2, 2, soft.shape, dtype=np.int16)
     target = io.BytesIO()
-    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(target, "PNG")
+    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(target, "PNG", compress_level=1)
     return target.getvalue()
 
 
