@@ -12,12 +12,13 @@ import inputs
 import pyarrow as pa
 import sqlalchemy as sa
 from case import STAGE, Case, Suite, do, platelake, script
+from deltalake import DeltaTable
 
 from tests.mariadb import MariaDB, running_mariadb
 
 COUNT, OF_DAY = 100_000, 100
 CHANGED = 100
-"""Every so manieth lot is changed."""
+"""One lot of so many is changed."""
 
 
 def cases(suite: Suite) -> Iterator[Case]:
@@ -34,34 +35,35 @@ def cases(suite: Suite) -> Iterator[Case]:
         make_lots(changed, changed=True)
         return suite.stack.enter_context(running_mariadb())
 
-    def side(name: str, lake: Path, after: int, folder: Path) -> list[str]:
+    def side(name: str, lake: Path, increment: bool, folder: Path) -> list[str]:
         url = server().url(f"bench_{folder.name}")
         command = platelake(lake, "sync")
         if name == "plain":
+            after = DeltaTable(str(first / STAGE / "lots")).version() if increment else -1
             command = script("peer_sync", lake / STAGE / "lots", url, after)
         return ["env", f"PLATELAKE_SQL_URL={url}", *command]
 
-    def before(earlier: bool, folder: Path) -> None:
+    def before(increment: bool, folder: Path) -> None:
         server().execute(f"DROP DATABASE IF EXISTS bench_{folder.name}")
         server().execute(f"CREATE DATABASE bench_{folder.name} CHARACTER SET utf8mb4")
-        if earlier:
-            do(side(folder.name, first, -1, folder))
+        if increment:
+            do(side(folder.name, first, False, folder))
 
     def check(folders: dict[str, Path]) -> None:
         rows = {name: digest(server().url(f"bench_{name}")) for name in folders}
         assert rows["lake"] == rows["plain"] and rows["lake"][0] == COUNT, rows
 
-    for name, lake, after in (
-        (f"SQL sync of {COUNT:,} lots", first, -1),
-        (f"SQL sync of 1 % of {COUNT:,} lots", changed, 0),
+    for name, lake, increment in (
+        (f"SQL sync of {COUNT:,} lots", first, False),
+        (f"SQL sync of 1 % of {COUNT:,} lots", changed, True),
     ):
         yield Case(
             name,
-            {one: partial(side, one, lake, after) for one in ("lake", "plain")},
+            {one: partial(side, one, lake, increment) for one in ("lake", "plain")},
             prepare=server,
-            before=partial(before, after >= 0),
+            before=partial(before, increment),
             check=check,
-            work=COUNT if after < 0 else COUNT // CHANGED,
+            work=COUNT // CHANGED if increment else COUNT,
             unit="lots",
         )
 
@@ -76,7 +78,7 @@ def digest(url: str) -> tuple[object, ...]:
 
 
 def make_lots(folder: Path, changed: bool = False) -> None:
-    """The lots of a lake; once they are changed, every so manieth has a reading more."""
+    """The lots of a lake; once they are changed, one of so many has a reading more."""
     from lakehouse.delta.lake import Lake
     from lakehouse.tables.lots import LOTS
 
