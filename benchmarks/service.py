@@ -164,9 +164,8 @@ def _cpu(side: Service) -> float:
 
 def _check_kept(url: str, landing: Path, posted: int) -> None:
     """Each verdict is in SQL and its photo in the landing zone. Raises RuntimeError."""
-    from serving.records.tables import inspections
-
     from lakehouse.sql.database import Database
+    from serving.tables import inspections
 
     with Database(url).transaction() as connection:
         rows = connection.scalar(sa.select(sa.func.count()).select_from(inspections))

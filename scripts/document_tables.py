@@ -1,4 +1,4 @@
-"""Write docs/tables.md anew from the tables' declarations.
+"""Write docs/reference/tables.md from the tables' declarations.
 
 .venv/bin/python scripts/document_tables.py
 """
@@ -11,7 +11,7 @@ from lakehouse.table import Column, Table
 from lakehouse.tables import all_tables
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "tables.md"
+PAGE = ROOT / "docs" / "reference" / "tables.md"
 STAGE = "chromate"
 
 HEAD = f"""\
@@ -20,11 +20,11 @@ HEAD = f"""\
 Written by `.venv/bin/python scripts/document_tables.py` from the declarations in
 `lakehouse/tables/`; a test fails when this page is stale. Do not edit it.
 
-Each table lies in `lake/<stage>/<table>` and is a Delta table. Key columns are never null, and
-together they are unique. A check is enforced by Delta on each commit. A bookkeeping column tells
-about the writing, not about the plant: two tables that differ only there hold the same data.
+Each table is a Delta table in `lake/<stage>/<table>`. Key columns are never null, and together they
+are unique. Delta enforces each check on every commit. A bookkeeping column describes the run that
+wrote the row, not the plant: two tables that differ only there hold the same data.
 
-The columns of `readings` and `lot_features` come from the stage's file; here they are those of
+The columns of `readings` and `lot_features` come from the stage file; here they are those of
 `{STAGE}`. The other tables are the same in every stage.
 """
 
@@ -47,11 +47,13 @@ def section(table: Table) -> str:
     lines = [f"## {table.name}", "", f"{table.meaning.rstrip('.')}.", ""]
     lines.append(f"- Key: {', '.join(f'`{name}`' for name in table.key)}")
     lines += [f"- Check `{check.name}`: `{check.condition}`" for check in table.checks]
-    lines += ["- Keeps Delta's change feed, for the jobs that read on"] * table.changes
+    lines += ["- Keeps Delta's change feed, for the jobs that come after"] * table.changes
     lines += [
         "- Copied to SQL, with `stage` and `lake_version` beside its columns"
     ] * table.mirrored
-    lines += ["- Written uncompressed: its bytes are compressed already"] * (not table.compress)
+    lines += ["- Written uncompressed, because its bytes are compressed already"] * (
+        not table.compress
+    )
     lines += ["", "| column | type | unit | meaning |", "| --- | --- | --- | --- |"]
     return "\n".join([*lines, *map(row, table.columns), ""])
 

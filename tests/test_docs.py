@@ -43,7 +43,11 @@ NAMES = (
 )
 PAGES = [*(ROOT / name for name in NAMES), *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLE = ROOT / "docs" / "examples" / "electroplating.toml"
-README = (ROOT / "README.md").read_text("utf-8")
+REFERENCE = ROOT / "docs" / "reference"
+COMMANDS = (REFERENCE / "commands.md").read_text("utf-8")
+SETTINGS = (REFERENCE / "settings.md").read_text("utf-8")
+STAGES = (REFERENCE / "stage-format.md").read_text("utf-8")
+OPERATOR = (ROOT / "docs" / "tutorials" / "operator.md").read_text("utf-8")
 TEXT = "\n".join(page.read_text("utf-8") for page in PAGES)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
@@ -100,7 +104,7 @@ def fields(model: type[BaseModel]) -> set[str]:
 
 @pytest.mark.parametrize("name", [name for name, _ in commands()])
 def test_a_command_and_its_options_are_documented(name: str) -> None:
-    assert f"`platelake {name}`" in README
+    assert f"`platelake {name}`" in COMMANDS
     options = {o for p in dict(commands())[name].params for o in (*p.opts, *p.secondary_opts)}
     missing = {o for o in options if o.startswith("--") and not re.search(rf"{o}(?![\w-])", TEXT)}
     assert missing - {"--serve", "--no-whole"} == set()
@@ -141,7 +145,7 @@ def test_make_targets_are_documented_and_exist() -> None:
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| `(PLATELAKE_\w+)` \| (\S+) \|", README, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| `(PLATELAKE_\w+)` \| (\S+) \|", SETTINGS, re.MULTILINE)
     documented = {key: (variable, default.strip("`")) for key, variable, default in rows}
     conf = tomllib.loads((ROOT / "conf" / "lakehouse.toml").read_text("utf-8"))
     assert documented == {
@@ -158,8 +162,8 @@ def test_the_page_of_tables_is_not_stale() -> None:
     assert set(re.findall(r"^## (\w+)$", text, re.MULTILINE)) == {t.name for t in all_tables(stage)}
 
 
-def test_the_readme_shows_the_example_stage_as_it_is() -> None:
-    (shown,) = [body for language, body in BLOCK.findall(README) if language == "toml"]
+def test_the_stage_format_shows_the_example_as_it_is() -> None:
+    (shown,) = [body for language, body in BLOCK.findall(STAGES) if language == "toml"]
     assert shown == EXAMPLE.read_text("utf-8")
 
 
@@ -170,9 +174,9 @@ def test_the_example_stage_shows_every_key() -> None:
     assert {key for key in keys if not re.search(rf"\b{key}\b( =|\])", text)} == set()
 
 
-def test_the_example_stage_reads_the_files_that_the_readme_shows() -> None:
+def test_the_example_stage_reads_the_files_that_its_page_shows() -> None:
     stage, settings = load_stage(file=EXAMPLE), Settings()
-    (shown,) = [body for language, body in BLOCK.findall(README) if language == "text"]
+    (shown,) = [body for language, body in BLOCK.findall(STAGES) if language == "text"]
     lines = [re.split(r"\s{2,}", line) for line in shown.splitlines()]
     sensor, lists = ("\n".join(column).encode() for column in zip(*lines, strict=True))
     found = inspect(BytesIO(sensor), readings.layout(stage, settings))
@@ -181,6 +185,26 @@ def test_the_example_stage_reads_the_files_that_the_readme_shows() -> None:
     found = inspect(BytesIO(lists), error_lists.layout(stage, settings))
     assert (found.rule, found.note, found.grouped) == (None, None, 2)
     assert stage.photos is not None and UNLABELLED not in stage.photos.labels
+
+
+def test_every_exit_code_is_documented() -> None:
+    text = (REFERENCE / "exit-codes.md").read_text("utf-8")
+    documented = re.findall(r"^\| (\d) \| ", text, re.MULTILINE)
+    assert [int(code) for code in documented] == [0, 1, 2, 3]
+
+
+def words_of(texts: Any) -> Iterator[str]:
+    if isinstance(texts, str):
+        yield texts
+        return
+    for below in texts.values():
+        yield from words_of(below)
+
+
+def test_the_operators_tutorial_names_what_the_app_shows() -> None:
+    shown = set(words_of(tomllib.loads((ROOT / "serving/texts/en.toml").read_text("utf-8"))))
+    named = set(re.findall(r"\*\*([^*]+)\*\*", OPERATOR)) - {"bold", "correction"}
+    assert named and named - shown == set()
 
 
 def rules_in_code() -> set[str]:
@@ -202,7 +226,7 @@ def rules_in_code() -> set[str]:
 
 
 def test_every_rule_is_documented_and_none_that_is_not_there() -> None:
-    text = (ROOT / "docs" / "bad-input.md").read_text("utf-8")
+    text = (REFERENCE / "bad-input.md").read_text("utf-8")
     cells = re.findall(r"^\|[^|]+\|([^|]+)\|[^|]+\|$", text, re.MULTILINE)
     assert {rule for cell in cells for rule in INLINE.findall(cell)} == rules_in_code()
 

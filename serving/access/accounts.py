@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.sql.database import Database
 from serving.access import attempts, passwords
-from serving.records.tables import api_tokens, audit, invitations, sessions, users
+from serving.tables import api_tokens, audit, invitations, sessions, users
 
 ROLES = ("operator", "reviewer", "admin")
 """What each may, the next may as well."""

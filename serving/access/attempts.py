@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lakehouse.errors import PlatelakeError
-from serving.records.tables import attempts
+from serving.tables import attempts
 
 WINDOW = timedelta(minutes=15)
 KNOWN = timedelta(days=30)

@@ -15,7 +15,7 @@ from lakehouse.sql.database import Database, SqlError
 from serving.access.accounts import User
 from serving.records.group_commit import GroupCommit
 from serving.records.outbox import Outbox, Row
-from serving.records.tables import inspections
+from serving.tables import inspections
 
 PAGE, ROWS_AT_ONCE = 50, 1_000
 

@@ -14,7 +14,7 @@ from lakehouse.errors import UsageError
 from lakehouse.sql.database import Database
 from serving.access.accounts import User
 from serving.records.inspections import Inspection
-from serving.records.tables import agreed_labels, corrections, inspections
+from serving.tables import agreed_labels, corrections, inspections
 
 SAYS = ("good", "bad")
 OPERATOR = "operator"

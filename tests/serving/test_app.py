@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from PIL import Image
-from serving.records.tables import agreed_labels, corrections, inspections
 from starlette.testclient import TestClient
 
 from jobs.runner import Options, run_jobs
@@ -29,6 +28,7 @@ from serving.context import Parts
 from serving.door import PUBLIC
 from serving.pages import accounts, lake, oidc
 from serving.pages import inspections as history
+from serving.tables import agreed_labels, corrections, inspections
 from serving.verdicts.uploads import FIELD_BYTES
 from tests.serving.conftest import HOST, PASSWORD, Browser, Plant
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from serving.records.tables import inspections
 
 from ml.registry import Registry, registry_of
 from serving.app import create_app
 from serving.context import Parts
 from serving.records.outbox import Outbox
+from serving.tables import inspections
 from serving.verdicts.champion import Champion
 from tests.mariadb import MariaDB, running_mariadb
 from tests.serving.conftest import Browser, Plant

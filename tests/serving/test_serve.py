@@ -14,11 +14,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving.records.tables import inspections
 
 from jobs.serve import _listen
 from lakehouse.sql.database import Database
 from serving.access.accounts import Accounts
+from serving.tables import inspections
 from serving.verdicts.uploads import Uploads
 from tests.serving.conftest import Plant
 

@@ -206,12 +206,12 @@ def test_a_run_that_comes_long_after_its_time_is_told(sink: Sink) -> None:
     assert re.search("/dags/(labels|maintenance)/runs/scheduled__", told[0]["link"])
 
 
-def test_the_readme_submits_each_job(stack: Stack, lake: Lake) -> None:
-    """The commands of the README's section for data engineers, as they stand there. They find
-    nothing new, so the tables stay as they are."""
+def test_the_cluster_page_submits_each_job(stack: Stack, lake: Lake) -> None:
+    """The commands of the page, as they stand there. They find nothing new, so the tables stay
+    as they are."""
     stage = load_stage(STAGE)
-    section = (ROOT / "README.md").read_text().split("### On a cluster")[1].split("\n## ")[0]
-    commands = re.findall(r"^spark-submit (jobs/\S+\.py) (.*)$", section, re.MULTILINE)
+    page = (ROOT / "docs" / "how-to" / "run-on-a-cluster.md").read_text()
+    commands = re.findall(r"^spark-submit (jobs/\S+\.py) (.*)$", page, re.MULTILINE)
     assert {f"jobs/{name}.py" for name in JOBS} <= {job for job, _ in commands}
     before = digests(lake, stage)
     for job, options in commands:

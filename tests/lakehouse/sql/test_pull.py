@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from serving.records.tables import metadata
 
 from lakehouse.sql.database import Database
 from lakehouse.tables import COLLECTED
@@ -17,6 +16,7 @@ from serving.access.accounts import User
 from serving.records.inspections import Inspection, Inspections
 from serving.records.outbox import Outbox
 from serving.records.review import Review
+from serving.tables import metadata
 from tests.conftest import Chain
 
 MOMENT = datetime(2026, 11, 25, 15, 30, 0, 123456)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import serving.records.tables
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateTable
 
+import serving.tables
 from lakehouse.errors import PlatelakeError, QualityGateError, UsageError
 from lakehouse.sql.database import Database, _use_wal
 from lakehouse.sql.summaries import (
@@ -123,7 +123,7 @@ def test_schema_equals_the_declarations(store: SummaryStore) -> None:
     state_table(metadata)
     for table in MIRRORED:
         sql_table(table, metadata)
-    for own in serving.records.tables.metadata.sorted_tables:
+    for own in serving.tables.metadata.sorted_tables:
         own.to_metadata(metadata)
     assert {"lots", "variable_days", "picture_days", "runs"} <= set(metadata.tables)
     options = {"version_table": "platelake_version", "compare_type": True}
@@ -660,7 +660,7 @@ def test_a_reader_of_a_sqlite_file_holds_no_writer_back(tmp_path: Path) -> None:
         assert reader.execute("BEGIN").execute("SELECT count(*) FROM runs").fetchone() == (0,)
         start = time.monotonic()
         with database.transaction(write=True) as connection:
-            connection.execute(serving.records.tables.audit.insert(), AUDIT)
+            connection.execute(serving.tables.audit.insert(), AUDIT)
         assert time.monotonic() - start < 30
         assert reader.execute("SELECT count(*) FROM audit").fetchone() == (0,)
         reader.commit()

@@ -8,7 +8,6 @@ from time import perf_counter
 
 import pytest
 import sqlalchemy as sa
-from serving.records.tables import sessions, users
 
 from lakehouse.errors import UsageError
 from lakehouse.sql.database import Database
@@ -20,6 +19,7 @@ from serving.access.attempts import (
     WINDOW,
     TooManyAttemptsError,
 )
+from serving.tables import sessions, users
 
 PASSWORD, HOME = "correct horse battery", "10.0.0.7"
 

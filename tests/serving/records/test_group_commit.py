@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
-from serving.records.tables import inspections as table
 
 from lakehouse.sql.database import Database
 from serving.records.group_commit import GroupCommit
 from serving.records.inspections import Inspection, Inspections
 from serving.records.outbox import Outbox, Row
+from serving.tables import inspections as table
 from tests.serving.records.test_outbox import ONE
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from serving.records.tables import inspections as table
 
 from lakehouse.sql.database import Database, SqlError
 from serving.access.accounts import User
 from serving.records.inspections import Inspection, Inspections, Search
 from serving.records.outbox import Outbox
+from serving.tables import inspections as table
 
 ONE = Inspection(
     stage="chromate",
