@@ -231,6 +231,30 @@ def test_every_rule_is_documented_and_none_that_is_not_there() -> None:
     assert {rule for cell in cells for rule in INLINE.findall(cell)} == rules_in_code()
 
 
+SOURCE = r"(?:jobs|lakehouse|ml|serving|dags|conf|scripts|tests|benchmarks)/[\w./*-]*"
+OF_TODAY = [page for page in PAGES if page.name not in ("CHANGELOG.md", "ROADMAP.md")]
+
+
+@pytest.mark.parametrize("file", OF_TODAY, ids=lambda file: str(file.relative_to(ROOT)))
+def test_files_of_the_code_that_a_page_names_exist(file: Path) -> None:
+    named = {text for text in INLINE.findall(file.read_text("utf-8")) if re.fullmatch(SOURCE, text)}
+    assert {name for name in named if not any(ROOT.glob(name.rstrip("/")))} == set()
+
+
+def test_the_diagram_of_the_architecture_names_modules_that_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    diagram = dict(BLOCK.findall(text))["mermaid"]
+    folders = re.findall(r"subgraph (\w+) .*?\n(.*?)\n {4}end", diagram, re.DOTALL)
+    named = [
+        f"{folder}/{name}"
+        for folder, body in folders
+        for name in re.findall(r"[\w*]+\.py|\b\w+/(?=[ :,])", body)
+    ]
+    assert {folder for folder, _ in folders} == {"lakehouse", "ml", "serving"}
+    assert [name for name in named if not any(ROOT.glob(name.rstrip("/")))] == []
+    assert "lakehouse/sources/" in named and "ml/study.py" in named
+
+
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_links_lead_somewhere(file: Path) -> None:
     text = re.sub(r"`[^`\n]*`", "", BLOCK.sub("", file.read_text("utf-8")))
