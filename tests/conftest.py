@@ -39,8 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 LONGEST = (
     *("tests/serving/", "tests/test_crash.py", "tests/test_chain.py", "tests/ml/"),
-    "tests/test_previous_version.py",
-    *("tests/lakehouse/test_redelivery.py", "tests/lakehouse/test_clear_landing.py"),
+    *("tests/test_previous_version.py", "tests/test_tutorials.py"),
+    *("tests/lakehouse/ingest/test_redelivery.py", "tests/lakehouse/ingest/test_clear.py"),
 )
 """What takes longest is begun first, so that of two processes none is left alone for long."""
 
