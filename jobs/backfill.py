@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from jobs.cli.main import invoke, leave
 from jobs.outcome import failure_reported, write_report
-from jobs.runner import CHAIN, Options, Work, begin, do_jobs
+from jobs.runner import CHAIN, Options, RunContext, begin, do_jobs
 from lakehouse.errors import UsageError
 from lakehouse.files.readings import file_date
 from lakehouse.tables.error_lists import ERROR_LISTS
@@ -25,7 +25,7 @@ from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
 
 
-def run_backfill(options: Options) -> Work:
+def run_backfill(options: Options) -> RunContext:
     """Run the main job on the files that hold these days, and on new files of these days.
 
     Rows are replaced by what the files hold, so a second backfill changes no row.
@@ -33,39 +33,39 @@ def run_backfill(options: Options) -> Work:
     if options.first_day and options.last_day and options.first_day > options.last_day:
         raise UsageError(f"--from {options.first_day} is after --to {options.last_day}")
     with failure_reported(options.json_file, CHAIN):
-        work = begin(options)
-        work.again = files_of_days(work)
-        do_jobs(CHAIN, work)
-        write_report(work)
-    return work
+        context = begin(options)
+        context.again = files_of_days(context)
+        do_jobs(CHAIN, context)
+        write_report(context)
+    return context
 
 
-def files_of_days(work: Work) -> dict[str, frozenset[str]]:
+def files_of_days(context: RunContext) -> dict[str, frozenset[str]]:
     """By kind, the known files that brought rows or names of these days, or may bring some now.
 
     May: by the date in its name, or since it has entries in quarantine and shows no day.
     """
-    lake, options = work.lake, work.options
+    lake, options = context.lake, context.options
     days = (pc.field("day") >= options.first_day) & (pc.field("day") <= options.last_day)
     photos = pa.array(lake.counts(PICTURE_NAMES, "sha256", days), pa.string())
     shown = (pc.field("kind") == "photos") & pc.field("sha256").isin(photos)
     brought = {
-        "readings": set(lake.counts(readings(work.stage), "file", days)),
+        "readings": set(lake.counts(readings(context.stage), "file", days)),
         "error_lists": set(lake.counts(ERROR_LISTS, "file", days)),
         "photos": set(lake.counts(FILES, "file", shown)),
     }
     return {
-        kind: frozenset(files | _perhaps_of_days(work, kind)) for kind, files in brought.items()
+        kind: frozenset(files | _perhaps_of_days(context, kind)) for kind, files in brought.items()
     }
 
 
-def _perhaps_of_days(work: Work, kind: str) -> set[str]:
+def _perhaps_of_days(context: RunContext, kind: str) -> set[str]:
     """Known files whose name has a date of these days, and held back ones of unknown day."""
-    first, last = work.options.first_day, work.options.last_day
+    first, last = context.options.first_day, context.options.last_day
     found = set()
     for table in (FILES, QUARANTINE) if kind == "readings" else (QUARANTINE,):
-        for file in work.lake.counts(table, "file", pc.field("kind") == kind):
-            day = file_date(work.stage, file) if kind == "readings" else None
+        for file in context.lake.counts(table, "file", pc.field("kind") == kind):
+            day = file_date(context.stage, file) if kind == "readings" else None
             in_days = day and (first or day) <= day <= (last or day)
             if in_days if day else table is QUARANTINE:
                 found.add(file)

@@ -93,10 +93,10 @@ def make_champions(options: Options, console: Console) -> None:
     from ml.photos.weights import NETWORK
     from ml.study.context import Protocol
 
-    work = begin(options)
-    registry = open_registry(work)
+    context = begin(options)
+    registry = open_registry(context)
     for kind in ("lots", "photos"):
-        name = f"{work.stage.name}-{kind}"
+        name = f"{context.stage.name}-{kind}"
         if registry.version(name) is None:
             console.print(f"Training {name}")
             try:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import structlog
 
 from jobs.cli.main import invoke, leave
-from jobs.runner import Work
+from jobs.runner import RunContext
 from lakehouse.delta.incremental import refresh
 from lakehouse.derive.bands import current_bands, fit_and_store
 from lakehouse.derive.features import summarise_features
@@ -21,12 +21,12 @@ from lakehouse.tables.lot_features import lot_features
 from lakehouse.tables.readings import readings
 
 
-def run(work: Work) -> None:
+def run(context: RunContext) -> None:
     """Fit the bands where a variable has none, then compute the features."""
-    lake, stage = work.lake, work.stage
+    lake, stage = context.lake, context.stage
     bands = current_bands(lake)
-    if set(bands) != {v.name for v in stage.readings.variables} or work.options.whole:
-        bands = fit_and_store(lake, stage, work.settings.excursion_width)
+    if set(bands) != {v.name for v in stage.readings.variables} or context.options.whole:
+        bands = fit_and_store(lake, stage, context.settings.excursion_width)
     if not bands:
         structlog.get_logger().info("no readings yet, so no features")
         return
@@ -36,7 +36,7 @@ def run(work: Work) -> None:
     def features(rows: pa.Table, _: pa.Table) -> pa.Table:
         return summarise_features(rows, bands, schema)
 
-    changed = refresh(lake, target, [readings(stage), BANDS], features, work.options.whole)
+    changed = refresh(lake, target, [readings(stage), BANDS], features, context.options.whole)
     structlog.get_logger().info("computed", lots_changed=changed)
 
 

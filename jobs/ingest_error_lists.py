@@ -9,13 +9,13 @@ A second run finds every file in the ledger: it adds its row of runs and nothing
 import sys
 
 from jobs.cli.main import invoke, leave
-from jobs.runner import Work
+from jobs.runner import RunContext
 from lakehouse.ingest.text import ingest_error_lists
 
 
-def run(work: Work) -> None:
+def run(context: RunContext) -> None:
     """Ingest, and add to the run's counts."""
-    work.counts += ingest_error_lists(work.ingest("error_lists"))
+    context.counts += ingest_error_lists(context.ingest("error_lists"))
 
 
 def main(argv: list[str]) -> int:

@@ -10,13 +10,13 @@ A second run finds every file in the ledger: it adds its row of runs and nothing
 import sys
 
 from jobs.cli.main import invoke, leave
-from jobs.runner import Work
+from jobs.runner import RunContext
 from lakehouse.ingest.photos import ingest_photos
 
 
-def run(work: Work) -> None:
+def run(context: RunContext) -> None:
     """Ingest, and add to the run's counts."""
-    work.counts += ingest_photos(work.ingest("photos"))
+    context.counts += ingest_photos(context.ingest("photos"))
 
 
 def main(argv: list[str]) -> int:

@@ -9,13 +9,13 @@ A second run finds every file in the ledger: it adds its row of runs and nothing
 import sys
 
 from jobs.cli.main import invoke, leave
-from jobs.runner import Work
+from jobs.runner import RunContext
 from lakehouse.ingest.text import ingest_readings
 
 
-def run(work: Work) -> None:
+def run(context: RunContext) -> None:
     """Ingest, and add to the run's counts."""
-    work.counts += ingest_readings(work.ingest("readings"))
+    context.counts += ingest_readings(context.ingest("readings"))
 
 
 def main(argv: list[str]) -> int:

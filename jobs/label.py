@@ -11,7 +11,7 @@ import sys
 import structlog
 
 from jobs.cli.main import invoke, leave
-from jobs.runner import Work
+from jobs.runner import RunContext
 from lakehouse.delta.incremental import follow, refresh
 from lakehouse.delta.lake import Lake
 from lakehouse.derive.labels import difference_of_labels, label_lots, report_labels
@@ -24,11 +24,11 @@ from lakehouse.tables.lots import LOTS
 from lakehouse.tables.readings import readings
 
 
-def run(work: Work) -> None:
+def run(context: RunContext) -> None:
     """Label, report how lots and lists fit, and note what relabelling changed."""
-    lake, whole = work.lake, work.options.whole
+    lake, whole = context.lake, context.options.whole
     lists = [ERROR_LISTS, DOUBTED_DAYS]
-    lots = refresh(lake, LOTS, [readings(work.stage), *lists], label_lots, whole)
+    lots = refresh(lake, LOTS, [readings(context.stage), *lists], label_lots, whole)
     refresh(lake, LABEL_REPORT, [LOTS, *lists], report_labels, whole)
     relabelled = follow(lake, LABEL_CHANGES, LOTS, ("day", "lot", "label"), difference_of_labels)
     structlog.get_logger().info("labelled", lots_changed=lots, relabelled=relabelled)

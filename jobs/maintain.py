@@ -11,19 +11,19 @@ import sys
 import structlog
 
 from jobs.cli.main import invoke, leave
-from jobs.runner import Work
+from jobs.runner import RunContext
 from lakehouse.tables import all_tables
 
 
-def run(work: Work) -> None:
+def run(context: RunContext) -> None:
     """Compact and vacuum each table that exists, and say what that did."""
-    for table in all_tables(work.stage):
-        before = work.lake.file_sizes(table)
+    for table in all_tables(context.stage):
+        before = context.lake.file_sizes(table)
         if not before:
             continue
-        work.lake.compact(table)
-        work.lake.vacuum(table, work.settings.retention_hours)
-        after = work.lake.file_sizes(table)
+        context.lake.compact(table)
+        context.lake.vacuum(table, context.settings.retention_hours)
+        after = context.lake.file_sizes(table)
         figures = {
             "files_before": len(before),
             "files_after": len(after),
@@ -31,7 +31,7 @@ def run(work: Work) -> None:
             "mean_bytes_after": sum(after) // len(after),
         }
         structlog.get_logger().info("maintained", table=table.name, **figures)
-        work.maintained[table.name] = figures
+        context.maintained[table.name] = figures
 
 
 def main(argv: list[str]) -> int:

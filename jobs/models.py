@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from jobs.outcome import failure_reported, write_json
-from jobs.runner import Options, Work, begin
-from jobs.train import open_registry, workshop
+from jobs.runner import Options, RunContext, begin
+from jobs.train import open_registry, training_context
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.files.photos import PhotoError
 from ml.registry import CHALLENGER, CHAMPION, Version
 from ml.study.promotion import Comparison, NotBetterError, promote, rollback
 from ml.study.promotion import compare as compare_versions
-from ml.study.reproduction import rejudge, reproduce
+from ml.study.reproduction import predict_again, reproduce
 from ml.use.explain import explain_lot, heat_picture
 from ml.use.predictor import LotModel, PhotoModel, Verdict
 
@@ -32,11 +32,11 @@ KINDS = ("lots", "photos")
 
 def compare(options: Options, kind: str | None, at_most: int) -> None:
     """Print the candidates of the last studies; of those on the same splits, the best first."""
-    work = begin(options)
-    registry = open_registry(work)
+    context = begin(options)
+    registry = open_registry(context)
     console = Console(width=None if sys.stdout.isatty() else 150)
     for one in [kind] if kind else KINDS:
-        name = _model(work, one)
+        name = _model(context, one)
         runs = registry.runs(name, "tags.candidate LIKE '%' AND attributes.status = 'FINISHED'")
         aliases = {
             version.run_id: alias
@@ -76,10 +76,10 @@ def _figure(metrics: dict[str, float], name: str) -> str:
     return f"{metrics[name]:.3f}{span}"
 
 
-def _model(work: Work, kind: str) -> str:
+def _model(context: RunContext, kind: str) -> str:
     if kind not in KINDS:
         raise UsageError(f"models are of {' or '.join(KINDS)}, not of {kind!r}")
-    return f"{work.stage.name}-{kind}"
+    return f"{context.stage.name}-{kind}"
 
 
 def promote_challenger(
@@ -96,18 +96,20 @@ def promote_challenger(
     return record
 
 
-def _promoted(work: Work, reference: str, force: str | None, if_better: bool) -> dict[str, Any]:
-    shop = workshop(work)
+def _promoted(
+    context: RunContext, reference: str, force: str | None, if_better: bool
+) -> dict[str, Any]:
+    training = training_context(context)
     name, _, alias = reference.partition("@")
-    challenger = shop.registry.need(f"{name}@{alias or CHALLENGER}")
+    challenger = training.registry.need(f"{name}@{alias or CHALLENGER}")
 
-    def judged(version: Version, splits: list[str]) -> dict[str, Any]:
-        return rejudge(shop, version, splits)
+    def evaluated(version: Version, splits: list[str]) -> dict[str, Any]:
+        return predict_again(training, version, splits)
 
-    found = compare_versions(shop.registry, challenger, judged)
+    found = compare_versions(training.registry, challenger, evaluated)
     _show_differences(found)
     try:
-        record = promote(shop.registry, found, force, getpass.getuser())
+        record = promote(training.registry, found, force, getpass.getuser())
     except NotBetterError as error:
         if not if_better:
             raise
@@ -135,14 +137,14 @@ def roll_back(options: Options, name: str, reason: str) -> None:
 
 def predict(options: Options, photos: Sequence[Path], model: str | None, as_json: bool) -> int:
     """Judge photo files; the exit code: 1 if any could not be judged."""
-    work = begin(options)
-    registry = open_registry(work)
-    opened = registry.load(model or _model(work, "photos"))
+    context = begin(options)
+    registry = open_registry(context)
+    opened = registry.load(model or _model(context, "photos"))
     if not isinstance(opened, PhotoModel):
         raise UsageError(f"{opened.name} judges lots, not photos; name a model of photos")
     failed = 0
     for photo in photos:
-        line = {"file": str(photo), **asdict(_predicted(opened, photo, work))}
+        line = {"file": str(photo), **asdict(_predicted(opened, photo, context))}
         failed += line["probability"] is None
         said = f"{line['verdict']}, probability {line['probability']}"
         text = f"{photo}: {line['reason'] or said}".encode(errors="backslashreplace").decode()
@@ -150,17 +152,17 @@ def predict(options: Options, photos: Sequence[Path], model: str | None, as_json
     return 1 if failed else 0
 
 
-def _predicted(model: PhotoModel, photo: Path, work: Work) -> Verdict:
+def _predicted(model: PhotoModel, photo: Path, context: RunContext) -> Verdict:
     try:
-        content = _read(photo, work)
+        content = _read(photo, context)
     except PhotoError as error:
         return model.unreadable(f"{error.rule}: {error}")
-    return model.judge([content], work.settings)[0]
+    return model.predict([content], context.settings)[0]
 
 
-def _read(photo: Path, work: Work) -> bytes:
+def _read(photo: Path, context: RunContext) -> bytes:
     """The file's bytes; raises PhotoError."""
-    limit = work.settings.max_photo_bytes
+    limit = context.settings.max_photo_bytes
     try:
         with photo.open("rb") as stream:
             content = stream.read(limit + 1)
@@ -175,33 +177,33 @@ def explain(
     options: Options, lot: str | None, photo: Path | None, model: str | None, output: Path | None
 ) -> None:
     """Say why the model judges as it does: a lot's features, or a photo's heat map."""
-    work = begin(options)
-    registry = open_registry(work)
+    context = begin(options)
+    registry = open_registry(context)
     if (lot is None) == (photo is None):
         raise UsageError("name either --lot DAY/LOT or --photo FILE")
     kind = "lots" if lot else "photos"
-    opened = registry.load(model or _model(work, kind))
+    opened = registry.load(model or _model(context, kind))
     if lot and isinstance(opened, LotModel):
-        _explain_lot(work, opened, lot)
+        _explain_lot(context, opened, lot)
     elif photo and isinstance(opened, PhotoModel):
         try:
-            content = _read(photo, work)
+            content = _read(photo, context)
         except PhotoError as error:
             raise PlatelakeError(f"{photo} cannot be read: {error}") from None
         target = output or photo.with_name(f"{photo.stem}-heat.png")
-        verdict = heat_picture(opened, content, work.settings, target)
+        verdict = heat_picture(opened, content, context.settings, target)
         Console(soft_wrap=True).print(f"{verdict.verdict}, {verdict.probability:.3f}: {target}")
     else:
         raise UsageError(f"{opened.name} does not judge {kind}")
 
 
-def _explain_lot(work: Work, model: LotModel, lot: str) -> None:
+def _explain_lot(context: RunContext, model: LotModel, lot: str) -> None:
     day, _, name = lot.partition("/")
     try:
         when = date.fromisoformat(day)
     except ValueError:
         raise UsageError(f"--lot {lot}: give day and lot, such as 2021-09-06/17") from None
-    verdict, parts = explain_lot(work.lake, work.stage, model, when, name)
+    verdict, parts = explain_lot(context.lake, context.stage, model, when, name)
     grid = Grid(
         title=f"{lot}: {verdict.verdict}, probability {verdict.probability:.3f} by {model.name} "
         f"version {model.version}",
@@ -216,9 +218,9 @@ def _explain_lot(work: Work, model: LotModel, lot: str) -> None:
 
 def reproduce_model(options: Options, reference: str) -> int:
     """Train a registered model again from its pinned data; exit code 3 if it comes out other."""
-    work = begin(options)
-    shop = workshop(work)
-    found = reproduce(shop, shop.registry.need(reference))
+    context = begin(options)
+    training = training_context(context)
+    found = reproduce(training, training.registry.need(reference))
     grid = Grid("figure", "logged", "found again")
     for name, value in found.logged.items():
         grid.add_row(name, f"{value:.6f}", f"{found.found[name]:.6f}")

@@ -20,7 +20,7 @@ import structlog
 from lakehouse.errors import DISK_FULL, PlatelakeError, UsageError
 
 if TYPE_CHECKING:
-    from jobs.runner import Work
+    from jobs.runner import RunContext
 
 CAUSES = (
     (DISK_FULL, "the disk is full", "Make room"),
@@ -56,21 +56,21 @@ def check_report(file: Path) -> None:
         )
 
 
-def report(work: Work) -> dict[str, Any]:
+def report(context: RunContext) -> dict[str, Any]:
     """What the lake of the run's stage holds now, and what the run did."""
     from lakehouse.tables.lots import LOTS
     from lakehouse.tables.picture_names import PICTURE_NAMES
     from lakehouse.tables.quarantine import QUARANTINE
     from lakehouse.tables.readings import readings
 
-    lake = work.lake
+    lake = context.lake
     labels = Counter(row["label"] for row in lake.rows(LOTS, "label"))
     names = lake.rows(PICTURE_NAMES, "pixel_sha256")
-    c = work.counts
+    c = context.counts
     return {
-        "run": work.run_id,
-        "stage": work.stage.name,
-        "readings": lake.count(readings(work.stage)),
+        "run": context.run_id,
+        "stage": context.stage.name,
+        "readings": lake.count(readings(context.stage)),
         "lots": labels.total(),
         **{f"lots_{label}": labels[label] for label in ("failed", "good", "unknown")},
         "pictures": len({row["pixel_sha256"] for row in names}),
@@ -88,16 +88,16 @@ def report(work: Work) -> dict[str, Any]:
             "stored": c.rows_stored,
             "quarantined": c.rows_quarantined,
         },
-        "sql": work.sql_rows,
-        "maintained": work.maintained,
-        "seconds": work.seconds,
+        "sql": context.sql_rows,
+        "maintained": context.maintained,
+        "seconds": context.seconds,
     }
 
 
-def write_report(work: Work) -> None:
+def write_report(context: RunContext) -> None:
     """Write the report as JSON where it is asked for."""
-    if work.options.json_file:
-        write_json(work.options.json_file, report(work))
+    if context.options.json_file:
+        write_json(context.options.json_file, report(context))
 
 
 @contextmanager
@@ -117,12 +117,12 @@ def write_json(file: Path, found: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def show(work: Work) -> None:
+def show(context: RunContext) -> None:
     """The report as a table for a person, on standard output."""
     from rich.console import Console
     from rich.table import Table as Grid
 
-    found = report(work)
+    found = report(context)
     grid = Grid(title=f"Stage {found['stage']}, run {found['run']}", title_justify="left")
     grid.add_column("what")
     grid.add_column("count", justify="right")

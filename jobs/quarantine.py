@@ -11,16 +11,16 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from jobs.outcome import report
-from jobs.runner import CHAIN, Options, Work, begin, do_jobs
+from jobs.runner import CHAIN, Options, RunContext, begin, do_jobs
 from lakehouse.errors import UsageError
 from lakehouse.landing.zone import KINDS, list_landing
 from lakehouse.tables.quarantine import QUARANTINE
 
 
-def list_entries(work: Work) -> None:
+def list_entries(context: RunContext) -> None:
     """Print every entry: in a table on a terminal, else a line each, cells parted by tabs."""
     rows = sorted(
-        work.lake.rows(QUARANTINE), key=lambda row: (row["kind"], row["file"], row["line"])
+        context.lake.rows(QUARANTINE), key=lambda row: (row["kind"], row["file"], row["line"])
     )
     entries = [
         (
@@ -51,9 +51,9 @@ def _on_one_line(cell: str) -> str:
     )
 
 
-def show_entry(work: Work, entry: str) -> None:
+def show_entry(context: RunContext, entry: str) -> None:
     """Print one entry, whole."""
-    rows = [row for row in work.lake.rows(QUARANTINE) if row["quarantine_id"].startswith(entry)]
+    rows = [row for row in context.lake.rows(QUARANTINE) if row["quarantine_id"].startswith(entry)]
     if len(rows) != 1:
         found = "no entry begins" if not rows else f"{len(rows)} entries begin"
         raise UsageError(f"{found} with {entry!r}; `platelake quarantine list` names them")
@@ -68,28 +68,28 @@ def replay(options: Options, only: Sequence[str], withdraw: Sequence[str] = ()) 
     that are new or changed wait for the next run, so the counts tell what the replay did. Photos to
     `withdraw` count as taken out by the plant, though it was `after_ingest` that took them.
     """
-    work = begin(options, lake_must_exist=True)
-    entries = work.lake.rows(QUARANTINE, "kind", "file")
+    context = begin(options, lake_must_exist=True)
+    entries = context.lake.rows(QUARANTINE, "kind", "file")
     wanted = [row for row in entries if not only or row["file"] in only]
     if unknown := {*only, *withdraw} - {row["file"] for row in wanted}:
         raise UsageError(f"the quarantine has no entry of {', '.join(sorted(unknown))}")
-    work.only_again, work.withdraw = True, frozenset(withdraw)
-    work.again = {k: frozenset(r["file"] for r in wanted if r["kind"] == k) for k in KINDS}
-    before = report(work)
-    for file in _not_landed(work):
+    context.only_again, context.withdraw = True, frozenset(withdraw)
+    context.again = {k: frozenset(r["file"] for r in wanted if r["kind"] == k) for k in KINDS}
+    before = report(context)
+    for file in _not_landed(context):
         Console(stderr=True).print(Text(f"not in the landing zone, so left as it is: {file}"))
-    do_jobs(CHAIN, work)
-    after = report(work)
+    do_jobs(CHAIN, context)
+    after = report(context)
     grid = Grid("what", "before", "after")
     for name in ("quarantined", "readings", "lots", "lots_failed", "pictures", "picture_names"):
         grid.add_row(name.replace("_", " "), f"{before[name]:,}", f"{after[name]:,}")
     Console().print(grid)
 
 
-def _not_landed(work: Work) -> list[str]:
+def _not_landed(context: RunContext) -> list[str]:
     """Files of text that are asked for again but gone; a photo that is gone counts as withdrawn."""
     gone: list[str] = []
     for kind in KINDS[:2]:
-        files = list_landing(str(work.options.landing), work.stage, kind)
-        gone += sorted(work.again[kind] - {file.file for file in files})
+        files = list_landing(str(context.options.landing), context.stage, kind)
+        gone += sorted(context.again[kind] - {file.file for file in files})
     return gone

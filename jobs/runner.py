@@ -17,7 +17,7 @@ from jobs.logs import set_up_logs
 from jobs.outcome import check_report, failure_reported, write_report
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import QualityGateError, UsageError
-from lakehouse.ingest.context import Ingest
+from lakehouse.ingest.context import IngestContext
 from lakehouse.ingest.ledger import Counts
 from lakehouse.settings import Settings, load_settings
 from lakehouse.spark.session import open_session
@@ -57,7 +57,7 @@ class Options:
 
 
 @dataclass
-class Work:
+class RunContext:
     """One run's surroundings, handed to each job, and what the jobs leave behind."""
 
     lake: Lake
@@ -75,11 +75,11 @@ class Work:
     only_again: bool = False
     withdraw: frozenset[str] = frozenset()
 
-    def ingest(self, kind: str) -> Ingest:
+    def ingest(self, kind: str) -> IngestContext:
         """What the ingest of that kind of file needs."""
         if not self.options.landing:
             raise UsageError("no landing directory; give the plant's folder by --landing")
-        return Ingest(
+        return IngestContext(
             self.lake,
             self.stage,
             self.settings,
@@ -93,39 +93,39 @@ class Work:
         )
 
 
-def run_jobs(names: Sequence[str], options: Options) -> Work:
+def run_jobs(names: Sequence[str], options: Options) -> RunContext:
     """Begin a run and do these jobs; its report is written where asked for."""
     with failure_reported(options.json_file, names):
-        work = begin(options)
-        do_jobs(names, work)
-        write_report(work)
-    return work
+        context = begin(options)
+        do_jobs(names, context)
+        write_report(context)
+    return context
 
 
-def do_jobs(names: Sequence[str], work: Work) -> None:
+def do_jobs(names: Sequence[str], context: RunContext) -> None:
     """Do the jobs in order, one run of the stage at a time; the first that fails ends the run.
 
     The reconciliation row is written before the sync, which copies it.
     """
     ingests = set(names) & set(INGESTS)
-    with work.lake.lock("run"):
+    with context.lake.lock("run"):
         for name in names:
             if name == "sync" and ingests:
-                write_run_row(work, names)
+                write_run_row(context, names)
             start = time.monotonic()
             with structlog.contextvars.bound_contextvars(job=name):
                 log = structlog.get_logger()
                 log.info("started")
-                importlib.import_module(f"jobs.{name}").run(work)
-                work.seconds[name] = round(time.monotonic() - start, 2)
-                if not work.counts.reconciled:
-                    write_run_row(work, names)  # raises: nothing is computed from such rows
-                log.info("done", seconds=work.seconds[name])
+                importlib.import_module(f"jobs.{name}").run(context)
+                context.seconds[name] = round(time.monotonic() - start, 2)
+                if not context.counts.reconciled:
+                    write_run_row(context, names)  # raises: nothing is computed from such rows
+                log.info("done", seconds=context.seconds[name])
         if "sync" not in names and ingests:
-            write_run_row(work, names)
+            write_run_row(context, names)
 
 
-def begin(options: Options, *, lake_must_exist: bool = False) -> Work:
+def begin(options: Options, *, lake_must_exist: bool = False) -> RunContext:
     """Settings, stage, session and lake of a run."""
     settings = load_settings(lake=options.lake, sql_url=options.sql_url)
     if options.json_file:
@@ -144,7 +144,7 @@ def begin(options: Options, *, lake_must_exist: bool = False) -> Work:
         must_exist=lake_must_exist,
         here=settings.here,
     )
-    return Work(lake, stage, settings, options, run_id, started_at)
+    return RunContext(lake, stage, settings, options, run_id, started_at)
 
 
 def check_landing(landing: str, stage: Stage, settings: Settings) -> None:
@@ -163,15 +163,15 @@ def session() -> SparkSession:
     return open_session("platelake")
 
 
-def write_run_row(work: Work, names: Sequence[str]) -> None:
+def write_run_row(context: RunContext, names: Sequence[str]) -> None:
     """Write the run's reconciliation; raises QualityGateError if it does not add up."""
     from lakehouse.tables.runs import RUNS
 
-    c = work.counts
+    c = context.counts
     row = {
-        "run_id": work.run_id,
+        "run_id": context.run_id,
         "jobs": " ".join(names),
-        "started_at": work.started_at,
+        "started_at": context.started_at,
         "ended_at": datetime.now(UTC),
         "files_seen": c.seen,
         "files_loaded": c.loaded,
@@ -183,10 +183,10 @@ def write_run_row(work: Work, names: Sequence[str]) -> None:
         "rows_quarantined": c.rows_quarantined,
         "reconciled": c.reconciled,
     }
-    work.lake.append_rows(RUNS, [row], transaction=work.run_id)
+    context.lake.append_rows(RUNS, [row], transaction=context.run_id)
     if not c.reconciled:
         raise QualityGateError(
-            f"run {work.run_id} does not add up: {c.seen} files seen, {c.loaded} loaded, "
+            f"run {context.run_id} does not add up: {c.seen} files seen, {c.loaded} loaded, "
             f"{c.duplicate} duplicate, {c.quarantined} quarantined; {c.rows_read} rows read, "
             f"{c.rows_stored} stored, {c.rows_quarantined} quarantined. The ledger does not know "
             "these files, so the next run reads them again; if it persists, report it with the logs"

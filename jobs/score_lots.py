@@ -12,18 +12,18 @@ import sys
 import structlog
 
 from jobs.cli.main import invoke, leave
-from jobs.runner import Work
+from jobs.runner import RunContext
 
 
-def run(work: Work) -> None:
+def run(context: RunContext) -> None:
     """Score, and say how many verdicts changed."""
     from jobs.train import champion_for
     from ml.use.score import score_lots
 
-    model = champion_for(work, "lots")
+    model = champion_for(context, "lots")
     if model is None:
         return
-    changed = score_lots(work.lake, work.stage, model)
+    changed = score_lots(context.lake, context.stage, model)
     structlog.get_logger().info(
         "scored", model=model.name, version=model.version, verdicts_changed=changed
     )

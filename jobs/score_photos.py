@@ -12,18 +12,18 @@ import sys
 import structlog
 
 from jobs.cli.main import invoke, leave
-from jobs.runner import Work
+from jobs.runner import RunContext
 
 
-def run(work: Work) -> None:
+def run(context: RunContext) -> None:
     """Score, and say how many verdicts were added."""
     from jobs.train import champion_for
     from ml.use.score import score_photos
 
-    model = champion_for(work, "photos")
+    model = champion_for(context, "photos")
     if model is None:
         return
-    changed = score_photos(work.lake, model)
+    changed = score_photos(context.lake, model)
     structlog.get_logger().info(
         "scored", model=model.name, version=model.version, verdicts_changed=changed
     )

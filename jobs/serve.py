@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from serving.access.accounts import Accounts
-    from serving.context import Parts
+    from serving.context import AppContext
 
 
 def run_serve(options: Options, host: str, port: int, tls: tuple[Path, Path] | None) -> None:
     """Serve the app until it is stopped. `tls`: certificate and key, PEM."""
     settings, stage, lake = _what_to_serve(options)
     with closing(_listen(host, port)) as listener:  # Before anything of a running app is touched.
-        parts = _open_parts(options, settings, stage, lake)
-        _serve(parts, listener, f"{host}:{port}", tls)
+        context = _open_parts(options, settings, stage, lake)
+        _serve(context, listener, f"{host}:{port}", tls)
 
 
 def _serve(
-    parts: Parts, listener: socket.socket, where: str, tls: tuple[Path, Path] | None
+    context: AppContext, listener: socket.socket, where: str, tls: tuple[Path, Path] | None
 ) -> None:
     import uvicorn
 
     from serving.app import create_app
 
-    settings = parts.settings
+    settings = context.settings
     set_up_logs(settings.log_level)
     config = uvicorn.Config(
-        create_app(parts),
+        create_app(context),
         log_level="warning",
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies or None,
@@ -55,7 +55,7 @@ def _serve(
     )
     say = Console(soft_wrap=True).print
     say(f"The app is at http{'s' if tls else ''}://{where}/; Ctrl-C stops it")
-    if not parts.accounts.everybody():
+    if not context.accounts.everybody():
         say("Nobody can log in yet; `platelake users add NAME --role admin` makes an account")
     with suppress(KeyboardInterrupt):  # It has stopped as it was told to.
         uvicorn.Server(config).run(sockets=[listener])
@@ -90,14 +90,14 @@ def _what_to_serve(options: Options) -> tuple[Settings, Stage, Lake]:
     return settings, stage, Lake(settings.lake, stage.name, _no_spark, must_exist=True)
 
 
-def _open_parts(options: Options, settings: Settings, stage: Stage, lake: Lake) -> Parts:
+def _open_parts(options: Options, settings: Settings, stage: Stage, lake: Lake) -> AppContext:
     """The app's parts, with its champions asked for once."""
     from ml.registry import registry_of
-    from serving.context import open_parts
+    from serving.context import open_context
 
-    parts = open_parts(stage, settings, lake, str(options.landing), registry_of(settings))
-    parts.look_around()
-    return parts
+    context = open_context(stage, settings, lake, str(options.landing), registry_of(settings))
+    context.look_around()
+    return context
 
 
 def demo_admin(accounts: Accounts) -> tuple[str, str]:

@@ -9,7 +9,7 @@ A second run finds nothing changed and writes nothing.
 import sys
 
 from jobs.cli.main import invoke, leave
-from jobs.runner import Work
+from jobs.runner import RunContext
 from lakehouse.delta.incremental import refresh
 from lakehouse.derive.summaries import summarise_pictures, summarise_variables
 from lakehouse.tables.picture_days import PICTURE_DAYS
@@ -18,9 +18,9 @@ from lakehouse.tables.readings import readings
 from lakehouse.tables.variable_days import VARIABLE_DAYS
 
 
-def run(work: Work) -> None:
+def run(context: RunContext) -> None:
     """Summarise the days that changed."""
-    lake, stage, whole = work.lake, work.stage, work.options.whole
+    lake, stage, whole = context.lake, context.stage, context.options.whole
     units = {variable.name: variable.unit for variable in stage.readings.variables}
     source = readings(stage)
     refresh(lake, VARIABLE_DAYS, [source], lambda rows: summarise_variables(rows, units), whole)

@@ -10,16 +10,16 @@ corrections and agreed_labels to the lake's, each once. A second run changes not
 import sys
 
 from jobs.cli.main import invoke, leave
-from jobs.runner import Work
+from jobs.runner import RunContext
 from lakehouse.sql.pull import collect_tables
 from lakehouse.sql.push import mirror_tables
 
 
-def run(work: Work) -> None:
+def run(context: RunContext) -> None:
     """Bring SQL to the version of the lake, and the lake to what the app wrote."""
-    url = work.settings.sql_address()
-    work.sql_rows |= mirror_tables(work.lake, work.stage.name, url, work.options.whole)
-    collect_tables(work.lake, work.stage.name, url)
+    url = context.settings.sql_address()
+    context.sql_rows |= mirror_tables(context.lake, context.stage.name, url, context.options.whole)
+    collect_tables(context.lake, context.stage.name, url)
 
 
 def main(argv: list[str]) -> int:

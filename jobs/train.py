@@ -21,39 +21,41 @@ from rich.console import Console
 
 from jobs.cli.main import invoke, leave
 from jobs.outcome import failure_reported, write_json
-from jobs.runner import Options, Work, begin
+from jobs.runner import Options, RunContext, begin
 from lakehouse.errors import UsageError
 from ml.data.pictures import PERCEPTUAL_NEIGHBOURS
 from ml.photos.recipe import CnnRecipe
 from ml.registry import Registry, Version, registry_of
-from ml.study.context import Protocol, Workshop
+from ml.study.context import Protocol, TrainingContext
 from ml.study.lots import train_lots
 from ml.trees.models import KINDS, TreeRecipe, check_kind
 
 
-def open_registry(work: Work) -> Registry:
+def open_registry(context: RunContext) -> Registry:
     """The tracking server of the settings."""
-    return registry_of(work.settings)
+    return registry_of(context.settings)
 
 
-def champion_for(work: Work, kind: str) -> Any:
+def champion_for(context: RunContext, kind: str) -> Any:
     """The champion of `lots` or `photos`, opened; with `--if-champion` None where there is none.
 
     Raises UsageError where there is none and it was not asked so.
     """
-    registry, name = open_registry(work), f"{work.stage.name}-{kind}"
-    if work.options.if_champion and registry.version(name) is None:
+    registry, name = open_registry(context), f"{context.stage.name}-{kind}"
+    if context.options.if_champion and registry.version(name) is None:
         structlog.get_logger().info("no champion yet, so nothing is judged", model=name)
         return None
     return registry.load(name)
 
 
-def workshop(work: Work) -> Workshop:
+def training_context(context: RunContext) -> TrainingContext:
     """Where a training of this run works."""
-    local = work.lake.local
-    folder = Path(work.settings.lake).resolve() if local else Path("training").resolve()
-    place = folder / "training" / work.stage.name
-    return Workshop(work.lake, work.stage, work.settings, open_registry(work), place)
+    local = context.lake.local
+    folder = Path(context.settings.lake).resolve() if local else Path("training").resolve()
+    place = folder / "training" / context.stage.name
+    return TrainingContext(
+        context.lake, context.stage, context.settings, open_registry(context), place
+    )
 
 
 def train_trees(
@@ -65,11 +67,11 @@ def train_trees(
     for kind in kinds:
         check_kind(kind)
     with failure_reported(options.json_file, ["train trees"]):
-        work = begin(options)
-        width = work.settings.excursion_width
+        context = begin(options)
+        width = context.settings.excursion_width
         chosen = dict.fromkeys(kinds or KINDS)
         recipes = [TreeRecipe(kind, width=width, trials=trials) for kind in chosen]
-        return said(work, train_lots(workshop(work), recipes, protocol, group))
+        return said(context, train_lots(training_context(context), recipes, protocol, group))
 
 
 def train_cnn(
@@ -83,10 +85,12 @@ def train_cnn(
     from ml.study.photos import train_photos
 
     with failure_reported(options.json_file, ["train cnn"]):
-        work = begin(options)
+        context = begin(options)
         by_name = read_groups(groups)
         bits = PERCEPTUAL_NEIGHBOURS if near is None else near
-        return said(work, train_photos(workshop(work), recipes, protocol, by_name, bits))
+        return said(
+            context, train_photos(training_context(context), recipes, protocol, by_name, bits)
+        )
 
 
 def read_groups(given: str | None) -> dict[str, str] | None:
@@ -108,21 +112,21 @@ def log_kept(options: Options, folder: Path) -> Version:
     """Log a study that was trained while MLflow was away."""
     from ml.study.candidates import STUDY_FILE, log_study
 
-    work = begin(options)
+    context = begin(options)
     if not (folder / STUDY_FILE).is_file():
         raise UsageError(f"{folder} holds no study; the error of its training names the folder")
     about = json.loads((folder / STUDY_FILE).read_text("utf-8"))
-    registry = open_registry(work)
+    registry = open_registry(context)
     with registry.run(about["model"], folder.name, about["tags"]) as run_id:
-        return said(work, log_study(registry, folder, run_id))
+        return said(context, log_study(registry, folder, run_id))
 
 
-def said(work: Work, version: Version) -> Version:
+def said(context: RunContext, version: Version) -> Version:
     """Say what was registered, and what may be done with it."""
-    if work.options.json_file:
-        write_json(work.options.json_file, {"model": version.name, "version": version.number})
+    if context.options.json_file:
+        write_json(context.options.json_file, {"model": version.name, "version": version.number})
     Console(soft_wrap=True).print(
-        f"{version} is the challenger; `platelake compare --stage {work.stage.name}` shows the "
+        f"{version} is the challenger; `platelake compare --stage {context.stage.name}` shows the "
         f"figures, `platelake promote {version.name}` asks whether it is better"
     )
     return version

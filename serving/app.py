@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.sessions import SessionMiddleware
 
 from lakehouse.sql.database import SqlError
-from serving.context import Parts
+from serving.context import AppContext
 from serving.door import Door
 from serving.html import STATIC, Html, texts_of
 from serving.pages import oidc
@@ -28,9 +28,9 @@ LOOK_SECONDS = 5.0
 """So often the app asks for another champion, and brings to SQL what waits."""
 
 
-def create_app(parts: Parts, look_seconds: float = LOOK_SECONDS) -> FastAPI:
-    """The app of these parts, as uvicorn serves it."""
-    os.environ["GRADIO_TEMP_DIR"] = str(parts.uploads.folder)  # Where its pages may read files.
+def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastAPI:
+    """The app of this context, as uvicorn serves it."""
+    os.environ["GRADIO_TEMP_DIR"] = str(context.uploads.folder)  # Where its pages may read files.
     from serving import api
     from serving.pages import accounts, gradio_pages, inspections, lake
 
@@ -38,12 +38,12 @@ def create_app(parts: Parts, look_seconds: float = LOOK_SECONDS) -> FastAPI:
         title="platelake",
         docs_url=None,
         redoc_url=None,
-        lifespan=_watching(parts, look_seconds),
+        lifespan=_watching(context, look_seconds),
     )
-    html = Html(parts)
+    html = Html(context)
     app.state.hashing = CapacityLimiter(os.cpu_count() or 1)
-    app.state.judging = CapacityLimiter(parts.inspector.at_once)
-    app.state.html, app.state.provider = html, oidc.provider(parts.settings)
+    app.state.inspecting = CapacityLimiter(context.inspector.at_once)
+    app.state.html, app.state.provider = html, oidc.provider(context.settings)
 
     @app.get("/", include_in_schema=False)
     def home() -> Response:
@@ -51,8 +51,8 @@ def create_app(parts: Parts, look_seconds: float = LOOK_SECONDS) -> FastAPI:
 
     @app.get("/inspect", include_in_schema=False)
     def inspect(request: Request) -> Response:
-        if parts.photo_champion.model is None:
-            return html.page(request, "no_champion", {"stage": parts.stage.name})
+        if context.photo_champion.model is None:
+            return html.page(request, "no_champion", {"stage": context.stage.name})
         return RedirectResponse(f"/inspect/{texts_of(request).language}/", 303)
 
     @app.get("/sensor", include_in_schema=False)
@@ -65,13 +65,13 @@ def create_app(parts: Parts, look_seconds: float = LOOK_SECONDS) -> FastAPI:
         app.include_router(pages.router)
     app.include_router(gradio_pages.file_routes)
     gradio_pages.mount(app, html)
-    secure = parts.settings.secure_cookies
+    secure = context.settings.secure_cookies
     # The cookie of a login under way at a provider; a restart ends that login alone.
     app.add_middleware(
         SessionMiddleware, secret_key=secrets.token_hex(32), max_age=600, https_only=secure,
         session_cookie="platelake_login",
     )  # fmt: skip
-    app.add_middleware(Door, parts=parts, html=html)
+    app.add_middleware(Door, context=context, html=html)
     return app
 
 
@@ -102,7 +102,7 @@ def _answer_errors(app: FastAPI, html: Html) -> None:
 
 
 def _watching(
-    parts: Parts, seconds: float
+    context: AppContext, seconds: float
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """While the app runs, a thread looks around every so many seconds."""
     ended = threading.Event()
@@ -110,7 +110,7 @@ def _watching(
     def watch() -> None:
         while not ended.wait(seconds):
             try:
-                parts.look_around()
+                context.look_around()
             except Exception as error:  # The next look may go well.
                 structlog.get_logger().error("the app could not look around", error=str(error))
 

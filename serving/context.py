@@ -27,7 +27,7 @@ COOKIE = "platelake_session"
 
 
 @dataclass
-class Parts:
+class AppContext:
     """Stage, settings, and everything that the pages ask."""
 
     stage: Stage
@@ -70,10 +70,10 @@ class Parts:
             champion.refresh()
 
 
-def open_parts(
+def open_context(
     stage: Stage, settings: Settings, lake: Lake, landing: str, registry: Registry
-) -> Parts:
-    """The parts of an app on this lake. Its champions are not yet asked for."""
+) -> AppContext:
+    """The context of an app on this lake. Its champions are not yet asked for."""
     folder = settings.app_address()
     outbox = Outbox(folder / "outbox.db")
     database = Database(settings.sql_address())
@@ -84,7 +84,7 @@ def open_parts(
     }
     inspections = Inspections(database, outbox, stage.name, stage.zone)
     photos = LandingPhotos(landing, stage)
-    return Parts(
+    return AppContext(
         stage,
         settings,
         accounts,

@@ -22,7 +22,7 @@ from serving.access.accounts import Accounts, User
 from serving.access.gradio_door import BODY_BYTES, CODE, GradioDoor
 
 if TYPE_CHECKING:
-    from serving.context import Parts
+    from serving.context import AppContext
     from serving.html import Html
 
 PUBLIC = re.compile(
@@ -55,11 +55,11 @@ class _TooLargeError(Exception):
 
 
 class Door:
-    """The middleware of an app with these parts, which answers by these templates."""
+    """The middleware of an app with this context, which answers by these templates."""
 
-    def __init__(self, app: ASGIApp, parts: Parts, html: Html) -> None:
-        self.app, self.visitors, self.cookie = app, parts.visitors, parts.cookie
-        self.upload_bytes, self.refuse = parts.uploads.most_bytes, html.refuse
+    def __init__(self, app: ASGIApp, context: AppContext, html: Html) -> None:
+        self.app, self.visitors, self.cookie = app, context.visitors, context.cookie
+        self.upload_bytes, self.refuse = context.uploads.most_bytes, html.refuse
         self._gradio = GradioDoor()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

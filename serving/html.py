@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from serving.access.accounts import User
-from serving.context import Parts
+from serving.context import AppContext
 from serving.texts import COOKIE, LANGUAGES, Texts, chosen, texts
 
 HERE = Path(__file__).parent
@@ -23,8 +23,8 @@ NAMES = tuple((code, texts(code)("language")) for code in LANGUAGES)
 class Html:
     """The templates, and what every one of them needs to know."""
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
+    def __init__(self, context: AppContext) -> None:
+        self.context = context
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -61,16 +61,16 @@ class Html:
             "languages": NAMES,
             "local": self.local,
             "away": {
-                "sql": self.parts.sql_away,
-                "mlflow": self.parts.mlflow_away,
-                "waiting": self.parts.outbox.count() if user else 0,
+                "sql": self.context.sql_away,
+                "mlflow": self.context.mlflow_away,
+                "waiting": self.context.outbox.count() if user else 0,
             },
         }
         return self._templates.get_template(f"{name}.html").render(known | dict(values))
 
     def local(self, moment: datetime) -> str:
         """A moment, in UTC with or without its zone, as the plant's clock shows it."""
-        zone = self.parts.stage.zone
+        zone = self.context.stage.zone
         return f"{moment.replace(tzinfo=UTC).astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
     def refuse(self, request: Request, status: int, why: str, detail: str = "") -> Response:

@@ -74,7 +74,7 @@ class LotView:
     end: str = ""
     traces: list[Trace] = field(default_factory=list)
     verdict: Verdict | None = None
-    parts: list[Part] = field(default_factory=list)
+    context: list[Part] = field(default_factory=list)
 
 
 class Lots:
@@ -151,21 +151,21 @@ class Lots:
             return LotView(day, name)
         model: LotModel | None = self.champion.model
         bands = model.bands if model else {}
-        verdict, parts = None, list[Part]()
+        verdict, context = None, list[Part]()
         if model:
             features = as_matrix([lot_statistics(values, model.bands)], model.variables)
-            verdict = model.judge_features(features)[0]
+            verdict = model.predict_features(features)[0]
             if explain_good or verdict.verdict != "good":
-                parts = _bars(shap_parts(model, features))
+                context = _bars(shap_parts(model, features))
         seconds = np.array([(moment - times[0]).total_seconds() for moment in times])
         traces = [
             _trace(v.name, v.unit, seconds, values[v.name], bands.get(v.name))
             for v in self.stage.readings.variables
         ]
         start, end = (f"{t.astimezone(self.stage.zone):%H:%M:%S}" for t in (times[0], times[-1]))
-        return LotView(day, name, start, end, traces, verdict, parts)
+        return LotView(day, name, start, end, traces, verdict, context)
 
-    def judge_file(
+    def check_file(
         self, stream: IO[bytes], name: str
     ) -> tuple[tuple[str, str] | None, list[LotView], list[dict[str, Any]]]:
         """A sensor file that nobody has ingested: its fault (rule, reason), lots and bad rows.
@@ -173,9 +173,9 @@ class Lots:
         The lots of the highest risk come first; why one is good is not said. A bad row has `line`,
         `rule` and `reason`.
         """
-        facts, rows = read_file(stream, name, self.stage, self.settings)
-        if facts.rule:
-            return (facts.rule, facts.reason or ""), [], []
+        report, rows = read_file(stream, name, self.stage, self.settings)
+        if report.rule:
+            return (report.rule, report.reason or ""), [], []
         sound = filter_passed(rows)
         order = [(column, "ascending") for column in ("day", "lot", "measured_at")]
         sound = sound.sort_by(order)
@@ -223,10 +223,10 @@ class Lots:
         return sorted(days.items(), reverse=True)[:DAYS]
 
 
-def _bars(parts: Sequence[tuple[str, float, float]]) -> list[Part]:
-    most = max((abs(moves) for _, _, moves in parts), default=0.0) or 1.0
+def _bars(context: Sequence[tuple[str, float, float]]) -> list[Part]:
+    most = max((abs(moves) for _, _, moves in context), default=0.0) or 1.0
     found = []
-    for name, value, moves in parts:
+    for name, value, moves in context:
         width = round(58 * abs(moves) / most, 1)
         found.append(Part(name, value, moves, 60.0 if moves > 0 else 60.0 - width, width))
     return found

@@ -12,7 +12,7 @@ from lakehouse.errors import PlatelakeError
 from lakehouse.files.photos import PhotoError
 from lakehouse.sql.database import SqlError
 from serving.access.accounts import User
-from serving.context import Parts
+from serving.context import AppContext
 from serving.records.inspections import Inspection
 from serving.texts import Texts
 from serving.verdicts.inspector import Lot, NoChampionError
@@ -22,7 +22,7 @@ NO_CHAMPION = "no_champion"
 
 
 @dataclass(frozen=True)
-class Seen:
+class EarlierInspection:
     """When the photo was seen before; `link` is that inspection's id, if the user may see it."""
 
     at: datetime
@@ -35,48 +35,50 @@ class Result:
 
     name: str
     inspection: Inspection | None = None
-    seen: Seen | None = None
+    seen: EarlierInspection | None = None
     rule: str = ""
     said: str = ""
 
 
-def judge(parts: Parts, t: Texts, user: User, one: Received, lot: Lot | None) -> Result:
+def inspect_upload(
+    context: AppContext, t: Texts, user: User, one: Received, lot: Lot | None
+) -> Result:
     """The result of one received file, which is gone from the uploads when this returns."""
     start = time.perf_counter()
     try:
-        result = _judged(parts, t, user, one, lot)
+        result = _inspected(context, t, user, one, lot)
     finally:
-        parts.uploads.drop(one)
+        context.uploads.drop(one)
     if result.inspection:
-        parts.metrics.verdicts.labels(result.inspection.verdict).inc()
-        parts.metrics.seconds.observe(time.perf_counter() - start)
+        context.metrics.verdicts.labels(result.inspection.verdict).inc()
+        context.metrics.seconds.observe(time.perf_counter() - start)
     else:
-        parts.metrics.refused.labels(result.rule).inc()
+        context.metrics.refused.labels(result.rule).inc()
     return result
 
 
-def _judged(parts: Parts, t: Texts, user: User, one: Received, lot: Lot | None) -> Result:
+def _inspected(context: AppContext, t: Texts, user: User, one: Received, lot: Lot | None) -> Result:
     if one.fault:
-        return refused(parts, t, one.name, one.fault)
+        return refused(context, t, one.name, one.fault)
     try:
         content = one.path.read_bytes()
-        found = parts.inspector.inspect(user, one.name, content, lot)
+        found = context.inspector.inspect(user, one.name, content, lot)
     except OSError:
-        return refused(parts, t, one.name, "gone")
+        return refused(context, t, one.name, "gone")
     except PhotoError as error:
-        return refused(parts, t, one.name, error.rule)
+        return refused(context, t, one.name, error.rule)
     except NoChampionError as error:
         return Result(one.name, rule=NO_CHAMPION, said=f"{t('inspect.none')} {error}")
     except PlatelakeError as error:
         structlog.get_logger().error("not judged", file=one.name, error=str(error))
-        return refused(parts, t, one.name, "not_kept")
-    return Result(found.file_name, found, _seen(parts, user, found))
+        return refused(context, t, one.name, "not_kept")
+    return Result(found.file_name, found, _seen(context, user, found))
 
 
-def refused(parts: Parts, t: Texts, name: str, rule: str) -> Result:
+def refused(context: AppContext, t: Texts, name: str, rule: str) -> Result:
     """The result of a file that breaks a rule, said in the user's language."""
     key = f"fault.{rule}" if f"fault.{rule}" in t.sentences else "fault.other"
-    settings = parts.settings
+    settings = context.settings
     known = {
         "size": f"{settings.max_photo_bytes / (1 << 20):.3g}",
         "files": settings.upload_files,
@@ -85,14 +87,14 @@ def refused(parts: Parts, t: Texts, name: str, rule: str) -> Result:
     return Result(name, rule=rule, said=t(key, **known))
 
 
-def _seen(parts: Parts, user: User, one: Inspection) -> Seen | None:
+def _seen(context: AppContext, user: User, one: Inspection) -> EarlierInspection | None:
     """The last inspection of the same photo before this one."""
     try:
-        known = parts.inspections.earlier(one.sha256)
+        known = context.inspections.earlier(one.sha256)
     except SqlError:
         return None
     before = [other for other in known if other.inspection_id != one.inspection_id]
     own = [other for other in before if other.may_be_seen_by(user)]
     if own:
-        return Seen(own[0].inspected_at, own[0].inspection_id)
-    return Seen(before[0].inspected_at, "") if before else None
+        return EarlierInspection(own[0].inspected_at, own[0].inspection_id)
+    return EarlierInspection(before[0].inspected_at, "") if before else None

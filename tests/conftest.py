@@ -13,7 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from jobs.cli.main import leave
 from jobs.outcome import report
-from jobs.runner import CHAIN, Options, Work, begin, do_jobs
+from jobs.runner import CHAIN, Options, RunContext, begin, do_jobs
 from lakehouse.delta.lake import Lake
 from lakehouse.spark.session import open_session
 from lakehouse.stage import Stage, load_stage
@@ -165,7 +165,7 @@ class Chain:
         """Run these jobs (all by default); the report, with the run's counts."""
         return report(self.work(*names, **options))
 
-    def work(self, *names: str, **options: Any) -> Work:
+    def work(self, *names: str, **options: Any) -> RunContext:
         """Run these jobs; what they leave."""
         given = {"stage": "chromate", **self.options, **options}
         work = begin(Options(landing=str(self.landing), lake=str(self.lake_folder), **given))

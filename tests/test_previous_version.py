@@ -13,8 +13,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.cli.main import invoke
-from jobs.runner import Options, Work, begin
-from jobs.train import open_registry, workshop
+from jobs.runner import Options, RunContext, begin
+from jobs.train import open_registry, training_context
 from lakehouse.stage import Stage, load_stage
 from lakehouse.tables.lot_verdicts import LOT_VERDICTS
 from lakehouse.tables.lots import LOTS
@@ -47,7 +47,7 @@ def stage(chain: Chain) -> Stage:
 
 
 @pytest.fixture
-def work(chain: Chain) -> Work:
+def work(chain: Chain) -> RunContext:
     """What a command has around it that needs no landing zone."""
     return begin(Options(lake=str(chain.lake_folder), **chain.options))
 
@@ -71,7 +71,7 @@ def test_the_champions_are_there(chain: Chain, capsys: pytest.CaptureFixture[str
     assert shown.count("champion") == 2 and "logistic" in shown and "small" in shown
 
 
-def test_they_say_of_a_lot_what_is_stored(chain: Chain, work: Work) -> None:
+def test_they_say_of_a_lot_what_is_stored(chain: Chain, work: RunContext) -> None:
     stored = chain.lake().rows(LOT_VERDICTS)
     model = open_registry(work).load("chromate-lots")
     assert len(stored) == 32 and {row["verdict"] for row in stored} == {"good", "bad"}
@@ -101,8 +101,8 @@ def test_they_say_of_each_photo_what_is_stored(
     assert expected == {}
 
 
-def test_a_champion_is_trained_again_from_its_pinned_data(work: Work) -> None:
-    shop = workshop(work)
+def test_a_champion_is_trained_again_from_its_pinned_data(work: RunContext) -> None:
+    shop = training_context(work)
     found = reproduce(shop, shop.registry.need("chromate-lots"))
     assert found.is_equal and found.largest_difference < 1e-6
 

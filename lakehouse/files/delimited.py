@@ -50,7 +50,7 @@ class Layout:
 
 
 @dataclass
-class Facts:
+class FileReport:
     """A file as a whole.
 
     `header` names the columns: needed fields first, in the layout's order, then the group's,
@@ -74,12 +74,12 @@ class Facts:
             self.rule, self.reason = rule, reason
 
 
-def inspect(stream: IO[bytes], layout: Layout) -> Facts:
+def inspect(stream: IO[bytes], layout: Layout) -> FileReport:
     """One pass over the file: its hash, always; its faults; else encoding, header and rows.
 
     A second pass only where some line is no text in any of the encodings.
     """
-    facts = Facts()
+    report = FileReport()
     digest = hashlib.sha256()
     decoders = {name: codecs.getincrementaldecoder(name)("strict") for name in layout.encodings}
     start, rows, rest, size = b"", 0, b"", 0
@@ -87,21 +87,21 @@ def inspect(stream: IO[bytes], layout: Layout) -> Facts:
         digest.update(chunk)
         size += len(chunk)
         if size > layout.max_file_bytes:
-            facts.fault(
+            report.fault(
                 "file_too_large",
                 f"larger than {layout.max_file_bytes} bytes (max_file_bytes); divide the file",
             )
-        if facts.rule:
+        if report.rule:
             continue
         if size == len(chunk):
-            _look_at_start(chunk, facts)
+            _look_at_start(chunk, report)
         if b"\0" in chunk:
             at = size - len(chunk) + chunk.index(0)
-            facts.fault("nul_bytes", f"NUL byte at {at}; not text, or UTF-16: save it as UTF-8")
+            report.fault("nul_bytes", f"NUL byte at {at}; not text, or UTF-16: save it as UTF-8")
         lines = (rest + chunk).split(b"\n")
         rest = lines.pop()
         if max(len(rest), max(map(len, lines), default=0)) > layout.max_line_bytes:
-            facts.fault("line_too_long", f"a line is longer than {layout.max_line_bytes} bytes")
+            report.fault("line_too_long", f"a line is longer than {layout.max_line_bytes} bytes")
             rest = b""
         filled = [line for line in lines if line.strip()]
         start = start or next(iter(filled), b"")
@@ -109,19 +109,19 @@ def inspect(stream: IO[bytes], layout: Layout) -> Facts:
         _drop_failed(decoders, chunk)
     start = start or rest
     _drop_failed(decoders, b"", final=True)
-    facts.sha256 = digest.hexdigest()
+    report.sha256 = digest.hexdigest()
     rows += bool(rest.strip())
-    facts.rows = max(rows - 1, 0)
+    report.rows = max(rows - 1, 0)
     undecoded = dict.fromkeys(_marked(decoders, start), 0)
-    if not undecoded and not facts.rule:
+    if not undecoded and not report.rule:
         undecoded = _count_undecoded(stream, layout.encodings)
-    _judge(facts, layout, start, _best_encoding(undecoded, start, rows), size)
-    return facts
+    _check_file(report, layout, start, _best_encoding(undecoded, start, rows), size)
+    return report
 
 
-def _look_at_start(chunk: bytes, facts: Facts) -> None:
+def _look_at_start(chunk: bytes, report: FileReport) -> None:
     if chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        facts.fault("utf_16", "the file is UTF-16; save it as UTF-8")
+        report.fault("utf_16", "the file is UTF-16; save it as UTF-8")
 
 
 def _drop_failed(
@@ -171,30 +171,32 @@ def _marked(names: Iterable[str], start: bytes) -> list[str]:
     return [n for n in names if not has_mark or codecs.lookup(n).name.startswith("utf-8")]
 
 
-def _judge(facts: Facts, layout: Layout, start: bytes, encoding: str | None, size: int) -> None:
-    if facts.rows == 0 and not start.removeprefix(codecs.BOM_UTF8).strip():
+def _check_file(
+    report: FileReport, layout: Layout, start: bytes, encoding: str | None, size: int
+) -> None:
+    if report.rows == 0 and not start.removeprefix(codecs.BOM_UTF8).strip():
         found = "only blank lines" if size else "no bytes"
-        facts.fault("empty_file", f"the file has {found}")
+        report.fault("empty_file", f"the file has {found}")
     elif encoding is None:
         tried = ", ".join(layout.encodings)
-        facts.fault("encoding", f"header or most lines are not text in any of {tried}")
+        report.fault("encoding", f"header or most lines are not text in any of {tried}")
     if b"\r" in start.rstrip(b"\r"):
-        facts.fault("line_ends", "lines end in CR alone; save the file with LF or CRLF")
-    if facts.rule or encoding is None:
+        report.fault("line_ends", "lines end in CR alone; save the file with LF or CRLF")
+    if report.rule or encoding is None:
         return
-    facts.encoding = encoding
+    report.encoding = encoding
     text = start.decode(encoding).removeprefix("\ufeff").rstrip("\r")
     names = [name.strip() for name in split_cells(text, layout.delimiter)]
-    _arrange(facts, layout, [name or f"column {at}" for at, name in enumerate(names, 1)])
-    if facts.rule is None and facts.rows == 0:
-        facts.fault("header_only", "the file has a header and no row")
+    _arrange(report, layout, [name or f"column {at}" for at, name in enumerate(names, 1)])
+    if report.rule is None and report.rows == 0:
+        report.fault("header_only", "the file has a header and no row")
 
 
-def _arrange(facts: Facts, layout: Layout, names: list[str]) -> None:
+def _arrange(report: FileReport, layout: Layout, names: list[str]) -> None:
     """Find the needed columns in the header."""
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        facts.fault("header", f"column {shown(twice)} stands twice in the header")
+        report.fault("header", f"column {shown(twice)} stands twice in the header")
         return
     at = {name: place for place, name in enumerate(names)}
     found = [next((at[n] for n in some if n in at), None) for some in layout.fields.values()]
@@ -213,36 +215,38 @@ def _arrange(facts: Facts, layout: Layout, names: list[str]) -> None:
     ]
     missing += [" or ".join(layout.group)] if layout.group and not group else []
     if missing:
-        _explain_missing(facts, layout, names, missing)
+        _explain_missing(report, layout, names, missing)
         return
     needed.update(group)
     others = [place for place in range(len(names)) if place not in needed]
-    facts.order, facts.grouped = order + group + others, len(group)
-    facts.header = [names[place] for place in facts.order]
+    report.order, report.grouped = order + group + others, len(group)
+    report.header = [names[place] for place in report.order]
     extra = [names[place] for place in others if names[place] not in ignored]
     notes = ["columns in another order"] if order + group != sorted(needed) else []
     notes += [f"extra columns: {shown(extra)}"] if extra else []
-    facts.note = "; ".join(notes) or None
+    report.note = "; ".join(notes) or None
 
 
 def _regex(pattern: str) -> str:
     return ".*".join(map(re.escape, pattern.split("*")))
 
 
-def _explain_missing(facts: Facts, layout: Layout, names: list[str], missing: list[str]) -> None:
+def _explain_missing(
+    report: FileReport, layout: Layout, names: list[str], missing: list[str]
+) -> None:
     if len(names) == 1:
         for other in (",", ";", "\t", "|"):
             if other != layout.delimiter and other in names[0]:
-                facts.fault(
+                report.fault(
                     "delimiter",
                     f"cells are parted by {other!r}, not by {layout.delimiter!r}",
                 )
     reason = f"no column {'; no column '.join(missing)}; found: {shown(names)}"
-    facts.fault("missing_column", reason)
+    report.fault("missing_column", reason)
 
 
-def read_cells(stream: IO[bytes], facts: Facts, layout: Layout) -> Iterator[pa.RecordBatch]:
-    """The rows behind the header: `line`, `cells` in the order of `facts.header`, `fault`.
+def read_cells(stream: IO[bytes], report: FileReport, layout: Layout) -> Iterator[pa.RecordBatch]:
+    """The rows behind the header: `line`, `cells` in the order of `report.header`, `fault`.
 
     A row with a `fault` has its whole line as its only cell. Below a further header with the same
     columns, rows are read by that; below one with others they are faulty. Raises PlatelakeError at
@@ -250,8 +254,8 @@ def read_cells(stream: IO[bytes], facts: Facts, layout: Layout) -> Iterator[pa.R
     """
     digest = hashlib.sha256()
     needed = [name for some in layout.fields.values() for name in some]
-    places = facts.order[: len(layout.fields)] if layout.has_numbers else []
-    headers = Headers(facts.header, facts.order, needed, layout.ignored, layout.delimiter, places)
+    places = report.order[: len(layout.fields)] if layout.has_numbers else []
+    headers = Headers(report.header, report.order, needed, layout.ignored, layout.delimiter, places)
     line, header_seen, rest = 1, False, b""
     while True:
         chunk = stream.read(BLOCK)
@@ -263,16 +267,16 @@ def read_cells(stream: IO[bytes], facts: Facts, layout: Layout) -> Iterator[pa.R
             raise PlatelakeError(CHANGED)
         if chunk and not cut:
             continue
-        lines, count = _lines(whole, facts.encoding, line)
+        lines, count = _lines(whole, report.encoding, line)
         if not header_seen and len(lines):
             lines, header_seen = lines.slice(1), True
         for start, end, order, fault in headers.sections(lines["line"], lines["text"]):
             rows = lines.slice(start, end - start)
-            yield _batch(rows, facts, layout.delimiter, order, fault)
+            yield _batch(rows, report, layout.delimiter, order, fault)
         line += count
         if not chunk:
             break
-    if digest.hexdigest() != facts.sha256:
+    if digest.hexdigest() != report.sha256:
         raise PlatelakeError(CHANGED)
 
 
@@ -305,7 +309,7 @@ def _lines(content: bytes, encoding: str, first: int) -> tuple[pa.RecordBatch, i
 
 
 def _batch(
-    rows: pa.RecordBatch, facts: Facts, delimiter: str, order: list[int], fault: str
+    rows: pa.RecordBatch, report: FileReport, delimiter: str, order: list[int], fault: str
 ) -> pa.RecordBatch:
     """The rows as cells, from their lines. With a `fault`, all have that."""
     texts, is_torn = rows["text"], rows["torn"]
@@ -315,7 +319,7 @@ def _batch(
         )
     else:
         cells = pc.split_pattern(texts, delimiter)
-    width = len(facts.header)
+    width = len(report.header)
     lengths = pc.list_value_length(cells)
     whole = pc.and_not(pc.equal(lengths, width), pa.scalar(True) if fault else is_torn)
     if order != sorted(order):
@@ -324,20 +328,20 @@ def _batch(
     if not pc.all(whole).as_py():
         alone = np.arange(len(texts) + 1, dtype=np.int32)
         cells = pc.if_else(whole, cells, pa.ListArray.from_arrays(pa.array(alone), texts))
-        reasons = pc.if_else(whole, reasons, _reasons(lengths, is_torn, facts, fault))
+        reasons = pc.if_else(whole, reasons, _reasons(lengths, is_torn, report, fault))
     return pa.RecordBatch.from_arrays(
         [rows["line"], cells, reasons], names=["line", "cells", "fault"]
     )
 
 
-def _reasons(lengths: pa.Array, is_torn: pa.Array, facts: Facts, fault: str) -> pa.Array:
+def _reasons(lengths: pa.Array, is_torn: pa.Array, report: FileReport, fault: str) -> pa.Array:
     """Why a row is not whole, of each row."""
     if fault:
         return pa.repeat(fault, len(lengths))
     widths = pc.binary_join_element_wise(
-        pc.cast(lengths, pa.string()), f"cells where the header has {len(facts.header)}", " "
+        pc.cast(lengths, pa.string()), f"cells where the header has {len(report.header)}", " "
     )
-    return pc.if_else(is_torn, f"bytes that are no text in {facts.encoding}", widths)
+    return pc.if_else(is_torn, f"bytes that are no text in {report.encoding}", widths)
 
 
 def _reordered(cells: pa.Array, whole: pa.Array, order: list[int]) -> pa.Array:

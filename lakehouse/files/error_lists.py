@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.files.delimited import Facts, Layout
+from lakehouse.files.delimited import FileReport, Layout
 from lakehouse.files.readings import as_dates, cells_at, lot_name, lot_pattern
 from lakehouse.files.rules import CHECKED, Rule, as_mask, find_broken, line_rules
 from lakehouse.settings import Settings
@@ -42,7 +42,9 @@ def row_schema(stage: Stage) -> pa.Schema:
     return pa.schema([*CHECKED, *(pa.field(name, kind) for name, kind in typed)])
 
 
-def typed_rows(batch: pa.RecordBatch, facts: Mapping[str, Facts], stage: Stage) -> pa.RecordBatch:
+def typed_rows(
+    batch: pa.RecordBatch, reports: Mapping[str, FileReport], stage: Stage
+) -> pa.RecordBatch:
     """The checked rows of what `read_cells` gives of some files, with the column `file`.
 
     A date that cannot be read is null. A row that is not read as cells has no lots.
@@ -51,7 +53,7 @@ def typed_rows(batch: pa.RecordBatch, facts: Mapping[str, Facts], stage: Stage) 
     trimmed = pc.ascii_trim(dates, " ")
     day = as_dates(trimmed, stage.error_lists.date_format)
     lots = [
-        None if faulty else _lots(cells[1 : 1 + facts[file].grouped])
+        None if faulty else _lots(cells[1 : 1 + reports[file].grouped])
         for file, cells, faulty in zip(
             batch["file"].to_pylist(),
             batch["cells"].to_pylist(),

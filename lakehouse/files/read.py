@@ -19,7 +19,7 @@ import structlog
 from lakehouse.delta.engine import collected, gathered, in_slices, spark_schema
 from lakehouse.delta.lake import Lake, Rows
 from lakehouse.errors import PlatelakeError
-from lakehouse.files.delimited import Facts, Layout, inspect, read_cells, with_file
+from lakehouse.files.delimited import FileReport, Layout, inspect, read_cells, with_file
 from lakehouse.landing.zone import LandedFile, open_url
 
 SLICE_BYTES = 64 << 20
@@ -28,7 +28,7 @@ HASHED = 1 / 16
 """How much work it is to hash a byte, beside decoding it."""
 
 STRINGS = pa.list_(pa.string())
-FACTS = pa.schema(
+REPORT_SCHEMA = pa.schema(
     [
         ("file", pa.string()),
         ("sha256", pa.string()),
@@ -54,8 +54,8 @@ class Landed(NamedTuple):
 
 Read = Callable[[Iterable[Landed]], Iterator[pa.RecordBatch]]
 
-Typed = Callable[[pa.RecordBatch, Mapping[str, Facts]], pa.RecordBatch]
-"""From rows of some files, as `read_cells` gives them, to typed rows; with the files' facts."""
+Typed = Callable[[pa.RecordBatch, Mapping[str, FileReport]], pa.RecordBatch]
+"""From rows of some files, as `read_cells` gives them, to typed rows; with the files' reports."""
 
 TYPED_AT_ONCE = 50_000
 """Rows of small files are typed together, so many or some more at once."""
@@ -103,27 +103,27 @@ def read_files(
     return spread.repartition(tasks).mapInArrow(read_batches, spark_schema(schema))
 
 
-def hash_files(lake: Lake, landing: str, files: Sequence[LandedFile]) -> dict[str, Facts]:
+def hash_files(lake: Lake, landing: str, files: Sequence[LandedFile]) -> dict[str, FileReport]:
     """The content hash of each file, by `file`; one that cannot be opened has a fault."""
     return _look(lake, files, lambda url: _hash(landing, url), HASHED)
 
 
 def inspect_files(
     lake: Lake, landing: str, files: Sequence[LandedFile], layout: Layout
-) -> dict[str, Facts]:
-    """Hash and whole-file facts of each text file, by `file`."""
+) -> dict[str, FileReport]:
+    """Hash and report of each text file, by `file`."""
 
-    def facts(url: str) -> Facts:
+    def report(url: str) -> FileReport:
         with open_url(landing, url) as stream:
             return inspect(stream, layout)
 
-    return _look(lake, files, facts)
+    return _look(lake, files, report)
 
 
 def read_rows(
     lake: Lake,
     landing: str,
-    files: Sequence[tuple[LandedFile, Facts]],
+    files: Sequence[tuple[LandedFile, FileReport]],
     layout: Layout,
     typed: Typed,
     schema: pa.Schema,
@@ -132,20 +132,20 @@ def read_rows(
 
     Raises PlatelakeError if a file changes meanwhile.
     """
-    facts_by_file = {file.file: facts for file, facts in files}
+    reports = {file.file: report for file, report in files}
 
     def cells(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
         for file, url, _ in landed:
             with open_url(landing, url) as stream:
                 try:
-                    for batch in read_cells(stream, facts_by_file[file], layout):
+                    for batch in read_cells(stream, reports[file], layout):
                         yield with_file(batch, file)
                 except PlatelakeError as error:
                     raise PlatelakeError(f"{file}: {error}") from None
 
     def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
         for some in gathered(cells(landed), TYPED_AT_ONCE):
-            yield typed(pa.concat_batches(some), facts_by_file)
+            yield typed(pa.concat_batches(some), reports)
 
     return read_files(lake, [file for file, _ in files], read, schema)
 
@@ -153,31 +153,33 @@ def read_rows(
 def _look(
     lake: Lake,
     files: Sequence[LandedFile],
-    look: Callable[[str], Facts],
+    look: Callable[[str], FileReport],
     weight: float = 1.0,
-) -> dict[str, Facts]:
-    def facts(url: str) -> Facts:
+) -> dict[str, FileReport]:
+    def report(url: str) -> FileReport:
         try:
             return look(url)
         except OSError as error:
-            return Facts(rule="unreadable", reason=f"cannot be read: {error.strerror}")
+            return FileReport(rule="unreadable", reason=f"cannot be read: {error.strerror}")
 
     def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
-        found = [{"file": file, **vars(facts(url))} for file, url, _ in landed]
-        yield pa.RecordBatch.from_pylist(found, FACTS)
+        found = [{"file": file, **vars(report(url))} for file, url, _ in landed]
+        yield pa.RecordBatch.from_pylist(found, REPORT_SCHEMA)
 
-    here = collected(read_files(lake, files, read, FACTS, weight))
-    names = [field.name for field in fields(Facts)]
-    return {row["file"]: Facts(**{name: row[name] for name in names}) for row in here.to_pylist()}
+    here = collected(read_files(lake, files, read, REPORT_SCHEMA, weight))
+    names = [field.name for field in fields(FileReport)]
+    return {
+        row["file"]: FileReport(**{name: row[name] for name in names}) for row in here.to_pylist()
+    }
 
 
 def _landed(file: LandedFile) -> Landed:
     return Landed(file.file, file.url, file.size)
 
 
-def _hash(landing: str, url: str) -> Facts:
+def _hash(landing: str, url: str) -> FileReport:
     with open_url(landing, url) as stream:
         digest = hashlib.sha256()
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
-        return Facts(sha256=digest.hexdigest())
+        return FileReport(sha256=digest.hexdigest())

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.files.delimited import Facts, Layout, inspect, read_cells, with_file
+from lakehouse.files.delimited import FileReport, Layout, inspect, read_cells, with_file
 from lakehouse.files.rules import CHECKED, Rule, as_mask, find_broken, line_rules, with_duplicates
 from lakehouse.settings import Settings
 from lakehouse.stage import Stage, Variable, date_pattern
@@ -58,10 +58,10 @@ def file_date(stage: Stage, file: str) -> date | None:
         return None
 
 
-def judge_file(stage: Stage, file: str, facts: Facts) -> None:
+def check_file(stage: Stage, file: str, report: FileReport) -> None:
     """Faults of a file that its name shows."""
     if stage.readings.date.file_name and file_date(stage, file) is None:
-        facts.fault(
+        report.fault(
             "no_date",
             f"the file name has no date as {stage.readings.date.file_name} "
             f"and {stage.readings.date.format} want it",
@@ -77,27 +77,29 @@ def row_schema(stage: Stage) -> pa.Schema:
 
 def read_file(
     stream: IO[bytes], name: str, stage: Stage, settings: Settings
-) -> tuple[Facts, pa.Table]:
+) -> tuple[FileReport, pa.Table]:
     """A sensor file as a whole, and its checked rows as ingest would read them.
 
     `stream` can be read from its beginning again. Of a file with a `rule` no row is read.
     """
     kind, schema = layout(stage, settings), row_schema(stage)
-    facts = inspect(stream, kind)
-    judge_file(stage, name, facts)
-    if facts.rule:
-        return facts, schema.empty_table()
+    report = inspect(stream, kind)
+    check_file(stage, name, report)
+    if report.rule:
+        return report, schema.empty_table()
     stream.seek(0)
-    batches = (with_file(batch, name) for batch in read_cells(stream, facts, kind))
-    typed = [typed_rows(batch, {name: facts}, stage) for batch in batches]
+    batches = (with_file(batch, name) for batch in read_cells(stream, report, kind))
+    typed = [typed_rows(batch, {name: report}, stage) for batch in batches]
     rows = pa.Table.from_batches(typed, schema)
-    return facts, with_duplicates(rows, readings_table(stage).key)
+    return report, with_duplicates(rows, readings_table(stage).key)
 
 
-def typed_rows(batch: pa.RecordBatch, facts: Mapping[str, Facts], stage: Stage) -> pa.RecordBatch:
+def typed_rows(
+    batch: pa.RecordBatch, reports: Mapping[str, FileReport], stage: Stage
+) -> pa.RecordBatch:
     """The checked rows of what `read_cells` gives of some files, with the column `file`.
 
-    What cannot be read as its type is null, and the row breaks a rule. `facts` are not needed.
+    What cannot be read as its type is null, and the row breaks a rule. `reports` are not needed.
     """
     source, count = stage.readings, len(batch)
     cells = {name: cells_at(batch, place) for place, name in enumerate(_fields(stage))}

@@ -18,10 +18,10 @@ import structlog
 
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError
-from lakehouse.files.delimited import Facts
-from lakehouse.ingest.context import Ingest
+from lakehouse.files.delimited import FileReport
+from lakehouse.ingest.context import IngestContext
 from lakehouse.ingest.events import in_files, last_events, related_states
-from lakehouse.ingest.ledger import DUPLICATE, LOADED, Known
+from lakehouse.ingest.ledger import DUPLICATE, LOADED, FileState
 from lakehouse.landing.leaving import Leaving, is_archive
 from lakehouse.landing.zone import LandedFile
 from lakehouse.table import Table
@@ -30,26 +30,26 @@ from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.quarantine import QUARANTINE
 
 
-def put_back_left(to: Ingest) -> None:
+def put_back_left(context: IngestContext) -> None:
     """Finish what a run that was killed had begun: its files are where they were, or gone."""
-    Leaving(to.landing, to.stage.name, to.run_id).put_back_left()
+    Leaving(context.landing, context.stage.name, context.run_id).put_back_left()
 
 
 def hold_back_reused_names(
-    to: Ingest, kind: str, known: dict[str, Known], facts: dict[str, Facts]
+    context: IngestContext, kind: str, known: dict[str, FileState], reports: dict[str, FileReport]
 ) -> None:
     """Hold back each file with the name of another that was taken in and is gone by our doing.
 
     It may be a correction, or the next file of a machine that counts from one again: only a person
     knows. What the other brought stays.
     """
-    if to.settings.after_ingest == "keep" or not facts:
+    if context.settings.after_ingest == "keep" or not reports:
         return
-    gone = {file for file, _ in cleared(to.lake, kind, facts)}
-    for file, new in facts.items():
+    gone = {file for file, _ in cleared(context.lake, kind, reports)}
+    for file, new in reports.items():
         state = known.get(file) if file in gone else None
         if state and new.sha256 and new.sha256 != (state.kept or state.sha256):
-            facts[file] = Facts(rule="name_reused", reason=REUSED)
+            reports[file] = FileReport(rule="name_reused", reason=REUSED)
 
 
 REUSED = (
@@ -59,28 +59,30 @@ REUSED = (
 )
 
 
-def clear_landing(to: Ingest, kind: str, table: Table, landed: Sequence[LandedFile]) -> None:
+def clear_landing(
+    context: IngestContext, kind: str, table: Table, landed: Sequence[LandedFile]
+) -> None:
     """Archive or remove, as set, the landed files that the lake is seen to hold whole."""
-    if to.settings.after_ingest == "keep" or is_archive(to.landing):
+    if context.settings.after_ingest == "keep" or is_archive(context.landing):
         return
-    asked = [file for file in landed if not to.only_again or file.file in to.again]
-    known = related_states(to.lake, kind, [file.file for file in asked], ())
-    ready = _recorded(to.lake, kind, asked, known)
+    asked = [file for file in landed if not context.only_again or file.file in context.again]
+    known = related_states(context.lake, kind, [file.file for file in asked], ())
+    ready = _recorded(context.lake, kind, asked, known)
     if not ready:
         return
     if kind == "photos":
-        held = _photos_read_back(to.lake, {known[file.file].sha256 for file in ready})
+        held = _photos_read_back(context.lake, {known[file.file].sha256 for file in ready})
         ready = [file for file in ready if known[file.file].sha256 in held]
     else:
-        complete = _files_read_back(to.lake, kind, table, [file.file for file in ready])
+        complete = _files_read_back(context.lake, kind, table, [file.file for file in ready])
         ready = [file for file in ready if file.file in complete]
     hashes = {file.file: known[file.file].sha256 for file in ready}
-    _note(to, ready, hashes)
-    if to.lake.local:
+    _note(context, ready, hashes)
+    if context.lake.local:
         os.sync()  # What was read back may have been memory, and a power cut takes that.
-    way_out = Leaving(to.landing, to.stage.name, to.run_id)
+    way_out = Leaving(context.landing, context.stage.name, context.run_id)
     try:
-        way_out.take(ready, hashes, archive=to.settings.after_ingest == "archive")
+        way_out.take(ready, hashes, archive=context.settings.after_ingest == "archive")
     except PlatelakeError as error:  # Lost on the way: all is in the lake, the rest goes next time.
         structlog.get_logger().warning("the landing zone is not cleared", why=str(error))
 
@@ -93,7 +95,7 @@ def cleared(lake: Lake, kind: str, files: Iterable[str]) -> set[tuple[str, str]]
 
 
 def _recorded(
-    lake: Lake, kind: str, landed: Sequence[LandedFile], known: dict[str, Known]
+    lake: Lake, kind: str, landed: Sequence[LandedFile], known: dict[str, FileState]
 ) -> list[LandedFile]:
     """The files that are as the ledger knows them, and of which nothing is held back.
 
@@ -137,14 +139,14 @@ def _files_read_back(lake: Lake, kind: str, table: Table, files: Sequence[str]) 
     }
 
 
-def _note(to: Ingest, files: Sequence[LandedFile], hashes: dict[str, str]) -> None:
+def _note(context: IngestContext, files: Sequence[LandedFile], hashes: dict[str, str]) -> None:
     """Before anything is moved: a file that is gone and noted nowhere would count as withdrawn."""
-    outcome = "archived" if to.settings.after_ingest == "archive" else "removed"
+    outcome = "archived" if context.settings.after_ingest == "archive" else "removed"
     now = datetime.now(UTC)
     rows = [
         CLEARED_FILES.row(
-            f.kind, f.file, hashes[f.file], f.size, f.modified_at, outcome, to.run_id, now
+            f.kind, f.file, hashes[f.file], f.size, f.modified_at, outcome, context.run_id, now
         )
         for f in files
     ]
-    to.lake.insert_rows(CLEARED_FILES, rows)
+    context.lake.insert_rows(CLEARED_FILES, rows)

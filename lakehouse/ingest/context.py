@@ -9,10 +9,10 @@ from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from lakehouse.delta.lake import Lake, Rows
-from lakehouse.files.delimited import Facts
+from lakehouse.files.delimited import FileReport
 from lakehouse.files.readings import file_date
 from lakehouse.ingest import events, ledger
-from lakehouse.ingest.ledger import Known
+from lakehouse.ingest.ledger import FileState
 from lakehouse.landing.stable import growing, stands_still
 from lakehouse.landing.zone import LandedFile, list_landing
 from lakehouse.settings import Settings
@@ -23,18 +23,18 @@ from lakehouse.tables.quarantine import QUARANTINE
 class Found(NamedTuple):
     """What lies in the landing zone: all of it, and what does not grow.
 
-    Of the files that may be new, the facts; of these and all that they have to do with, what is
+    Of the files that may be new, the reports; of these and all that they have to do with, what is
     known.
     """
 
     there: list[LandedFile]
     landed: list[LandedFile]
-    known: dict[str, Known]
-    facts: dict[str, Facts]
+    known: dict[str, FileState]
+    reports: dict[str, FileReport]
 
 
 @dataclass(frozen=True)
-class Ingest:
+class IngestContext:
     """From where to where one run ingests.
 
     Files named in `again` are read although they are known. With `first_day` or `last_day`
@@ -54,7 +54,9 @@ class Ingest:
     only_again: bool = False
     withdraw: frozenset[str] = frozenset()
 
-    def inspect(self, kind: str, read: Callable[[Sequence[LandedFile]], dict[str, Facts]]) -> Found:
+    def inspect(
+        self, kind: str, read: Callable[[Sequence[LandedFile]], dict[str, FileReport]]
+    ) -> Found:
         """What lies in the landing zone, and what `read` finds in the files that may be new.
 
         Files that still grow are left to the next run.
@@ -68,18 +70,18 @@ class Ingest:
             candidates = ledger.candidates(there, last, self.again)
         growing = self._growing(candidates, last)
         landed = [file for file in there if file.file not in growing]
-        facts = read([file for file in candidates if file.file not in growing])
-        files = {*facts, *self.again, *events.overlooked(self.lake, kind, last)}
-        contents = {one.sha256 for one in facts.values()}
+        reports = read([file for file in candidates if file.file not in growing])
+        files = {*reports, *self.again, *events.overlooked(self.lake, kind, last)}
+        contents = {one.sha256 for one in reports.values()}
         known = events.related_states(self.lake, kind, files, contents)
-        facts |= read(ledger.heirs(landed, known, facts))
-        return Found(there, landed, known, facts)
+        reports |= read(ledger.heirs(landed, known, reports))
+        return Found(there, landed, known, reports)
 
     def _is_wanted(self, file: LandedFile) -> bool:
         return file.file in self.again or self._in_days(file)
 
     def _growing(
-        self, candidates: Sequence[LandedFile], last: Mapping[str, Known]
+        self, candidates: Sequence[LandedFile], last: Mapping[str, FileState]
     ) -> frozenset[str]:
         seconds = self.settings.settle_seconds
         unsure = [

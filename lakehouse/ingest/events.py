@@ -15,22 +15,24 @@ import pyarrow.compute as pc
 
 from lakehouse.delta import delta_rs
 from lakehouse.delta.lake import Lake
-from lakehouse.ingest.ledger import DUPLICATE, LOADED, QUARANTINED, Delivery, Known
+from lakehouse.ingest.ledger import DUPLICATE, LOADED, QUARANTINED, Delivery, FileState
 from lakehouse.tables.files import FILES
 
 CONTENT = ("file", "event", "sha256")
 STATE = ("file", "event", "sha256", "size", "modified_at", "status", "label", "seen_at")
 
 
-def last_states(lake: Lake, kind: str, files: Collection[str]) -> dict[str, Known]:
+def last_states(lake: Lake, kind: str, files: Collection[str]) -> dict[str, FileState]:
     """The last event of each of these files, if any, without what the events before it left."""
     last = last_events(lake, kind, files, STATE)
-    return {row["file"]: Known(**row) for batch in last.to_batches() for row in batch.to_pylist()}
+    return {
+        row["file"]: FileState(**row) for batch in last.to_batches() for row in batch.to_pylist()
+    }
 
 
 def related_states(
     lake: Lake, kind: str, files: Iterable[str], contents: Iterable[str]
-) -> dict[str, Known]:
+) -> dict[str, FileState]:
     """These files, those that ever had one of these contents, and all that share content with any.
 
     Whatever is decided over these files depends on no other, so the ledger is never held whole.
@@ -46,13 +48,13 @@ def related_states(
             break
         names |= found[0]
         hashes |= found[1] - {""}
-    states: dict[str, Known] = {}
+    states: dict[str, FileState] = {}
     for row in rows.sort_by("event").to_pylist():
-        states[row["file"]] = Known(**row).since(states.get(row["file"]))
+        states[row["file"]] = FileState(**row).since(states.get(row["file"]))
     return states
 
 
-def overlooked(lake: Lake, kind: str, last: Mapping[str, Known]) -> set[str]:
+def overlooked(lake: Lake, kind: str, last: Mapping[str, FileState]) -> set[str]:
     """Of files that are as they were, those that an earlier run may have had to look at.
 
     A duplicate, if the file that it names no longer holds the content; and a file with content that
@@ -118,7 +120,7 @@ def record(lake: Lake, deliveries: Iterable[Delivery], run_id: str) -> None:
             "kind": d.landed.kind,
             "file": d.landed.file,
             "event": d.event,
-            "sha256": d.facts.sha256,
+            "sha256": d.report.sha256,
             "size": d.landed.size,
             "modified_at": d.landed.modified_at,
             "status": d.status,
@@ -127,7 +129,7 @@ def record(lake: Lake, deliveries: Iterable[Delivery], run_id: str) -> None:
             "rows_read": d.rows_read,
             "rows_stored": d.rows_stored,
             "rows_quarantined": d.rows_quarantined,
-            "note": d.facts.note,
+            "note": d.report.note,
             "run_id": run_id,
             "seen_at": now,
         }

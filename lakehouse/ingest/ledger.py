@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from lakehouse.files.delimited import Facts
+from lakehouse.files.delimited import FileReport
 from lakehouse.landing.zone import LandedFile
 
 LOADED, DUPLICATE, QUARANTINED, WITHDRAWN = (
@@ -29,7 +29,7 @@ SAME_TICK = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class FileState:
     """What the ledger says of a file now, by its last event.
 
     From the events before come `earlier`, other sound contents that it has had, `kept`, the
@@ -63,7 +63,7 @@ class Known:
         own = self.sha256 if self.status in (LOADED, DUPLICATE) else ""
         return (self.earlier | {own, self.kept}) - {""}
 
-    def since(self, before: Known | None) -> Known:
+    def since(self, before: FileState | None) -> FileState:
         """This state, with what the one before it leaves behind."""
         if before is None:
             return self
@@ -93,7 +93,7 @@ class Delivery:
     """A file that this run acts on, and what becomes of it."""
 
     landed: LandedFile
-    facts: Facts
+    report: FileReport
     event: int
     status: str
     duplicate_of: str | None = None
@@ -102,12 +102,12 @@ class Delivery:
     rows_stored: int = 0
     rows_quarantined: int = 0
 
-    def as_known(self) -> Known:
+    def as_known(self) -> FileState:
         """The file's state once this is recorded."""
-        return Known(
+        return FileState(
             file=self.landed.file,
             event=self.event,
-            sha256=self.facts.sha256,
+            sha256=self.report.sha256,
             size=self.landed.size,
             modified_at=self.landed.modified_at,
             status=self.status,
@@ -158,7 +158,7 @@ class Plan:
 
 
 def candidates(
-    landed: Sequence[LandedFile], known: Mapping[str, Known], again: Collection[str]
+    landed: Sequence[LandedFile], known: Mapping[str, FileState], again: Collection[str]
 ) -> list[LandedFile]:
     """The files that may bring something new, and those asked for again; `known` as last seen."""
     return [
@@ -169,27 +169,27 @@ def candidates(
 
 
 def heirs(
-    landed: Sequence[LandedFile], known: dict[str, Known], facts: dict[str, Facts]
+    landed: Sequence[LandedFile], known: dict[str, FileState], reports: dict[str, FileReport]
 ) -> list[LandedFile]:
     """Unchanged duplicates of content whose holder is being delivered with other content.
 
     Also those that nobody holds any more, since that happened in a run that did not look at them,
     or the holder is withdrawn.
     """
-    held = {state.sha256 for state in _held(known, facts)}
+    held = {state.sha256 for state in _held(known, reports)}
     held -= {
         known[file].sha256
-        for file, new in facts.items()
+        for file, new in reports.items()
         if file in known and known[file].status != DUPLICATE and not _keeps(known[file], new)
     }
     return [
         file
         for file in landed
-        if file.file not in facts and file.file in known and known[file.file].sha256 not in held
+        if file.file not in reports and file.file in known and known[file.file].sha256 not in held
     ]
 
 
-def _held(known: dict[str, Known], facts: dict[str, Facts]) -> list[Known]:
+def _held(known: dict[str, FileState], reports: dict[str, FileReport]) -> list[FileState]:
     """The files that hold their content, and are not being delivered with another.
 
     One that cannot be read holds what it brought before.
@@ -198,38 +198,38 @@ def _held(known: dict[str, Known], facts: dict[str, Facts]) -> list[Known]:
     for file, state in known.items():
         if state.kept and state.status != WITHDRAWN:
             state = replace(state, sha256=state.kept, status=LOADED)
-        keeps = file not in facts or _keeps(state, facts[file])
+        keeps = file not in reports or _keeps(state, reports[file])
         if state.status not in (DUPLICATE, WITHDRAWN) and keeps:
             holding.append(state)
     return holding
 
 
-def _keeps(state: Known, new: Facts) -> bool:
+def _keeps(state: FileState, new: FileReport) -> bool:
     """Whether the file still holds its content: it has it, or cannot be read and had rows."""
     return new.sha256 == state.sha256 or (not new.sha256 and state.brought != "")
 
 
 def plan(
     landed: Sequence[LandedFile],
-    known: dict[str, Known],
-    facts: dict[str, Facts],
+    known: dict[str, FileState],
+    reports: dict[str, FileReport],
     again: Collection[str] = (),
 ) -> Plan:
-    """Decide over the landed files, `facts` being those of the candidates and heirs.
+    """Decide over the landed files, `reports` being those of the candidates and heirs.
 
     A candidate with the content it had is known, unless it is asked for `again`. A file that was
     inspected and found sound takes over from a quarantined one: not the content of that was bad,
     but its name, or the rule. Text that returns under the name it was corrected under is held by
     that name again, unless a file that cannot be read now still holds it.
     """
-    held = sorted(_held(known, facts), key=lambda state: state.status == LOADED)
+    held = sorted(_held(known, reports), key=lambda state: state.status == LOADED)
     holders = {state.sha256: state.file for state in held}
     unread = {
-        state.sha256 for state in held if state.file in facts and not facts[state.file].sha256
+        state.sha256 for state in held if state.file in reports and not reports[state.file].sha256
     }
     returned = {
         new.sha256: file
-        for file, new in facts.items()
+        for file, new in reports.items()
         if new.header and not new.rule and new.sha256 not in unread
         if file in known and new.sha256 in known[file].earlier
     }
@@ -237,7 +237,7 @@ def plan(
     sound = {state.sha256 for state in held if state.status == LOADED} | set(returned)
     deliveries, settled = [], 0
     for file in landed:
-        new, state = facts.get(file.file), known.get(file.file)
+        new, state = reports.get(file.file), known.get(file.file)
         if new is None:
             settled += 1
             continue
@@ -253,7 +253,7 @@ def plan(
         deliveries.append(
             Delivery(
                 landed=file,
-                facts=new,
+                report=new,
                 event=state.event + 1 if state else 1,
                 status=status,
                 duplicate_of=holder if duplicate else None,
@@ -263,20 +263,20 @@ def plan(
     released = [
         _release(state, landed[0].kind, returned[state.sha256])
         for state in held
-        if state.status == LOADED and state.file not in facts
+        if state.status == LOADED and state.file not in reports
         if state.sha256 in returned
     ]
     return Plan(deliveries, settled, len(landed), released)
 
 
-def _release(state: Known, kind: str, holder: str) -> Delivery:
+def _release(state: FileState, kind: str, holder: str) -> Delivery:
     """The event that makes a holder a duplicate; it need not lie in the landing zone."""
     landed = LandedFile(kind, state.file, "", state.size, state.modified_at, state.label)
-    facts = Facts(state.sha256)
-    return Delivery(landed, facts, state.event + 1, DUPLICATE, holder, state.sha256)
+    report = FileReport(state.sha256)
+    return Delivery(landed, report, state.event + 1, DUPLICATE, holder, state.sha256)
 
 
-def _is_settled(state: Known | None, new: Facts, file: LandedFile, holder: str) -> bool:
+def _is_settled(state: FileState | None, new: FileReport, file: LandedFile, holder: str) -> bool:
     """Whether the file's last event says all there is to say of it."""
     if state is None or state.status == WITHDRAWN:
         return False

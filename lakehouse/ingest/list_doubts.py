@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from lakehouse.delta.lake import Lake
 from lakehouse.derive.doubts import summarise_doubts
 from lakehouse.files.rules import filter_passed
-from lakehouse.ingest.context import Ingest
+from lakehouse.ingest.context import IngestContext
 from lakehouse.ingest.ledger import Delivery
 from lakehouse.tables.doubted_days import DOUBTED_DAYS
 from lakehouse.tables.error_lists import ERROR_LISTS
@@ -26,7 +26,7 @@ TAKEN_BACK = "header_only"
 
 
 def replace_doubts(
-    to: Ingest,
+    context: IngestContext,
     rows: pa.Table,
     deliveries: Sequence[Delivery],
     superseded: Mapping[tuple[str, date], str],
@@ -36,24 +36,24 @@ def replace_doubts(
     `rows` are those of the lists, checked; `superseded` has file and day of what a correction
     holds.
     """
-    files = [d.landed.file for d in deliveries if d.facts.sha256]
-    bad = {d.landed.file for d in deliveries if d.facts.rule not in (None, TAKEN_BACK)}
-    found = summarise_doubts(rows, to.stage)
+    files = [d.landed.file for d in deliveries if d.report.sha256]
+    bad = {d.landed.file for d in deliveries if d.report.rule not in (None, TAKEN_BACK)}
+    found = summarise_doubts(rows, context.stage)
     doubts = [row for row in found if (row["file"], row["day"]) not in superseded]
     of_some_day = {row["file"] for row in found} | _files(filter_passed(rows))
     undated = _files(rows) - of_some_day
     whole = [
         DOUBTED_DAYS.row(day, [], file, 0)
-        for file, day in sorted(_judged_before(to.lake, (bad | undated) & set(files)))
+        for file, day in sorted(_listed_before(context.lake, (bad | undated) & set(files)))
     ]
-    to.lake.replace(DOUBTED_DAYS, DOUBTED_DAYS.arrow([*doubts, *whole]), {"file": files})
+    context.lake.replace(DOUBTED_DAYS, DOUBTED_DAYS.arrow([*doubts, *whole]), {"file": files})
 
 
 def _files(rows: pa.Table) -> set[str]:
     return set(pc.unique(rows["file"]).to_pylist())
 
 
-def _judged_before(lake: Lake, files: set[str]) -> set[tuple[str, Any]]:
+def _listed_before(lake: Lake, files: set[str]) -> set[tuple[str, Any]]:
     """File and day of all that these lists judged, or may have judged."""
     if not files:
         return set()

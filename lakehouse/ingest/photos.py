@@ -19,7 +19,7 @@ import structlog
 
 from lakehouse.delta import engine
 from lakehouse.delta.lake import Lake, Rows
-from lakehouse.files.delimited import Facts
+from lakehouse.files.delimited import FileReport
 from lakehouse.files.photos import PhotoError, read_photo
 from lakehouse.files.read import Landed, Read, hash_files, read_files
 from lakehouse.ingest import events, ledger
@@ -29,8 +29,8 @@ from lakehouse.ingest.clear import (
     hold_back_reused_names,
     put_back_left,
 )
-from lakehouse.ingest.context import Ingest, entry
-from lakehouse.ingest.ledger import LOADED, QUARANTINED, WITHDRAWN, Counts, Delivery, Known
+from lakehouse.ingest.context import IngestContext, entry
+from lakehouse.ingest.ledger import LOADED, QUARANTINED, WITHDRAWN, Counts, Delivery, FileState
 from lakehouse.landing.leaving import is_archive
 from lakehouse.landing.zone import LandedFile, open_url
 from lakehouse.settings import Settings
@@ -62,71 +62,77 @@ DECODED = pa.schema(
 )
 
 
-def ingest_photos(to: Ingest) -> Counts:
+def ingest_photos(context: IngestContext) -> Counts:
     """Photos that are new, changed or asked for again."""
-    if to.stage.photos is None:
+    if context.stage.photos is None:
         return Counts()
-    put_back_left(to)
-    there, landed, known, facts = to.inspect(
-        KIND, lambda files: hash_files(to.lake, to.landing, files)
+    put_back_left(context)
+    there, landed, known, reports = context.inspect(
+        KIND, lambda files: hash_files(context.lake, context.landing, files)
     )
-    hold_back_reused_names(to, KIND, known, facts)
-    plan = ledger.plan(landed, known, facts, to.again)
-    gone = _withdrawn(to, known, there)
+    hold_back_reused_names(context, KIND, known, reports)
+    plan = ledger.plan(landed, known, reports, context.again)
+    gone = _withdrawn(context, known, there)
     done = 0
     portions = engine.in_slices(plan.deliveries, [1] * len(plan.deliveries), AT_ONCE)
     for some in portions or ([[]] if gone else []):
-        _store_content(to, some)
-        settled = _settle(to, some, gone)
-        events.record(to.lake, [*some, *settled], to.run_id)
+        _store_content(context, some)
+        settled = _settle(context, some, gone)
+        events.record(context.lake, [*some, *settled], context.run_id)
         gone = []
         done += len(some)
         structlog.get_logger().info("photos stored", done=done, of=len(plan.deliveries))
     counts = ledger.count(plan)
     if counts.reconciled:
-        clear_landing(to, KIND, PHOTOS, landed)
+        clear_landing(context, KIND, PHOTOS, landed)
     return counts
 
 
-def _withdrawn(to: Ingest, known: dict[str, Known], landed: Sequence[LandedFile]) -> list[Delivery]:
+def _withdrawn(
+    context: IngestContext, known: dict[str, FileState], landed: Sequence[LandedFile]
+) -> list[Delivery]:
     """Of the files asked for again, those that the plant has taken out of the landing zone.
 
     An archive shows nothing of that: it never had the files that are still in their place.
     """
     there = {file.file for file in landed}
-    gone = [known[file] for file in to.again if file in known and file not in there]
-    ours = cleared(to.lake, KIND, [state.file for state in gone])
-    archive = is_archive(to.landing)
+    gone = [known[file] for file in context.again if file in known and file not in there]
+    ours = cleared(context.lake, KIND, [state.file for state in gone])
+    archive = is_archive(context.landing)
 
-    def is_withdrawn(state: Known) -> bool:
+    def is_withdrawn(state: FileState) -> bool:
         by_us = archive or (state.file, state.kept or state.sha256) in ours
-        return state.file in to.withdraw or not by_us
+        return state.file in context.withdraw or not by_us
 
     return [_event(state, WITHDRAWN) for state in gone if is_withdrawn(state)]
 
 
-def _event(state: Known, status: str) -> Delivery:
+def _event(state: FileState, status: str) -> Delivery:
     """A change of what a known file is, its content being the same."""
     landed = LandedFile(KIND, state.file, "", state.size, state.modified_at, state.label)
-    return Delivery(landed, Facts(state.sha256), state.event + 1, status, replaces=state.sha256)
+    return Delivery(
+        landed, FileReport(state.sha256), state.event + 1, status, replaces=state.sha256
+    )
 
 
-def _store_content(to: Ingest, deliveries: Sequence[Delivery]) -> None:
+def _store_content(context: IngestContext, deliveries: Sequence[Delivery]) -> None:
     """Decode what is new, once; a file that cannot be decoded is quarantined.
 
     The next part is decoded while one is stored. What a run stored that was killed before it
     recorded its files is not decoded again, unless asked for.
     """
     loading = [d for d in deliveries if d.status == LOADED]
-    stored = _stored(to.lake, {d.facts.sha256 for d in loading if d.landed.file not in to.again})
-    new = {d.landed.file: d for d in loading if d.facts.sha256 not in stored}
-    read = _decoder(to, new)
+    stored = _stored(
+        context.lake, {d.report.sha256 for d in loading if d.landed.file not in context.again}
+    )
+    new = {d.landed.file: d for d in loading if d.report.sha256 not in stored}
+    read = _decoder(context, new)
 
     def decode(part: Sequence[LandedFile]) -> Rows:
-        return read_files(to.lake, part, read, DECODED)
+        return read_files(context.lake, part, read, DECODED)
 
-    for decoded in engine.ahead(_parts(to, [d.landed for d in new.values()]), decode):
-        _store(to.lake, new, decoded)
+    for decoded in engine.ahead(_parts(context, [d.landed for d in new.values()]), decode):
+        _store(context.lake, new, decoded)
 
 
 def _stored(lake: Lake, hashes: Collection[str]) -> set[str]:
@@ -138,15 +144,15 @@ def _stored(lake: Lake, hashes: Collection[str]) -> set[str]:
     return set(complete["sha256"].to_pylist())
 
 
-def _parts(to: Ingest, files: Sequence[LandedFile]) -> Iterator[list[LandedFile]]:
+def _parts(context: IngestContext, files: Sequence[LandedFile]) -> Iterator[list[LandedFile]]:
     """The files of each commit, no more than the settings say."""
-    assert to.stage.photos is not None
-    tensor = to.stage.photos.width * to.stage.photos.height * 3
-    count = to.settings.photos_per_commit
+    assert context.stage.photos is not None
+    tensor = context.stage.photos.width * context.stage.photos.height * 3
+    count = context.settings.photos_per_commit
     for at in range(0, len(files), count):
         some = files[at : at + count]
         sizes = [file.size + tensor for file in some]
-        yield from engine.in_commits(to.lake, some, sizes, PART_BYTES)
+        yield from engine.in_commits(context.lake, some, sizes, PART_BYTES)
 
 
 def _store(lake: Lake, new: dict[str, Delivery], decoded: Rows) -> None:
@@ -154,7 +160,7 @@ def _store(lake: Lake, new: dict[str, Delivery], decoded: Rows) -> None:
     try:
         sound, bad = engine.split(decoded, "rule")
         for row in engine.collected(bad.select(["file", "rule", "reason"])).to_pylist():
-            new[row["file"]].facts.fault(row["rule"], row["reason"])
+            new[row["file"]].report.fault(row["rule"], row["reason"])
             new[row["file"]].status = QUARANTINED
         for table in (PICTURES, PHOTOS):
             lake.insert(table, sound.select(table.names))
@@ -162,9 +168,9 @@ def _store(lake: Lake, new: dict[str, Delivery], decoded: Rows) -> None:
         engine.release(decoded)
 
 
-def _decoder(to: Ingest, new: dict[str, Delivery]) -> Read:
-    landing, stage, settings = to.landing, to.stage, to.settings
-    expected = {file: delivery.facts.sha256 for file, delivery in new.items()}
+def _decoder(context: IngestContext, new: dict[str, Delivery]) -> Read:
+    landing, stage, settings = context.landing, context.stage, context.settings
+    expected = {file: delivery.report.sha256 for file, delivery in new.items()}
 
     def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
         for file, url, size in landed:
@@ -201,7 +207,7 @@ def _decoded(
 
 
 def _settle(
-    to: Ingest,
+    context: IngestContext,
     deliveries: Sequence[Delivery],
     gone: Sequence[Delivery],
 ) -> list[Delivery]:
@@ -210,10 +216,10 @@ def _settle(
     Returns the events of other files that this changes.
     """
     acted_on = [*deliveries, *gone]
-    hashes = {d.facts.sha256 for d in acted_on} | {d.replaces for d in acted_on if d.replaces}
-    content = _same_pictures(to.lake, hashes)
+    hashes = {d.report.sha256 for d in acted_on} | {d.replaces for d in acted_on if d.replaces}
+    content = _same_pictures(context.lake, hashes)
     files = [delivery.landed.file for delivery in acted_on]
-    known = events.related_states(to.lake, KIND, files, content)
+    known = events.related_states(context.lake, KIND, files, content)
     after = map(_as_named, _after(known, acted_on).values())
     named = [s for s in after if s.sha256 in content and s.status != WITHDRAWN]
     torn = _contradictions(named, content)
@@ -226,23 +232,23 @@ def _settle(
     settled = [_event(s, QUARANTINED) for s in others if s.file in held_back - _held(others)]
     settled += [_event(s, LOADED) for s in others if s.file in _held(others) - held_back]
     conflicts = _conflicts([s for s in named if s.file in held_back], content)
-    _write_quarantine(to, [*acted_on, *settled], conflicts)
-    _write_names(to, [s for s in named if s.file not in held_back], content)
+    _write_quarantine(context, [*acted_on, *settled], conflicts)
+    _write_names(context, [s for s in named if s.file not in held_back], content)
     return [*gone, *settled]
 
 
-def _after(known: dict[str, Known], deliveries: Sequence[Delivery]) -> dict[str, Known]:
+def _after(known: dict[str, FileState], deliveries: Sequence[Delivery]) -> dict[str, FileState]:
     """What is known once these are recorded."""
     new = {d.landed.file: d.as_known().since(known.get(d.landed.file)) for d in deliveries}
     return known | new
 
 
-def _as_named(state: Known) -> Known:
+def _as_named(state: FileState) -> FileState:
     """A file that cannot be read for the moment keeps the name of the picture it brought."""
     return replace(state, sha256=state.kept, status=LOADED) if state.kept else state
 
 
-def _held(states: Iterable[Known]) -> set[str]:
+def _held(states: Iterable[FileState]) -> set[str]:
     return {state.file for state in states if state.status == QUARANTINED}
 
 
@@ -259,7 +265,7 @@ def _photos(lake: Lake, column: str, values: Iterable[str]) -> pa.Table:
     return lake.load(PHOTOS, where=are_these, columns=("sha256", "pixel_sha256", "taken_at"))
 
 
-def _contradictions(named: Iterable[Known], content: Content) -> set[str]:
+def _contradictions(named: Iterable[FileState], content: Content) -> set[str]:
     """The pictures that stand under more than one label."""
     labels: dict[str, set[str | None]] = {}
     for state in named:
@@ -267,7 +273,7 @@ def _contradictions(named: Iterable[Known], content: Content) -> set[str]:
     return {picture for picture, found in labels.items() if len(found - {UNLABELLED}) > 1}
 
 
-def _conflicts(held_back: Sequence[Known], content: Content) -> list[tuple[Any, ...]]:
+def _conflicts(held_back: Sequence[FileState], content: Content) -> list[tuple[Any, ...]]:
     """Quarantine entries of all files whose picture has contradicting labels."""
     files: dict[str, list[str]] = {}
     for state in sorted(held_back, key=lambda state: state.file):
@@ -284,23 +290,23 @@ def _conflicts(held_back: Sequence[Known], content: Content) -> list[tuple[Any, 
 
 
 def _write_quarantine(
-    to: Ingest, events: Sequence[Delivery], conflicts: Sequence[tuple[Any, ...]]
+    context: IngestContext, events: Sequence[Delivery], conflicts: Sequence[tuple[Any, ...]]
 ) -> None:
     faults = [
-        (event.landed.file, event.facts.sha256, 0, event.facts.rule, event.facts.reason, None)
+        (event.landed.file, event.report.sha256, 0, event.report.rule, event.report.reason, None)
         for event in events
-        if event.facts.rule
+        if event.report.rule
     ]
     files = {event.landed.file for event in events} | {row[0] for row in conflicts}
     # One entry a file: that it cannot be decoded goes before what its label is.
-    entries = {row[0]: entry(to.run_id, KIND, *row) for row in (*conflicts, *faults)}
+    entries = {row[0]: entry(context.run_id, KIND, *row) for row in (*conflicts, *faults)}
     scope = {"kind": [KIND], "file": files}
-    to.lake.upsert_rows(QUARANTINE, list(entries.values()), scope)
+    context.lake.upsert_rows(QUARANTINE, list(entries.values()), scope)
 
 
-def _write_names(to: Ingest, named: Iterable[Known], content: Content) -> None:
+def _write_names(context: IngestContext, named: Iterable[FileState], content: Content) -> None:
     """One row a picture, label and name; of several files, the first by name."""
-    zone = to.stage.zone
+    zone = context.stage.zone
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     for state in sorted(named, key=lambda state: state.file):
         picture, taken_at = content[state.sha256]
@@ -310,4 +316,4 @@ def _write_names(to: Ingest, named: Iterable[Known], content: Content) -> None:
         day = captured_at.astimezone(zone).date()
         rows.setdefault(key, PICTURE_NAMES.row(*key, state.file, state.sha256, *about, day))
     scope = {"pixel_sha256": {picture for picture, _ in content.values()}}
-    to.lake.upsert_rows(PICTURE_NAMES, list(rows.values()), scope)
+    context.lake.upsert_rows(PICTURE_NAMES, list(rows.values()), scope)

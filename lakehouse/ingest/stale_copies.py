@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from lakehouse.files.delimited import Facts
-from lakehouse.ingest.ledger import LOADED, Delivery, Known
+from lakehouse.files.delimited import FileReport
+from lakehouse.ingest.ledger import LOADED, Delivery, FileState
 from lakehouse.landing.zone import LandedFile
 
 
 def copies(
     landed: Sequence[LandedFile],
-    known: dict[str, Known],
-    facts: dict[str, Facts],
+    known: dict[str, FileState],
+    reports: dict[str, FileReport],
     again: Collection[str] = (),
 ) -> list[LandedFile]:
     """The copies to check again, because the file that they are copies of has new content.
@@ -28,7 +28,7 @@ def copies(
     the copy, because of its time stamp, says nothing as long as the content is the known one.
     """
     superseded: set[str] = set()
-    for file, new in facts.items():
+    for file, new in reports.items():
         if file in known and new.sha256 and (new.sha256 != known[file].sha256 or file in again):
             superseded |= known[file].contents - {new.sha256}
     corrected = _corrected_at(known)
@@ -37,12 +37,12 @@ def copies(
         for file in landed
         if file.file in known
         and _is_loaded_copy(copy := known[file.file])
-        and (file.file not in facts or facts[file.file].sha256 == copy.sha256)
+        and (file.file not in reports or reports[file.file].sha256 == copy.sha256)
         and (copy.sha256 in superseded or copy.seen_at < corrected.get(copy.sha256, copy.seen_at))
     ]
 
 
-def _corrected_at(known: dict[str, Known]) -> dict[str, datetime]:
+def _corrected_at(known: dict[str, FileState]) -> dict[str, datetime]:
     """Of each content that a file had before its present one, when that was last corrected."""
     last: dict[str, datetime] = {}
     for state in known.values():
@@ -52,7 +52,7 @@ def _corrected_at(known: dict[str, Known]) -> dict[str, datetime]:
     return last
 
 
-def superseders(deliveries: Sequence[Delivery], known: dict[str, Known]) -> dict[str, set[str]]:
+def superseders(deliveries: Sequence[Delivery], known: dict[str, FileState]) -> dict[str, set[str]]:
     """Of each copy among the deliveries, the files that hold what came in its content's place.
 
     A file that is itself such a copy counts for no other: where two contents came in each other's
@@ -74,5 +74,5 @@ def superseders(deliveries: Sequence[Delivery], known: dict[str, Known]) -> dict
     return {file: by - old.keys() for file, by in old.items() if by - old.keys()}
 
 
-def _is_loaded_copy(state: Known) -> bool:
+def _is_loaded_copy(state: FileState) -> bool:
     return state.status == LOADED and not state.earlier

@@ -23,11 +23,11 @@ from lakehouse.errors import PlatelakeError
 from lakehouse.files import error_lists as error_list_source
 from lakehouse.files import readings as readings_source
 from lakehouse.files import rules
-from lakehouse.files.delimited import Facts, Layout
+from lakehouse.files.delimited import FileReport, Layout
 from lakehouse.files.read import inspect_files, read_rows
 from lakehouse.ingest import events, ledger
 from lakehouse.ingest.clear import clear_landing, hold_back_reused_names, put_back_left
-from lakehouse.ingest.context import Ingest, entry
+from lakehouse.ingest.context import IngestContext, entry
 from lakehouse.ingest.events import in_files
 from lakehouse.ingest.ledger import LOADED, QUARANTINED, Counts, Delivery
 from lakehouse.ingest.list_doubts import never_doubted, replace_doubts
@@ -39,47 +39,47 @@ from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
 
 
-def ingest_readings(to: Ingest) -> Counts:
+def ingest_readings(context: IngestContext) -> Counts:
     """Sensor files that are new, changed or asked for again, into `readings`."""
-    layout = readings_source.layout(to.stage, to.settings)
-    return _ingest(to, "readings", readings(to.stage), layout)
+    layout = readings_source.layout(context.stage, context.settings)
+    return _ingest(context, "readings", readings(context.stage), layout)
 
 
-def ingest_error_lists(to: Ingest) -> Counts:
+def ingest_error_lists(context: IngestContext) -> Counts:
     """Error lists that are new, changed or asked for again, into `error_lists`."""
-    layout = error_list_source.layout(to.stage, to.settings)
-    to = replace(to, again=to.again | never_doubted(to.lake))
-    return _ingest(to, "error_lists", ERROR_LISTS, layout)
+    layout = error_list_source.layout(context.stage, context.settings)
+    context = replace(context, again=context.again | never_doubted(context.lake))
+    return _ingest(context, "error_lists", ERROR_LISTS, layout)
 
 
-def _ingest(to: Ingest, kind: str, table: Table, layout: Layout) -> Counts:
-    put_back_left(to)
+def _ingest(context: IngestContext, kind: str, table: Table, layout: Layout) -> Counts:
+    put_back_left(context)
 
-    def inspect(files: Sequence[LandedFile]) -> dict[str, Facts]:
-        return inspect_files(to.lake, to.landing, files, layout)
+    def inspect(files: Sequence[LandedFile]) -> dict[str, FileReport]:
+        return inspect_files(context.lake, context.landing, files, layout)
 
-    _, landed, known, facts = to.inspect(kind, inspect)
-    hold_back_reused_names(to, kind, known, facts)
-    again = copies(landed, known, facts, to.again)
-    unread = [file for file in again if file.file not in facts]
-    facts |= inspect(unread)
-    for file in facts if kind == "readings" else ():
-        readings_source.judge_file(to.stage, file, facts[file])
-    plan = ledger.plan(landed, known, facts, {*to.again, *(file.file for file in again)})
+    _, landed, known, reports = context.inspect(kind, inspect)
+    hold_back_reused_names(context, kind, known, reports)
+    again = copies(landed, known, reports, context.again)
+    unread = [file for file in again if file.file not in reports]
+    reports |= inspect(unread)
+    for file in reports if kind == "readings" else ():
+        readings_source.check_file(context.stage, file, reports[file])
+    plan = ledger.plan(landed, known, reports, {*context.again, *(file.file for file in again)})
     deliveries = [*plan.deliveries, *plan.released]
     superseded = superseders(deliveries, known)
     done = 0
-    for some in _slices(to.lake, deliveries, superseded):
+    for some in _slices(context.lake, deliveries, superseded):
         _warn(kind, some)
-        _load(to, kind, table, layout, some, superseded)
+        _load(context, kind, table, layout, some, superseded)
         if not ledger.count(ledger.Plan(some)).rows_reconciled:
             break
-        events.record(to.lake, some, to.run_id)
+        events.record(context.lake, some, context.run_id)
         done += len(some)
         structlog.get_logger().info("files stored", done=done, of=len(deliveries))
     counts = ledger.count(plan)
     if counts.reconciled:
-        clear_landing(to, kind, table, landed)
+        clear_landing(context, kind, table, landed)
     return counts
 
 
@@ -97,14 +97,14 @@ def _slices(
 def _warn(kind: str, deliveries: Sequence[Delivery]) -> None:
     """Say what a person should look at: a column that is not read may hold a failed lot."""
     for d in deliveries:
-        if d.facts.note and d.status == LOADED:
+        if d.report.note and d.status == LOADED:
             structlog.get_logger().warning(
-                "unusual file", kind=kind, file=d.landed.file, note=d.facts.note
+                "unusual file", kind=kind, file=d.landed.file, note=d.report.note
             )
 
 
 def _load(
-    to: Ingest,
+    context: IngestContext,
     kind: str,
     table: Table,
     layout: Layout,
@@ -112,44 +112,46 @@ def _load(
     superseded: dict[str, set[str]],
 ) -> None:
     """A file that could not be read keeps the rows it brought before."""
-    files = [delivery.landed.file for delivery in deliveries if delivery.facts.sha256]
-    unread = [delivery.landed.file for delivery in deliveries if not delivery.facts.sha256]
+    files = [delivery.landed.file for delivery in deliveries if delivery.report.sha256]
+    unread = [delivery.landed.file for delivery in deliveries if not delivery.report.sha256]
     loading = [delivery for delivery in deliveries if delivery.status == LOADED]
-    seen = to.lake.version(table)
+    seen = context.lake.version(table)
     source = error_list_source if kind == "error_lists" else readings_source
-    typed = engine.keep(_typed(to, source, layout, loading))
-    by = _superseded_days(to.lake, table, typed, loading, superseded)
+    typed = engine.keep(_typed(context, source, layout, loading))
+    by = _superseded_days(context.lake, table, typed, loading, superseded)
     checked: Rows
     if kind == "error_lists":
         checked = rules.with_superseded(engine.collected(typed), by)
-        replace_doubts(to, checked, deliveries, by)
+        replace_doubts(context, checked, deliveries, by)
     else:
-        schema = readings_source.row_schema(to.stage)
-        checked = engine.keep(_checked(to, table, typed, schema, files, by))
+        schema = readings_source.row_schema(context.stage)
+        checked = engine.keep(_checked(context, table, typed, schema, files, by))
     try:
-        held_back = _held_back(to, kind, checked, deliveries)
-        to.replace_quarantine(kind, held_back, files, unread)
-        if loading or to.lake.counts(table, "file", in_files(files)):
-            to.lake.replace(table, _passed(checked, table), {"file": files}, seen=seen)
+        held_back = _held_back(context, kind, checked, deliveries)
+        context.replace_quarantine(kind, held_back, files, unread)
+        if loading or context.lake.counts(table, "file", in_files(files)):
+            context.lake.replace(table, _passed(checked, table), {"file": files}, seen=seen)
     finally:
         engine.release(typed)
         engine.release(checked)
-    _count(to.lake, kind, table, deliveries)
+    _count(context.lake, kind, table, deliveries)
 
 
-def _typed(to: Ingest, source: Any, layout: Layout, loading: Sequence[Delivery]) -> Rows:
+def _typed(
+    context: IngestContext, source: Any, layout: Layout, loading: Sequence[Delivery]
+) -> Rows:
     """The files' rows, typed, with the rules that they break."""
-    stage = to.stage
+    stage = context.stage
 
-    def typed(batch: pa.RecordBatch, facts: Mapping[str, Facts]) -> pa.RecordBatch:
-        return source.typed_rows(batch, facts, stage)
+    def typed(batch: pa.RecordBatch, reports: Mapping[str, FileReport]) -> pa.RecordBatch:
+        return source.typed_rows(batch, reports, stage)
 
-    files = [(d.landed, d.facts) for d in loading]
-    return read_rows(to.lake, to.landing, files, layout, typed, source.row_schema(stage))
+    files = [(d.landed, d.report) for d in loading]
+    return read_rows(context.lake, context.landing, files, layout, typed, source.row_schema(stage))
 
 
 def _checked(
-    to: Ingest,
+    context: IngestContext,
     table: Table,
     typed: Rows,
     schema: pa.Schema,
@@ -162,21 +164,21 @@ def _checked(
         rows_by_day[day] += count
     days = pa.array(sorted(rows_by_day), pa.date32())
     of_others = ~in_files(files) & pc.field("day").isin(days)
-    rows_by_day += to.lake.counts(table, "day", of_others)
-    _refuse_large_days(to, rows_by_day)
+    rows_by_day += context.lake.counts(table, "day", of_others)
+    _refuse_large_days(context, rows_by_day)
     names = (*table.key, "file", "line")
-    stored = to.lake.load(table, where=of_others, columns=names)
+    stored = context.lake.load(table, where=of_others, columns=names)
 
     def check(rows: pa.Table, stored: pa.Table) -> pa.Table:
         rows = rules.with_superseded(rows, by)
         return rules.with_stored(rules.with_duplicates(rows, table.key), stored, table.key)
 
-    return engine.map_days(to.lake, typed, [stored], (), check, schema)
+    return engine.map_days(context.lake, typed, [stored], (), check, schema)
 
 
-def _refuse_large_days(to: Ingest, rows_by_day: Counter[date]) -> None:
+def _refuse_large_days(context: IngestContext, rows_by_day: Counter[date]) -> None:
     """Raise PlatelakeError if a day would have more rows than one process can compute."""
-    limit = to.settings.max_day_rows
+    limit = context.settings.max_day_rows
     for day, rows in rows_by_day.items():
         if rows > limit:
             raise PlatelakeError(
@@ -239,10 +241,12 @@ def _passed(checked: Rows, table: Table) -> Rows:
     return engine.map_rows(checked, passed, table.arrow_schema())
 
 
-def _held_back(to: Ingest, kind: str, checked: Rows, deliveries: Sequence[Delivery]) -> Rows:
+def _held_back(
+    context: IngestContext, kind: str, checked: Rows, deliveries: Sequence[Delivery]
+) -> Rows:
     """Quarantine entries: the rows that broke rules, and the files that are bad as a whole."""
-    about = {d.landed.file: (d.facts.sha256, d.facts.header) for d in deliveries}
-    run_id = to.run_id
+    about = {d.landed.file: (d.report.sha256, d.report.header) for d in deliveries}
+    run_id = context.run_id
 
     def entries(rows: pa.Table) -> pa.Table:
         bad = rules.filter_held_back(rows)
@@ -253,7 +257,7 @@ def _held_back(to: Ingest, kind: str, checked: Rows, deliveries: Sequence[Delive
         )
 
     whole = [
-        entry(run_id, kind, d.landed.file, d.facts.sha256, 0, d.facts.rule, d.facts.reason, None)
+        entry(run_id, kind, d.landed.file, d.report.sha256, 0, d.report.rule, d.report.reason, None)
         for d in deliveries
         if d.status == QUARANTINED
     ]
@@ -269,8 +273,8 @@ def _count(lake: Lake, kind: str, table: Table, deliveries: Sequence[Delivery]) 
     held = lake.counts(QUARANTINE, "file", own & rows)
     for delivery in deliveries:
         file = delivery.landed.file
-        if not delivery.facts.sha256:
+        if not delivery.report.sha256:
             continue
-        delivery.rows_read = delivery.facts.rows if delivery.status == LOADED else 0
+        delivery.rows_read = delivery.report.rows if delivery.status == LOADED else 0
         delivery.rows_stored = stored[file]
         delivery.rows_quarantined = held[file]

@@ -91,7 +91,7 @@ class Split:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
-    def judged(self) -> Indices:
+    def evaluated(self) -> Indices:
         """The items that some round judges."""
         return np.flatnonzero(self.fold != ONLY_TRAINS)
 
@@ -187,9 +187,9 @@ def _require_both(kind: str, labels: NDArray[np.int64]) -> None:
 
 def _require_both_everywhere(kind: str, labels: NDArray[np.int64], fold: Indices) -> None:
     """Good and bad ones among those judged, and in the training of every round."""
-    judged = fold != ONLY_TRAINS
-    parts = {"the judged ones": judged}
-    parts |= {f"the training of fold {n}": fold != n for n in np.unique(fold[judged])}
+    evaluated = fold != ONLY_TRAINS
+    parts = {"the judged ones": evaluated}
+    parts |= {f"the training of fold {n}": fold != n for n in np.unique(fold[evaluated])}
     for name, part in parts.items():
         bad, count = int(labels[part].sum()), int(part.sum())
         if not 0 < bad < count:
@@ -235,21 +235,21 @@ def _forward(kind: str, items: Sequence[Item], labels: NDArray[np.int64]) -> NDA
     """The first two thirds of the days train, the rest is judged; no day is on both sides."""
     days = sorted({item.day for item in items if item.day is not None})
     last_fit = days[max(int(len(days) * FIT_SHARE) - 1, 0)] if len(days) > 1 else None
-    judged = np.array(
+    evaluated = np.array(
         [item.day is not None and item.day > (last_fit or item.day) for item in items]
     )
-    both = [set(labels[side].tolist()) == {0, 1} for side in (judged, ~judged)]
+    both = [set(labels[side].tolist()) == {0, 1} for side in (evaluated, ~evaluated)]
     if not all(both):
         raise UsageError(
             f"the {len(days)} days of {kind} cannot be split forward in time: both the first two "
             "thirds and the rest need good and bad ones; ingest more days"
         )
-    crossing = {i.group for i, j in zip(items, judged, strict=True) if j} & {
-        i.group for i, j in zip(items, judged, strict=True) if not j
+    crossing = {i.group for i, j in zip(items, evaluated, strict=True) if j} & {
+        i.group for i, j in zip(items, evaluated, strict=True) if not j
     }
     # A group that reaches into the judged days would be known from training: it trains only.
     known = np.array([item.group in crossing for item in items])
-    return np.where(judged & ~known, 0, ONLY_TRAINS).astype(np.int64)
+    return np.where(evaluated & ~known, 0, ONLY_TRAINS).astype(np.int64)
 
 
 # -- the table ---------------------------------------------------------------------------------

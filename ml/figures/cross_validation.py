@@ -26,7 +26,7 @@ Fit = Callable[[Split, Round], Probabilities]
 
 
 @dataclass(frozen=True)
-class Judged:
+class CrossValidation:
     """Probabilities of each item by a model that did not train on it.
 
     `p` has shape (items judged, splits): the same items, in each split's own folds. `fold` is
@@ -59,10 +59,12 @@ class Judged:
         ]
 
 
-def judge(splits: Sequence[Split], fit: Fit, progress: Callable[[int, int], None]) -> Judged:
+def cross_validate(
+    splits: Sequence[Split], fit: Fit, progress: Callable[[int, int], None]
+) -> CrossValidation:
     """Train every round of every split; `progress` is told rounds done and in all."""
     first = splits[0]
-    judged = first.judged
+    evaluated = first.evaluated
     p = np.full((len(first.items), len(splits)), np.nan)
     total, done, overlap = sum(split.folds for split in splits), 0, 0
     for at, split in enumerate(splits):
@@ -72,38 +74,40 @@ def judge(splits: Sequence[Split], fit: Fit, progress: Callable[[int, int], None
             done += 1
             overlap += one.overlap
             progress(done, total)
-    assert np.isfinite(p[judged]).all(), "an item was not judged"
-    return Judged(
+    assert np.isfinite(p[evaluated]).all(), "an item was not judged"
+    return CrossValidation(
         tuple(splits),
-        tuple(first.items[at] for at in judged),
-        first.labels[judged],
-        p[judged],
-        np.stack([split.fold[judged] for split in splits], axis=1),
-        tuple(first.groups[at] for at in judged),
+        tuple(first.items[at] for at in evaluated),
+        first.labels[evaluated],
+        p[evaluated],
+        np.stack([split.fold[evaluated] for split in splits], axis=1),
+        tuple(first.groups[at] for at in evaluated),
         overlap,
     )
 
 
-def deployed_thresholds(judged: Judged, costs: Costs) -> Thresholds:
+def deployed_thresholds(evaluated: CrossValidation, costs: Costs) -> Thresholds:
     """The thresholds of least cost on all judged items: those of the model that is put to use."""
-    return fit_thresholds(np.repeat(judged.y, judged.p.shape[1]), judged.p.ravel(), costs)
+    return fit_thresholds(np.repeat(evaluated.y, evaluated.p.shape[1]), evaluated.p.ravel(), costs)
 
 
-def item_costs(judged: Judged, costs: Costs) -> NDArray[np.float64] | None:
+def item_costs(evaluated: CrossValidation, costs: Costs) -> NDArray[np.float64] | None:
     """Cost of each item, shape of `p`, by thresholds fitted on the other folds' items.
 
     None where there are no other folds to fit on.
     """
-    found = np.full(judged.p.shape, np.nan)
-    for at, split in enumerate(judged.splits):
+    found = np.full(evaluated.p.shape, np.nan)
+    for at, split in enumerate(evaluated.splits):
         if split.folds < 2:
             return None
         for number in range(split.folds):
-            own = judged.fold[:, at] == number
-            thresholds = fit_thresholds(judged.y[~own], judged.p[~own, at], costs)
+            own = evaluated.fold[:, at] == number
+            thresholds = fit_thresholds(evaluated.y[~own], evaluated.p[~own, at], costs)
             for n in np.flatnonzero(own):
                 one = slice(n, n + 1)
-                found[n, at] = expected_cost(judged.y[one], judged.p[one, at], thresholds, costs)
+                found[n, at] = expected_cost(
+                    evaluated.y[one], evaluated.p[one, at], thresholds, costs
+                )
     return found
 
 
@@ -111,17 +115,17 @@ MEAN = Figure(lambda _, values, drawn: drawn @ values / drawn.sum(axis=1))
 """The mean of what an item has, such as its cost."""
 
 
-def figures(judged: Judged, paid: NDArray[np.float64] | None) -> dict[str, Interval]:
+def figures(evaluated: CrossValidation, paid: NDArray[np.float64] | None) -> dict[str, Interval]:
     """Each figure as the mean over the splits of its value over all judged items.
 
     `paid` are the `item_costs`, where there are any.
     """
     found = {
-        name: bootstrap(mean_over_splits(figure), judged.y, judged.p, judged.groups)
+        name: bootstrap(mean_over_splits(figure), evaluated.y, evaluated.p, evaluated.groups)
         for name, figure in FIGURES.items()
     }
     if paid is not None:
-        found["cost"] = bootstrap(MEAN, judged.y, paid.mean(axis=1), judged.groups)
+        found["cost"] = bootstrap(MEAN, evaluated.y, paid.mean(axis=1), evaluated.groups)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ml.data.lots import LotFrame, Matrix
-from ml.figures.cross_validation import Judged
+from ml.figures.cross_validation import CrossValidation
 from ml.figures.metrics import Costs, Thresholds, calibration, decide, expected_cost
 
 if TYPE_CHECKING:
@@ -31,21 +31,23 @@ def _save(file: Path, draw: Callable[[Axes], None], title: str) -> None:
     figure.savefig(file, dpi=110)
 
 
-def plot_figures(judged: Judged, thresholds: Thresholds, costs: Costs, folder: Path) -> None:
+def plot_figures(
+    evaluated: CrossValidation, thresholds: Thresholds, costs: Costs, folder: Path
+) -> None:
     """Precision and recall, ROC, calibration, confusion and cost of probabilities out of fold."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
     def pr(axes: Axes) -> None:
-        for p in judged.p.T:
-            precision, recall, _ = precision_recall_curve(judged.y, p)
+        for p in evaluated.p.T:
+            precision, recall, _ = precision_recall_curve(evaluated.y, p)
             axes.step(recall, precision, where="post", alpha=0.8)
-        axes.axhline(judged.y.mean(), color="grey", ls=":", label="base rate")
+        axes.axhline(evaluated.y.mean(), color="grey", ls=":", label="base rate")
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
         axes.legend()
 
     def roc(axes: Axes) -> None:
-        for p in judged.p.T:
-            false_positives, recall, _ = roc_curve(judged.y, p)
+        for p in evaluated.p.T:
+            false_positives, recall, _ = roc_curve(evaluated.y, p)
             axes.step(false_positives, recall, where="post", alpha=0.8)
         axes.axvline(0.05, color="grey", ls=":", label="5 % false positives")
         axes.set(xlabel="false positive rate", ylabel="recall")
@@ -53,24 +55,24 @@ def plot_figures(judged: Judged, thresholds: Thresholds, costs: Costs, folder: P
 
     _save(folder / "pr.png", pr, "Precision and recall, a line a split")
     _save(folder / "roc.png", roc, "ROC, a line a split")
-    _save(folder / "calibration.png", lambda a: _calibration(a, judged), "Calibration")
-    _save(folder / "confusion.png", lambda a: _confusion(a, judged, thresholds), "Verdicts")
+    _save(folder / "calibration.png", lambda a: _calibration(a, evaluated), "Calibration")
+    _save(folder / "confusion.png", lambda a: _confusion(a, evaluated, thresholds), "Verdicts")
     title = f"Cost an item: escape {costs.escape:g}, scrap {costs.scrap:g}, review {costs.review:g}"
-    _save(folder / "cost.png", lambda a: _cost(a, judged, thresholds, costs), title)
+    _save(folder / "cost.png", lambda a: _cost(a, evaluated, thresholds, costs), title)
 
 
-def _calibration(axes: Axes, judged: Judged) -> None:
-    y = np.repeat(judged.y, judged.p.shape[1])
-    bins = calibration(y, judged.p.ravel())
+def _calibration(axes: Axes, evaluated: CrossValidation) -> None:
+    y = np.repeat(evaluated.y, evaluated.p.shape[1])
+    bins = calibration(y, evaluated.p.ravel())
     axes.plot([0, 1], [0, 1], color="grey", ls=":")
     axes.plot([one[0] for one in bins], [one[1] for one in bins], "o-", color=GOOD)
     axes.set(xlabel="mean probability (bins of equal count)", ylabel="share of bad ones")
 
 
-def _confusion(axes: Axes, judged: Judged, thresholds: Thresholds) -> None:
+def _confusion(axes: Axes, evaluated: CrossValidation, thresholds: Thresholds) -> None:
     verdicts = ("good", "needs_human", "bad")
     counts = np.zeros((2, 3))
-    for label, row in zip(judged.y, judged.p, strict=True):
+    for label, row in zip(evaluated.y, evaluated.p, strict=True):
         for p in row:
             counts[label, verdicts.index(str(decide(p, thresholds)))] += 1 / len(row)
     axes.imshow(np.log1p(counts), cmap="Blues")
@@ -80,8 +82,8 @@ def _confusion(axes: Axes, judged: Judged, thresholds: Thresholds) -> None:
     axes.set(xlabel="verdict, mean count over splits", ylabel="label")
 
 
-def _cost(axes: Axes, judged: Judged, thresholds: Thresholds, costs: Costs) -> None:
-    y, p = np.repeat(judged.y, judged.p.shape[1]), judged.p.ravel()
+def _cost(axes: Axes, evaluated: CrossValidation, thresholds: Thresholds, costs: Costs) -> None:
+    y, p = np.repeat(evaluated.y, evaluated.p.shape[1]), evaluated.p.ravel()
     cuts = np.quantile(p, np.linspace(0, 1, 80))
     single = [expected_cost(y, p, Thresholds(cut, cut), costs) for cut in cuts]
     axes.plot(cuts, single, color=GOOD, label="one threshold, no review")

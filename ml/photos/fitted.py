@@ -81,7 +81,7 @@ class Averaged(Exported):
         return logits, heat
 
 
-class Judge(ABC):
+class Classifier(ABC):
     """What judges pictures, by one network or several."""
 
     recipe: CnnRecipe
@@ -115,7 +115,7 @@ class Judge(ABC):
 
 
 @dataclass(frozen=True)
-class Ensemble(Judge):
+class Ensemble(Classifier):
     """Networks that judge together; each validated on another fold of the training pictures."""
 
     recipe: CnnRecipe
@@ -127,7 +127,7 @@ class Ensemble(Judge):
 
 
 @dataclass(frozen=True)
-class Fitted(Judge):
+class Fitted(Classifier):
     """A trained network with its calibration: p = sigmoid(slope * logit + offset).
 
     `best_epoch` is the one whose weights these are; `history` has one mapping an epoch, and
@@ -155,7 +155,7 @@ class Fitted(Judge):
         return module.eval()
 
 
-def export_onnx(fitted: Judge, shown: Tensors) -> bytes:
+def export_onnx(fitted: Classifier, shown: Tensors) -> bytes:
     """`pictures` in, `probability` and `heat` out; any number of pictures at once.
 
     Raises PlatelakeError unless file and model agree on the pictures shown, shape (n, height,

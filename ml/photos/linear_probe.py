@@ -43,7 +43,7 @@ def fit_probe(
         return _fitted(recipe, frame, train, folds)
 
 
-def judge_probe(fitted: Fitted, frame: PictureFrame, at: Indices) -> Probabilities:
+def predict_probe(fitted: Fitted, frame: PictureFrame, at: Indices) -> Probabilities:
     """What `fitted.predict` says, from the features that the layer learned from.
 
     The backbone, which takes nearly all the time, sees each picture once a study.

@@ -137,7 +137,7 @@ class _Training:
         self.recipe, self.asked, self.frame, self.together = recipe, asked, frame, together
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.source = Source(frame, train, recipe.memory_bytes, together.shard)
-        self.judged = Source(frame, validate, recipe.memory_bytes, together.shard)
+        self.evaluated = Source(frame, validate, recipe.memory_bytes, together.shard)
         size = (frame.height, frame.width)
         network = make_network(recipe.network, *size, recipe.dropout, weights_file(recipe))
         _refuse_lonely_norms(network, recipe.network, together.shard[1])
@@ -166,23 +166,23 @@ class _Training:
     def epoch(self) -> dict[str, float]:
         """Train one epoch, judge it, and keep its weights where they are the best so far."""
         start, number = time.monotonic(), len(self.history) + 1
-        waited = self.source.seconds + self.judged.seconds
+        waited = self.source.seconds + self.evaluated.seconds
         loss = self.run_epoch(number)
         trained = time.monotonic() - start
         logits, labels = self.validation(flips=False)
         ap = average_precision(labels, logits)
-        judged = log_loss(logits, labels)
+        evaluated = log_loss(logits, labels)
         best = max(self.best["ap"], ap) if number > self.half else 0.0
         if number > self.half and ap >= best - _standard_error(best, int(labels.sum())):
             weights = {k: v.detach().clone() for k, v in self.shown.state_dict().items()}
             self.best = {"epoch": number, "network": weights}
         self.best["ap"] = best
-        waited = self.source.seconds + self.judged.seconds - waited
-        waited += (self.source.first_seconds + self.judged.first_seconds) * (number == 1)
+        waited = self.source.seconds + self.evaluated.seconds - waited
+        waited += (self.source.first_seconds + self.evaluated.first_seconds) * (number == 1)
         about = {
             "epoch": number,
             "loss": loss,
-            "validation_loss": judged,
+            "validation_loss": evaluated,
             "validation_ap": ap,
             "learning_rate": float(self.schedule.get_last_lr()[0]),
             "seconds": time.monotonic() - start,
@@ -254,14 +254,14 @@ class _Training:
     def validation(self, flips: bool) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Logits and labels of the validation pictures, shape (n,), as they are or as all flips."""
         module = Calibrated(self.shown.eval(), 1.0, 0.0, flips)
-        logits = torch.zeros(len(self.judged.indices), dtype=torch.float64)
-        for tensors, at in self.judged.batches(JUDGED_AT_ONCE, None):
+        logits = torch.zeros(len(self.evaluated.indices), dtype=torch.float64)
+        for tensors, at in self.evaluated.batches(JUDGED_AT_ONCE, None):
             with torch.no_grad():
                 if len(at):
                     found, _ = module.logits(torch.from_numpy(tensors).to(self.device))
                     logits[at] = found.double().cpu()
         self.together.share([logits])
-        return logits.numpy(), self.judged.labels
+        return logits.numpy(), self.evaluated.labels
 
     def fitted(self) -> Fitted:
         """The chosen epoch's network, calibrated on the validation pictures."""

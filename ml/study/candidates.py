@@ -20,13 +20,13 @@ import structlog
 from lakehouse.errors import PlatelakeError
 from ml.data.splits import Split
 from ml.figures.cross_validation import (
+    CrossValidation,
     Fit,
-    Judged,
+    cross_validate,
     deployed_thresholds,
     figures,
     flat,
     item_costs,
-    judge,
 )
 from ml.figures.metrics import FIGURES, Costs
 from ml.figures.plots import plot_figures
@@ -94,8 +94,8 @@ def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
     def progress(done: int, total: int) -> None:
         log.info("trained", candidate=candidate.name, rounds=done, of=total)
 
-    judged = judge(study.splits, candidate.fit, progress)
-    thresholds = deployed_thresholds(judged, study.costs)
+    evaluated = cross_validate(study.splits, candidate.fit, progress)
+    thresholds = deployed_thresholds(evaluated, study.costs)
     final = candidate.finish()
     card = {
         **final.card,
@@ -113,29 +113,29 @@ def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
     (part / "plots").mkdir(parents=True)
     (part / MODEL_FILE).write_bytes(with_card(final.content, card))
     np.savez(part / EXAMPLE_FILE, **final.example)
-    _write(part / JUDGED_FILE, judged_as_json(judged))
-    about = run_as_json(study, candidate, judged)
+    _write(part / JUDGED_FILE, judged_as_json(evaluated))
+    about = run_as_json(study, candidate, evaluated)
     about |= {"trials": [dict(one) for one in final.trials], "by_epoch": dict(final.by_epoch)}
     _write(part / RUN_FILE, about)
-    plot_figures(judged, thresholds, study.costs, part / "plots")
+    plot_figures(evaluated, thresholds, study.costs, part / "plots")
     if final.draw:
         final.draw(part / "plots")
     part.replace(folder)
 
 
-def run_as_json(study: Study, candidate: Candidate, judged: Judged) -> dict[str, Any]:
+def run_as_json(study: Study, candidate: Candidate, evaluated: CrossValidation) -> dict[str, Any]:
     """Parameters, figures and tags of the candidate's run."""
-    by_fold = {f"{name}_by_fold": judged.by_fold(figure) for name, figure in FIGURES.items()}
-    paid = item_costs(judged, study.costs)
+    by_fold = {f"{name}_by_fold": evaluated.by_fold(figure) for name, figure in FIGURES.items()}
+    paid = item_costs(evaluated, study.costs)
     if paid is not None:
-        by_fold["cost_by_fold"] = judged.mean_by_fold(paid)
+        by_fold["cost_by_fold"] = evaluated.mean_by_fold(paid)
     return {
         "params": {**study.options, **_flat_params(candidate.recipe)},
         "metrics": {
-            **flat(figures(judged, paid)),
-            "fold_overlap": float(judged.overlap),
-            "items": float(len(judged.items)),
-            "bad": float(judged.y.sum()),
+            **flat(figures(evaluated, paid)),
+            "fold_overlap": float(evaluated.overlap),
+            "items": float(len(evaluated.items)),
+            "bad": float(evaluated.y.sum()),
         },
         "by_fold": by_fold,
         "tags": {
@@ -155,15 +155,15 @@ def _flat_params(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return flat_ones
 
 
-def judged_as_json(judged: Judged) -> dict[str, Any]:
+def judged_as_json(evaluated: CrossValidation) -> dict[str, Any]:
     """Every item's label, probabilities and folds, for whoever compares models on them."""
     return {
-        "splits": [split.split_id for split in judged.splits],
-        "items": list(judged.items),
-        "groups": list(judged.groups),
-        "y": judged.y.tolist(),
-        "p": judged.p.tolist(),
-        "fold": judged.fold.tolist(),
+        "splits": [split.split_id for split in evaluated.splits],
+        "items": list(evaluated.items),
+        "groups": list(evaluated.groups),
+        "y": evaluated.y.tolist(),
+        "p": evaluated.p.tolist(),
+        "fold": evaluated.fold.tolist(),
     }
 
 

@@ -46,7 +46,7 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class TrainingContext:
     """Where a training works: the stage's lake, the registry, and a local folder for its files."""
 
     lake: Lake
@@ -80,7 +80,7 @@ def check_inner(splits: Sequence[Split]) -> None:
 
 
 def run_study(
-    shop: Workshop,
+    context: TrainingContext,
     study: Study,
     candidates: Sequence[Candidate],
     report: Callable[[Path], None] | None,
@@ -89,26 +89,26 @@ def run_study(
 
     A second training of that kind on this lake waits: both would go on from the same kept rounds.
     """
-    with shop.lake.lock(f"train-{study.kind}"):
-        return _run_study(shop, study, candidates, report)
+    with context.lake.lock(f"train-{study.kind}"):
+        return _run_study(context, study, candidates, report)
 
 
 def _run_study(
-    shop: Workshop,
+    context: TrainingContext,
     study: Study,
     candidates: Sequence[Candidate],
     report: Callable[[Path], None] | None,
 ) -> Version:
-    end_dead_runs(shop.registry, study.model)
+    end_dead_runs(context.registry, study.model)
     started = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    folder = shop.folder / "studies" / f"{study.kind}-{started}-{os.getpid()}"
+    folder = context.folder / "studies" / f"{study.kind}-{started}-{os.getpid()}"
     tags = {
         "stage": study.stage,
         "kind": study.kind,
         "git_commit": git_commit(),
     }
     name = f"{study.kind} {started}"
-    with interrupts(), shop.registry.run(study.model, name, tags) as run_id:
+    with interrupts(), context.registry.run(study.model, name, tags) as run_id:
         begin_folder(study, folder, tags)
         if report:
             (folder / "report").mkdir()
@@ -117,9 +117,9 @@ def _run_study(
             for candidate in candidates:
                 train_candidate(study, candidate, folder / "models" / candidate.name)
         except LeakError as error:
-            shop.registry.log(run_id, {}, {"fold_overlap": float(error.overlap)})
+            context.registry.log(run_id, {}, {"fold_overlap": float(error.overlap)})
             raise
-        return log_study(shop.registry, folder, run_id)
+        return log_study(context.registry, folder, run_id)
 
 
 def end_dead_runs(registry: Registry, experiment: str) -> None:

@@ -15,7 +15,7 @@ from ml.figures.plots import plot_importance, plot_lots, plot_shap
 from ml.onnx import trees_to_onnx
 from ml.registry import Version
 from ml.study.candidates import Candidate, Final
-from ml.study.context import Protocol, Workshop, check_inner, run_study
+from ml.study.context import Protocol, TrainingContext, check_inner, run_study
 from ml.trees.models import TreeRecipe, check_kind, fit_trees
 
 BACKGROUND = 40
@@ -23,7 +23,7 @@ BACKGROUND = 40
 
 
 def train_lots(
-    shop: Workshop,
+    context: TrainingContext,
     recipes: Sequence[TreeRecipe],
     protocol: Protocol,
     group: str,
@@ -32,11 +32,11 @@ def train_lots(
     """Judge each recipe, log the study, register the best as challenger."""
     for recipe in recipes:
         check_kind(recipe.kind)
-    frame = lot_frame(shop.lake, shop.stage, versions)
+    frame = lot_frame(context.lake, context.stage, versions)
     splits = protocol.splits("lots", frame.split_items(group), frame.versions)
     if any(recipe.trials for recipe in recipes):
         check_inner(splits)
-    study = shop.study("lots", splits, frame.sha256, {**asdict(protocol), "group": group})
+    study = context.study("lots", splits, frame.sha256, {**asdict(protocol), "group": group})
 
     def report(folder: Path) -> None:
         width = recipes[0].width
@@ -44,7 +44,7 @@ def train_lots(
         plot_lots(frame, frame.features(bands), feature_names(frame.variables), folder)
 
     candidates = [lot_candidate(recipe, frame, splits[0]) for recipe in recipes]
-    return run_study(shop, study, candidates, report)
+    return run_study(context, study, candidates, report)
 
 
 def lot_candidate(recipe: TreeRecipe, frame: LotFrame, split: Split) -> Candidate:

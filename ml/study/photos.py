@@ -18,15 +18,15 @@ from ml.data.splits import Indices, Round, Split
 from ml.figures.metrics import Probabilities
 from ml.photos.distributed import fit_cnn_together
 from ml.photos.fitted import Ensemble, Fitted
-from ml.photos.linear_probe import fit_probe, judge_probe
+from ml.photos.linear_probe import fit_probe, predict_probe
 from ml.photos.training import CnnRecipe, fit_cnn
 from ml.registry import Version
 from ml.study.candidates import Candidate, Final
-from ml.study.context import Protocol, Workshop, check_inner, git_commit, run_study
+from ml.study.context import Protocol, TrainingContext, check_inner, git_commit, run_study
 
 
 def train_photos(
-    shop: Workshop,
+    context: TrainingContext,
     recipes: Sequence[CnnRecipe],
     protocol: Protocol,
     groups: Mapping[str, str] | None = None,
@@ -38,14 +38,14 @@ def train_photos(
     `groups` maps names of photos to a group that the plant knows, such as the part. Pictures
     whose perceptual hashes differ in at most `near` bits are one group as well; -1: none are.
     """
-    frame = picture_frame(shop.lake, groups, near, versions)
+    frame = picture_frame(context.lake, groups, near, versions)
     splits = protocol.splits("photos", frame.split_items(), frame.versions)
     check_inner(splits)
-    study = shop.study("photos", splits, frame.sha256, {**asdict(protocol), "near": near})
+    study = context.study("photos", splits, frame.sha256, {**asdict(protocol), "near": near})
     candidates = [
-        photo_candidate(recipe, frame, splits[0], shop, shop.folder) for recipe in recipes
+        photo_candidate(recipe, frame, splits[0], context, context.folder) for recipe in recipes
     ]
-    return run_study(shop, study, candidates, None)
+    return run_study(context, study, candidates, None)
 
 
 VALIDATION_FOLDS = 5
@@ -60,7 +60,7 @@ EPOCH_FIGURES = ("loss", "validation_loss", "validation_ap", "learning_rate")
 
 
 def photo_candidate(
-    recipe: CnnRecipe, frame: PictureFrame, split: Split, shop: Workshop, folder: Path
+    recipe: CnnRecipe, frame: PictureFrame, split: Split, context: TrainingContext, folder: Path
 ) -> Candidate:
     """How one recipe is trained on rounds and on all pictures; a study that was cut is resumed."""
     # Other code may train another model: what it left is not gone on with.
@@ -73,12 +73,12 @@ def photo_candidate(
         if recipe.frozen:
             return Ensemble(recipe, (fit_probe(recipe, frame, train, folds),))
         members = [
-            _member(recipe, frame, fit, validate, place / f"{name}-{number}.pt", shop)
+            _member(recipe, frame, fit, validate, place / f"{name}-{number}.pt", context)
             for number, (fit, validate) in enumerate(folds[: recipe.members])
         ]
         return Ensemble(recipe, tuple(members))
 
-    def judged(split: Split, one: Round) -> Probabilities:
+    def evaluated(split: Split, one: Round) -> Probabilities:
         name = f"{split.split_id}-{one.fold}"
         place.mkdir(parents=True, exist_ok=True)
         done = place / f"{name}.npy"
@@ -86,7 +86,7 @@ def photo_candidate(
             return np.asarray(np.load(done, allow_pickle=False))
         model = trained(split, one.train, name)
         found: Probabilities = (
-            judge_probe(model.members[0], frame, one.test)
+            predict_probe(model.members[0], frame, one.test)
             if recipe.frozen
             else model.predict(frame, one.test)
         )
@@ -104,7 +104,7 @@ def photo_candidate(
         card = {"width": frame.width, "height": frame.height}
         return Final(model.onnx(frame), card, {"pictures": blank}, by_epoch=_by_epoch(model))
 
-    return Candidate(recipe.network.replace(":", "_"), asdict(recipe), judged, finish)
+    return Candidate(recipe.network.replace(":", "_"), asdict(recipe), evaluated, finish)
 
 
 def _member(
@@ -113,7 +113,7 @@ def _member(
     fit: Indices,
     validate: Indices,
     checkpoint: Path,
-    shop: Workshop,
+    context: TrainingContext,
 ) -> Fitted:
     """One network, trained here or on several processes; every epoch is told."""
     log = structlog.get_logger()
@@ -123,7 +123,7 @@ def _member(
 
     if recipe.processes == 1:
         return fit_cnn(recipe, frame, fit, validate, checkpoint=checkpoint, progress=told)
-    _ = shop.lake.spark  # It starts the processes.
+    _ = context.lake.spark  # It starts the processes.
     model = fit_cnn_together(recipe, frame, fit, validate, checkpoint=checkpoint)
     for epoch in model.history:  # Other processes have other logs.
         told(epoch)

@@ -28,7 +28,7 @@ class NotBetterError(PlatelakeError):
     """The champion stays: nothing shows that the challenger is better."""
 
 
-Rejudge = Callable[[Version, list[str]], Mapping[str, Any]]
+PredictAgain = Callable[[Version, list[str]], Mapping[str, Any]]
 """Judges a version's recipe on these splits; the content of its judged file."""
 
 
@@ -47,7 +47,7 @@ class Comparison:
         return self.champion is None or self.differences[DECIDES].low > 0
 
 
-def compare(registry: Registry, challenger: Version, rejudge: Rejudge) -> Comparison:
+def compare(registry: Registry, challenger: Version, predict_again: PredictAgain) -> Comparison:
     """The challenger beside the champion of its name."""
     champion = registry.version(challenger.name)
     new = registry.read_json(challenger.run_id, JUDGED_FILE)
@@ -55,7 +55,7 @@ def compare(registry: Registry, challenger: Version, rejudge: Rejudge) -> Compar
         return Comparison(challenger, None, new["splits"], {})
     old = registry.read_json(champion.run_id, JUDGED_FILE)
     if old["splits"] != new["splits"]:
-        old = rejudge(champion, new["splits"])
+        old = predict_again(champion, new["splits"])
     if old["items"] != new["items"]:
         raise PlatelakeError(
             f"{champion} and {challenger} were not judged on the same items; train the challenger "

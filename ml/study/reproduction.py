@@ -15,11 +15,11 @@ import structlog
 from lakehouse.errors import PlatelakeError, QualityGateError
 from ml.data.lots import lot_frame
 from ml.data.splits import Split, load_split
-from ml.figures.cross_validation import judge, mean_over_splits
+from ml.figures.cross_validation import cross_validate, mean_over_splits
 from ml.figures.metrics import FIGURES
 from ml.registry import Version
 from ml.study.candidates import JUDGED_FILE, Candidate, judged_as_json
-from ml.study.context import Workshop
+from ml.study.context import TrainingContext
 from ml.study.lots import lot_candidate
 from ml.trees.models import TreeRecipe
 
@@ -42,23 +42,23 @@ class Reproduced:
         return all(abs(self.logged[n] - self.found[n]) <= TOLERANCE for n in self.logged)
 
 
-def reproduce(shop: Workshop, version: Version) -> Reproduced:
+def reproduce(context: TrainingContext, version: Version) -> Reproduced:
     """Rebuild the frame from the pinned versions, check its hash, train again, compare.
 
     Raises PlatelakeError where a pinned version is gone, QualityGateError where the data is not
     what the model was trained on.
     """
-    card = shop.registry.load(f"{version.name}@{version.number}").card
-    logged = shop.registry.read_json(version.run_id, JUDGED_FILE)
-    splits = [load_split(shop.lake, split_id) for split_id in card["splits"]]
-    candidate, sha256 = candidate_again(shop, card["kind"], card["recipe"], splits)
+    card = context.registry.load(f"{version.name}@{version.number}").card
+    logged = context.registry.read_json(version.run_id, JUDGED_FILE)
+    splits = [load_split(context.lake, split_id) for split_id in card["splits"]]
+    candidate, sha256 = candidate_again(context, card["kind"], card["recipe"], splits)
     if sha256 != card["data_sha256"]:
         raise QualityGateError(
             f"the data of {version} at versions {dict(splits[0].versions)} is not what it was "
             f"trained on: hash {sha256[:16]}, logged {card['data_sha256'][:16]}; the lake's tables "
             "were written over or restored"
         )
-    found = judged_again(shop, candidate, splits)
+    found = evaluated_again(context, candidate, splits)
     y, p, q = np.asarray(logged["y"]), np.asarray(logged["p"]), np.asarray(found["p"])
     figures = {name: mean_over_splits(figure) for name, figure in FIGURES.items()}
     return Reproduced(
@@ -70,47 +70,51 @@ def reproduce(shop: Workshop, version: Version) -> Reproduced:
 
 
 def candidate_again(
-    shop: Workshop, kind: str, recipe: Mapping[str, Any], splits: list[Split]
+    context: TrainingContext, kind: str, recipe: Mapping[str, Any], splits: list[Split]
 ) -> tuple[Candidate, str]:
     """The candidate that a recipe makes on these splits' data, and the hash of that data."""
     versions = splits[0].versions
     if kind == "lots":
-        lots = lot_frame(shop.lake, shop.stage, versions)
+        lots = lot_frame(context.lake, context.stage, versions)
         return lot_candidate(TreeRecipe(**recipe), lots, splits[0]), lots.sha256
     from ml.data.pictures import picture_frame
     from ml.photos.recipe import CnnRecipe
     from ml.study.photos import photo_candidate
 
     group = dict(zip(splits[0].items, splits[0].groups, strict=True))
-    pictures = picture_frame(shop.lake, versions=versions)
+    pictures = picture_frame(context.lake, versions=versions)
     pictures = replace(pictures, groups=tuple(group.get(item, "") for item in pictures.items))
     network = CnnRecipe(**recipe)
-    return photo_candidate(network, pictures, splits[0], shop, _rounds(shop)), pictures.sha256
+    return photo_candidate(network, pictures, splits[0], context, _rounds(context)), pictures.sha256
 
 
-def judged_again(shop: Workshop, candidate: Candidate, splits: list[Split]) -> dict[str, Any]:
+def evaluated_again(
+    context: TrainingContext, candidate: Candidate, splits: list[Split]
+) -> dict[str, Any]:
     """The candidate judged on the splits, as it stands in a judged file."""
     log = structlog.get_logger()
 
     def progress(done: int, total: int) -> None:
         log.info("trained again", candidate=candidate.name, rounds=done, of=total)
 
-    found = judged_as_json(judge(splits, candidate.fit, progress))
-    shutil.rmtree(_rounds(shop), ignore_errors=True)  # The next one trains anew.
+    found = judged_as_json(cross_validate(splits, candidate.fit, progress))
+    shutil.rmtree(_rounds(context), ignore_errors=True)  # The next one trains anew.
     return found
 
 
-def _rounds(shop: Workshop) -> Path:
+def _rounds(context: TrainingContext) -> Path:
     """Where rounds are kept until all are done."""
-    return shop.folder / "reproduced"
+    return context.folder / "reproduced"
 
 
-def rejudge(shop: Workshop, version: Version, split_ids: list[str]) -> dict[str, Any]:
+def predict_again(
+    context: TrainingContext, version: Version, split_ids: list[str]
+) -> dict[str, Any]:
     """A version's recipe, judged on other splits than its own."""
-    runs = shop.registry.runs(version.name, f"attributes.run_id = '{version.run_id}'")
+    runs = context.registry.runs(version.name, f"attributes.run_id = '{version.run_id}'")
     if not runs:
         raise PlatelakeError(f"MLflow has no run of {version}; its recipe is not known")
     recipe = json.loads(runs[0]["tags"]["recipe"])
-    splits = [load_split(shop.lake, split_id) for split_id in split_ids]
-    candidate, _ = candidate_again(shop, splits[0].kind, recipe, splits)
-    return judged_again(shop, candidate, splits)
+    splits = [load_split(context.lake, split_id) for split_id in split_ids]
+    candidate, _ = candidate_again(context, splits[0].kind, recipe, splits)
+    return evaluated_again(context, candidate, splits)

@@ -25,17 +25,17 @@ SEED = 0
 PERMUTATIONS = 3
 """Orders of features tried, each forward and backward."""
 
-Parts = list[tuple[str, float, float]]
+AppContext = list[tuple[str, float, float]]
 """Feature, its value, and by how much it moves the probability; the largest first."""
 
 
 def explain_lot(
     lake: Lake, stage: Stage, model: LotModel, day: date, lot: str
-) -> tuple[Verdict, Parts]:
+) -> tuple[Verdict, AppContext]:
     """The verdict on a lot of the lake with the features that drove it."""
     values = lot_readings(lake, stage, day, lot)
     features = as_matrix([lot_statistics(values, model.bands)], model.variables)
-    return model.judge_features(features)[0], shap_parts(model, features)
+    return model.predict_features(features)[0], shap_parts(model, features)
 
 
 def lot_readings(lake: Lake, stage: Stage, day: date, lot: str) -> dict[str, Array]:
@@ -51,7 +51,7 @@ def lot_readings(lake: Lake, stage: Stage, day: date, lot: str) -> dict[str, Arr
     return {name: found[name].to_numpy() for name in names}
 
 
-def shap_parts(model: LotModel, features: Matrix) -> Parts:
+def shap_parts(model: LotModel, features: Matrix) -> AppContext:
     """Shapley values of one lot's features, shape (1, features), by permutations.
 
     They say by how much each feature moves the probability away from its mean over the lots in
@@ -74,7 +74,7 @@ def shap_parts(model: LotModel, features: Matrix) -> Parts:
 
 def heat_picture(model: PhotoModel, content: bytes, settings: Settings, file: Path) -> Verdict:
     """Write the photo with the places that speak for bad in red; the verdict on it."""
-    verdict = model.judge([content], settings)[0]
+    verdict = model.predict([content], settings)[0]
     if verdict.probability is None:
         raise PlatelakeError(f"the photo cannot be read: {verdict.reason}")
     file.write_bytes(heat_png(model, content, settings))

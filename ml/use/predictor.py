@@ -81,12 +81,12 @@ class LotModel(Model):
         self.variables: tuple[str, ...] = tuple(self.card["variables"])
         self.bands = {key: Band(**value) for key, value in self.card["bands"].items()}
 
-    def judge(self, lots: Sequence[Mapping[str, Array]]) -> list[Verdict]:
+    def predict(self, lots: Sequence[Mapping[str, Array]]) -> list[Verdict]:
         """Verdicts on lots, each a mapping of variable to readings, in the variable's unit."""
         rows = [lot_statistics(values, self.bands) for values in lots]
-        return self.judge_features(as_matrix(rows, self.variables))
+        return self.predict_features(as_matrix(rows, self.variables))
 
-    def judge_features(self, features: Matrix) -> list[Verdict]:
+    def predict_features(self, features: Matrix) -> list[Verdict]:
         """Verdicts on lots by their features, shape (lots, features), of the model's bands."""
         return [self.verdict(float(p)) for p in self.probabilities(features)]
 
@@ -103,7 +103,7 @@ class PhotoModel(Model):
         super().__init__(content, name, version)
         self.width, self.height = int(self.card["width"]), int(self.card["height"])
 
-    def judge(self, photos: Sequence[bytes], settings: Settings) -> list[Verdict]:
+    def predict(self, photos: Sequence[bytes], settings: Settings) -> list[Verdict]:
         """Verdicts on image files; one that cannot be read says why, the others are judged."""
         found = []
         for content in photos:

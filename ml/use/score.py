@@ -62,14 +62,16 @@ def score_lots(lake: Lake, stage: Stage, model: LotModel) -> int:
     about = _about(model, consumed[source.name])
     table, version, features = _features(lake, stage, model, consumed[source.name])
 
-    def judged(rows: pa.Table) -> pa.Table:
+    def evaluated(rows: pa.Table) -> pa.Table:
         lots = features(rows)
         p = model.probabilities(matrix_of(lots, model.variables))
         reasons = pa.nulls(len(p), pa.string())
         return _verdicts(LOT_VERDICTS, lots.select(["day", "lot"]), p, reasons, about)
 
     versions = {table.name: version}
-    found = engine.compute_days(lake, [table], versions, days, judged, LOT_VERDICTS.arrow_schema())
+    found = engine.compute_days(
+        lake, [table], versions, days, evaluated, LOT_VERDICTS.arrow_schema()
+    )
     return lake.upsert(LOT_VERDICTS, found, scope, consumed)
 
 
@@ -116,7 +118,7 @@ def score_photos(lake: Lake, model: PhotoModel) -> int:
     if lake.local or lake.count(PICTURES, version, is_new) * IN_READINGS <= lake.here.rows:
         batches = lake.batches(PICTURES, PICTURE, is_new, version, AT_ONCE)
         stored, changed = [done], 0
-        for some in engine.gathered(_judged_here(model, batches, about), KEPT_AT_ONCE):
+        for some in engine.gathered(_evaluated_here(model, batches, about), KEPT_AT_ONCE):
             part = pa.concat_tables(some)
             stored.append(part)
             if len(part) >= KEPT_AT_ONCE:
@@ -127,8 +129,8 @@ def score_photos(lake: Lake, model: PhotoModel) -> int:
     known = lake.spark.createDataFrame(done.select(["pixel_sha256"]))
     pictures = lake.read(PICTURES, version).select(*PICTURE)
     new = pictures.join(known, "pixel_sha256", "left_anti")
-    judged = functools.partial(_judge_pictures, model, about=about)
-    found = engine.map_rows(new, judged, PHOTO_VERDICTS.arrow_schema())
+    evaluated = functools.partial(_predict_pictures, model, about=about)
+    found = engine.map_rows(new, evaluated, PHOTO_VERDICTS.arrow_schema())
     return lake.upsert(PHOTO_VERDICTS, engine.union(found, done), scope, consumed)
 
 
@@ -178,7 +180,7 @@ def _verdicts(
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
-def _judged_here(
+def _evaluated_here(
     model: PhotoModel, batches: Iterable[pa.RecordBatch], about: dict[str, Any]
 ) -> Iterator[pa.Table]:
     """Verdicts on pictures, a batch at a time.
@@ -189,23 +191,23 @@ def _judged_here(
     at_once = max(1, PIXELS_AT_ONCE // (model.height * model.width))
     with ThreadPoolExecutor(min(os.cpu_count() or 1, at_once)) as threads:
         for batch in batches:
-            yield _judge_pictures(model, pa.Table.from_batches([batch]), about, threads.map)
+            yield _predict_pictures(model, pa.Table.from_batches([batch]), about, threads.map)
 
 
-def _judge_pictures(
+def _predict_pictures(
     model: PhotoModel,
     pictures: pa.Table,
     about: dict[str, Any],
     each: Callable[..., Iterable[Any]] = map,
 ) -> pa.Table:
     """Verdicts on the pictures, each by itself."""
-    found = list(each(functools.partial(_judge_picture, model), pictures.to_pylist()))
+    found = list(each(functools.partial(_predict_picture, model), pictures.to_pylist()))
     p = np.array([one for one, _ in found], float)
     reasons = pa.array([reason for _, reason in found], pa.string())
     return _verdicts(PHOTO_VERDICTS, pictures.select(["pixel_sha256"]), p, reasons, about)
 
 
-def _judge_picture(model: PhotoModel, row: Row) -> tuple[float, str | None]:
+def _predict_picture(model: PhotoModel, row: Row) -> tuple[float, str | None]:
     """Probability of bad, or why it is unreadable: the tensor is not what the model takes."""
     size = model.height * model.width * 3
     height, width, content = row["tensor_height"], row["tensor_width"], row["tensor"] or b""

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from starlette.datastructures import FormData
 
 from serving.access.accounts import User
-from serving.context import Parts
+from serving.context import AppContext
 from serving.door import write_down
 from serving.html import Html, user_of
 from serving.records.inspections import Inspection
@@ -65,19 +65,19 @@ def local_path(text: object) -> str:
     return there if re.match(r"/(?![/\\])[^\s\\]*$", there) else "/inspect"
 
 
-def set_session(response: Response, parts: Parts, token: str) -> None:
+def set_session(response: Response, context: AppContext, token: str) -> None:
     """Give the browser its session."""
     response.set_cookie(
-        parts.cookie, token, httponly=True, secure=parts.settings.secure_cookies, samesite="lax"
+        context.cookie, token, httponly=True, secure=context.settings.secure_cookies, samesite="lax"
     )
 
 
-def seen(parts: Parts, request: Request, user: User, inspection_id: str) -> Inspection:
+def seen(context: AppContext, request: Request, user: User, inspection_id: str) -> Inspection:
     """The inspection, if this user may see it; that somebody may not is written down."""
-    one = parts.inspections.find(inspection_id)
+    one = context.inspections.find(inspection_id)
     if one is None:
         raise RefusedError(404, "not_found")
     if not one.may_be_seen_by(user):
-        write_down(parts.accounts, request, "refused")
+        write_down(context.accounts, request, "refused")
         raise RefusedError(403, "forbidden")
     return one

@@ -26,7 +26,7 @@ def login_page(
     request: Request, html: Html, status: int = 200, name: str = "", next: str = "", fault: str = ""
 ) -> Response:
     """The form to log in by."""
-    settings = html.parts.settings
+    settings = html.context.settings
     known = {"name": name, "next": next, "sign_up": settings.sign_up, "oidc": settings.oidc_issuer}
     return html.page(request, "login", known, status, fault=fault)
 
@@ -43,8 +43,8 @@ async def log_in(request: Request, html: Shown, form: Form) -> Response:
     """A new session, or the form again."""
     name, password = str(form.get("name", "")), str(form.get("password", ""))
     there = local_path(form.get("next"))
-    before = request.cookies.get(html.parts.cookie, "")
-    t, accounts = texts_of(request), html.parts.accounts
+    before = request.cookies.get(html.context.cookie, "")
+    t, accounts = texts_of(request), html.context.accounts
     try:
         token = await hashing(request, accounts.log_in, name, password, client(request), before)
     except LoginError:
@@ -52,7 +52,7 @@ async def log_in(request: Request, html: Shown, form: Form) -> Response:
     except TooManyAttemptsError:
         return login_page(request, html, 429, name, there, t("login.too_many"))
     answer = RedirectResponse(there, 303)
-    set_session(answer, html.parts, token)
+    set_session(answer, html.context, token)
     return answer
 
 
@@ -66,7 +66,7 @@ def sign_up_page(
     request: Request, html: Html, known: dict[str, Any], status: int = 200, fault: str = ""
 ) -> Response:
     """The form to sign up by."""
-    values = {"name": "", "invitation": "", "sign_up": html.parts.settings.sign_up}
+    values = {"name": "", "invitation": "", "sign_up": html.context.settings.sign_up}
     return html.page(request, "sign_up", values | known, status, fault=fault)
 
 
@@ -80,8 +80,8 @@ def show_sign_up(request: Request, html: Shown, invitation: str = "") -> Respons
 async def sign_up(request: Request, html: Shown, form: Form) -> Response:
     """An account and its first session, or the form again."""
     name, password = str(form.get("name", "")), str(form.get("password", ""))
-    invitation, accounts = str(form.get("invitation", "")), html.parts.accounts
-    before = request.cookies.get(html.parts.cookie, "")
+    invitation, accounts = str(form.get("invitation", "")), html.context.accounts
+    before = request.cookies.get(html.context.cookie, "")
 
     def sign_up_and_log_in() -> str:
         accounts.sign_up(name, password, invitation, client(request))
@@ -95,7 +95,7 @@ async def sign_up(request: Request, html: Shown, form: Form) -> Response:
         known = {"name": name, "invitation": invitation}
         return sign_up_page(request, html, known, status, fault)
     answer = RedirectResponse("/inspect", 303)
-    set_session(answer, html.parts, token)
+    set_session(answer, html.context, token)
     return answer
 
 
@@ -111,11 +111,11 @@ SIGN_UP_FAULTS: dict[type[Exception], str] = {
 @router.post("/logout")
 def log_out(request: Request, html: Shown, form: Form) -> Response:
     """The session ends, here and in the database."""
-    parts = html.parts
-    token = request.cookies.get(parts.cookie, "")
-    parts.visitors.log_out(token, client(request))
+    context = html.context
+    token = request.cookies.get(context.cookie, "")
+    context.visitors.log_out(token, client(request))
     answer = RedirectResponse("/login", 303)
-    answer.delete_cookie(parts.cookie, secure=parts.settings.secure_cookies, httponly=True)
+    answer.delete_cookie(context.cookie, secure=context.settings.secure_cookies, httponly=True)
     return answer
 
 
@@ -129,7 +129,7 @@ def account(request: Request, html: Shown, user: Visitor) -> Response:
 async def change_password(request: Request, html: Shown, user: Visitor, form: Form) -> Response:
     """Another password, and a new session in place of all that there were."""
     old, new = str(form.get("old", "")), str(form.get("new", ""))
-    t, accounts = texts_of(request), html.parts.accounts
+    t, accounts = texts_of(request), html.context.accounts
     try:
         token = await hashing(request, accounts.change_password, user, old, new, client(request))
     except LoginError:
@@ -140,7 +140,7 @@ async def change_password(request: Request, html: Shown, user: Visitor, form: Fo
         return html.page(request, "account", status=400, fault=t("sign_up.password"))
     request.state.user = await run_sync(accounts.user, token)
     answer = html.page(request, "account", said=t("account.changed"))
-    set_session(answer, html.parts, token)
+    set_session(answer, html.context, token)
     return answer
 
 

@@ -23,7 +23,7 @@ from serving.door import write_down
 from serving.html import STATIC, Html, user_of
 from serving.lots import LotView
 from serving.pages import RefusedError, Shown, Visitor
-from serving.receive import Result, judge, refused
+from serving.receive import Result, inspect_upload, refused
 from serving.texts import LANGUAGES, Texts, texts
 from serving.verdicts.inspector import Lot
 from serving.verdicts.uploads import TOO_MANY, MalformedError, TooMuchError
@@ -50,7 +50,7 @@ file_routes = APIRouter(include_in_schema=False)
 async def upload(request: Request, html: Shown, user: Visitor) -> Response:
     """Take files in; the answer is where they lie, as Gradio's pages expect it."""
     try:
-        files, _ = await html.parts.uploads.receive(request, user.name)
+        files, _ = await html.context.uploads.receive(request, user.name)
     except TooMuchError:
         raise RefusedError(413, "too_large") from None
     except MalformedError as error:
@@ -67,9 +67,9 @@ def upload_progress() -> Response:
 @file_routes.get("/{page}/{language}/gradio_api/file={path:path}")
 async def uploaded(request: Request, html: Shown, user: Visitor, path: str) -> Response:
     """One's own upload, to look at before it is judged; nothing else."""
-    one = html.parts.uploads.owned(path, user.name)
+    one = html.context.uploads.owned(path, user.name)
     if one is None:
-        await run_in_threadpool(write_down, html.parts.accounts, request, "refused")
+        await run_in_threadpool(write_down, html.context.accounts, request, "refused")
         raise RefusedError(403, "forbidden")
     return FileResponse(one.path, headers={"Content-Disposition": "attachment"})
 
@@ -138,7 +138,7 @@ def _user(request: gr.Request) -> User:
 
 def _inspect(html: Html, t: Texts) -> gr.Blocks:
     """Photos in, verdicts out."""
-    parts = html.parts
+    context = html.context
     title = f"{t('inspect.title')} – {t('app')}"
     page = gr.Blocks(title=title, analytics_enabled=False)
     with page:
@@ -158,12 +158,12 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
         def show_top(request: gr.Request) -> str:
             return html.text("top", t, _user(request), "/inspect", {"here": "inspect"})
 
-        def judged(
+        def inspected(
             files: list[str], snapshot: list[str], lot: str, request: gr.Request
         ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             user = _user(request)
             try:
-                named = parts.inspector.lot(lot or "")
+                named = context.inspector.lot(lot or "")
             except UsageError:
                 yield _shown(html, t, user, [Result(lot, rule="lot", said=t("fault.lot"))], None)
                 return
@@ -174,8 +174,8 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
             found: list[Result] = []
             for number, path in enumerate(paths):
                 # They may have come in several uploads.
-                too_many = number >= parts.settings.upload_files
-                found.append(_judged(html, t, user, path, named, request, too_many))
+                too_many = number >= context.settings.upload_files
+                found.append(_inspected(html, t, user, path, named, request, too_many))
                 yield _shown(html, t, user, found, None)
             if named and found:  # What drove a lot's verdict takes longer than a photo's.
                 yield _shown(html, t, user, found, named)
@@ -183,18 +183,18 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
         page.load(show_top, outputs=top, api_visibility="private")
         page.load(None, js=ANNOUNCE)
         _close_at_click(t, button, results)
-        judging = button.click(
-            judged,
+        inspecting = button.click(
+            inspected,
             [_raw(files), _raw(snapshot), lot],
             [results, answers],
             js="(...taken) => form.take(taken)",
             api_name="verdicts",
-            concurrency_limit=parts.inspector.at_once,
+            concurrency_limit=context.inspector.at_once,
         )
         left = f"(...now) => form.left({list(UNJUDGED)}, ...now)"
         boxes = [files, snapshot]
-        judging.success(None, [answers, *boxes], boxes, js=left, api_visibility="private")
-        _open_after(t, button, judging)
+        inspecting.success(None, [answers, *boxes], boxes, js=left, api_visibility="private")
+        _open_after(t, button, inspecting)
     return page
 
 
@@ -210,14 +210,14 @@ def _close_at_click(t: Texts, button: gr.Button, results: gr.HTML) -> None:
     fresh.click(None, None, results, js="() => ''", api_visibility="private")
 
 
-def _open_after(t: Texts, button: gr.Button, judging: Dependency) -> None:
+def _open_after(t: Texts, button: gr.Button, inspecting: Dependency) -> None:
     """The form is open again once the judging has ended, well or not."""
     again = f"() => form.open({json.dumps(t('inspect.judge'))})"
-    for ended in (judging.then, judging.failure):  # In Gradio `then` leaves out what failed.
+    for ended in (inspecting.then, inspecting.failure):  # In Gradio `then` leaves out what failed.
         ended(None, None, button, js=again, api_visibility="private")
 
 
-def _judged(
+def _inspected(
     html: Html,
     t: Texts,
     user: User,
@@ -226,16 +226,16 @@ def _judged(
     request: gr.Request,
     too_many: bool,
 ) -> Result:
-    parts = html.parts
-    one = parts.uploads.owned(path, user.name)
+    context = html.context
+    one = context.uploads.owned(path, user.name)
     if one is None:
-        rule = "foreign" if parts.uploads.is_known(path) else "gone"
+        rule = "foreign" if context.uploads.is_known(path) else "gone"
         if rule == "foreign" and request.request:
-            write_down(parts.accounts, request.request, "another user's upload refused")
-        return refused(parts, t, "", rule)
+            write_down(context.accounts, request.request, "another user's upload refused")
+        return refused(context, t, "", rule)
     if too_many:
         one.fault = TOO_MANY
-    return judge(parts, t, user, one, lot)
+    return inspect_upload(context, t, user, one, lot)
 
 
 def _shown(
@@ -245,7 +245,7 @@ def _shown(
     view: LotView | None = None
     if lot:
         try:
-            view = html.parts.lots.view(lot.day, lot.name)
+            view = html.context.lots.view(lot.day, lot.name)
         except PlatelakeError:
             view = LotView(lot.day, lot.name)
     known = {"results": results, "lot": view}
@@ -268,7 +268,7 @@ def _sensor(html: Html, t: Texts) -> gr.Blocks:
         def show_top(request: gr.Request) -> str:
             return html.text("top", t, _user(request), "/sensor", {"here": "lots"})
 
-        def judged(files: list[str], request: gr.Request) -> str:
+        def inspected(files: list[str], request: gr.Request) -> str:
             user = _user(request)
             known = _read_sensor(html, t, user, files[0]) if files else {"fault": t("fault.gone")}
             return html.text("judged_file", t, user, "/sensor", known)
@@ -276,25 +276,25 @@ def _sensor(html: Html, t: Texts) -> gr.Blocks:
         page.load(show_top, outputs=top, api_visibility="private")
         page.load(None, js=ANNOUNCE)
         _close_at_click(t, button, results)
-        judging = button.click(judged, files, results, api_name="lots", concurrency_limit=2)
-        _open_after(t, button, judging)
+        inspecting = button.click(inspected, files, results, api_name="lots", concurrency_limit=2)
+        _open_after(t, button, inspecting)
     return page
 
 
 def _read_sensor(html: Html, t: Texts, user: User, path: str) -> dict[str, Any]:
-    parts = html.parts
-    one = parts.uploads.owned(path, user.name)
+    context = html.context
+    one = context.uploads.owned(path, user.name)
     if one is None or one.fault:
         rule = one.fault if one else "gone"
-        return {"fault": refused(parts, t, "", rule).said}
+        return {"fault": refused(context, t, "", rule).said}
     try:
         with one.path.open("rb") as stream:
-            fault, lots, held = parts.lots.judge_file(stream, one.name)
+            fault, lots, held = context.lots.check_file(stream, one.name)
     finally:
-        parts.uploads.drop(one)
+        context.uploads.drop(one)
     if fault:
         rule, reason = fault
         return {"fault": f"{t(f'rule.{rule}')} ({reason})"}
-    model = parts.lot_champion.model is not None
+    model = context.lot_champion.model is not None
     known = {"lots": lots, "bad": held[:SHOWN_ROWS], "bad_count": len(held), "fault": ""}
-    return known | {"model": model, "stage": parts.stage.name}
+    return known | {"model": model, "stage": context.stage.name}

@@ -19,12 +19,12 @@ from lakehouse.files.photos import PhotoError, read_upright
 from lakehouse.sql.database import SqlError
 from ml.use.explain import with_heat
 from serving.access.accounts import User
-from serving.context import Parts
+from serving.context import AppContext
 from serving.door import client
 from serving.html import Html, texts_of
 from serving.pages import Form, RefusedError, Shown, Visitor, seen
 from serving.records.inspections import PAGE, Inspection, Search
-from serving.records.review import CorrectionError, Said
+from serving.records.review import CorrectionError, Discussion
 
 SHOWN_PIXELS = 1_024
 """Longest side of a photo on a page."""
@@ -37,7 +37,7 @@ router = APIRouter(include_in_schema=False)
 def history(request: Request, html: Shown, user: Visitor, page: int = 1) -> Response:
     """What the user may see and looks for, a page at a time."""
     what, page = searched(request), min(max(page, 1), LAST_PAGE)
-    found, total = html.parts.inspections.search(what, user, page)
+    found, total = html.context.inspections.search(what, user, page)
     query = urlencode({name: value for name, value in asdict(what).items() if value})
     known = {"what": what, "found": found, "total": total, "page": page, "query": query}
     return html.page(request, "history", known | {"more": page * PAGE < total, "here": "history"})
@@ -46,7 +46,7 @@ def history(request: Request, html: Shown, user: Visitor, page: int = 1) -> Resp
 @router.get("/inspections.csv")
 def history_csv(request: Request, html: Shown, user: Visitor) -> Response:
     """All of what the user looks for."""
-    rows = _csv(html.parts.inspections.all_of(searched(request), user))
+    rows = _csv(html.context.inspections.all_of(searched(request), user))
     begin = next(rows, "")  # Where it cannot be read, that is said before anything is sent.
     head = {"Content-Disposition": 'attachment; filename="inspections.csv"'}
     return StreamingResponse(
@@ -59,7 +59,7 @@ def detail(
     request: Request, html: Shown, user: Visitor, inspection_id: str, said: str = ""
 ) -> Response:
     """One inspection with all that is known of it."""
-    one = seen(html.parts, request, user, inspection_id)
+    one = seen(html.context, request, user, inspection_id)
     return detail_page(request, html, user, one, said=texts_of(request)("detail.kept") * bool(said))
 
 
@@ -73,11 +73,11 @@ def detail_page(
     fault: str = "",
 ) -> Response:
     """The page of one inspection. A reviewer is shown others' words after giving an own one."""
-    parts = html.parts
+    context = html.context
     try:
-        told, earlier = parts.review.said(one.sha256), parts.inspections.earlier(one.sha256)
+        told, earlier = context.review.said(one.sha256), context.inspections.earlier(one.sha256)
     except SqlError:  # The verdict can be shown all the same; nobody can speak of it now.
-        told, earlier = Said([], None, closed=True), []
+        told, earlier = Discussion([], None, closed=True), []
     reviewer = user.may("reviewer")
     blind = reviewer and user.name not in told.words() and not told.closed
     mine = [c for c in told.corrections if c["user_name"] == user.name]
@@ -91,7 +91,7 @@ def detail_page(
         "hidden": blind and len(shown) < len(told.corrections),
         "may_speak": not told.closed,
         "others": [o for o in others if o.inspection_id != one.inspection_id],
-        "lot": parts.lots.view(one.day, one.lot) if one.lot and one.day else None,
+        "lot": context.lots.view(one.day, one.lot) if one.lot and one.day else None,
     }
     return html.page(request, "detail", known, status, said, fault)
 
@@ -101,44 +101,44 @@ def correct(
     request: Request, html: Shown, user: Visitor, inspection_id: str, form: Form
 ) -> Response:
     """What the user says of the photo, kept for good."""
-    one = seen(html.parts, request, user, inspection_id)
+    one = seen(html.context, request, user, inspection_id)
     says, reason = str(form.get("says", "")), str(form.get("reason", ""))
     try:
-        html.parts.review.correct(user, one, says, reason)
+        html.context.review.correct(user, one, says, reason)
     except CorrectionError as error:
         fault = texts_of(request)(f"review_error.{error.why}")
         return detail_page(request, html, user, one, 400, fault=fault)
     what = f"{says}: {inspection_id}"
-    html.parts.accounts.record(user.name, "corrected", what, client(request))
+    html.context.accounts.record(user.name, "corrected", what, client(request))
     return RedirectResponse(f"/inspections/{inspection_id}?said=1", 303)
 
 
 @router.get("/inspections/{inspection_id}/photo.jpg")
 def photo(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Response:
     """The photo as it was put in, no larger than a page needs."""
-    return _jpeg(_picture(html.parts, seen(html.parts, request, user, inspection_id)))
+    return _jpeg(_picture(html.context, seen(html.context, request, user, inspection_id)))
 
 
 @router.get("/inspections/{inspection_id}/heat.jpg")
 def heat(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Response:
     """The photo with the places in red that spoke for bad."""
-    one = seen(html.parts, request, user, inspection_id)
-    return _jpeg(with_heat(_picture(html.parts, one), Image.open(io.BytesIO(one.heat_png))))
+    one = seen(html.context, request, user, inspection_id)
+    return _jpeg(with_heat(_picture(html.context, one), Image.open(io.BytesIO(one.heat_png))))
 
 
 @router.get("/review")
 def queue(request: Request, html: Shown, user: Visitor) -> Response:
     """What waits for this reviewer."""
-    found, total = html.parts.review.queue(user)
+    found, total = html.context.review.queue(user)
     return html.page(request, "review", {"found": found, "total": total, "here": "review"})
 
 
-def _picture(parts: Parts, one: Inspection) -> Image.Image:
-    content = parts.photos.read(one.sha256) or parts.lots.photo(one.sha256)
+def _picture(context: AppContext, one: Inspection) -> Image.Image:
+    content = context.photos.read(one.sha256) or context.lots.photo(one.sha256)
     if content is None:
         raise RefusedError(404, "not_found")
     try:
-        picture = read_upright(content, parts.settings)
+        picture = read_upright(content, context.settings)
     except PhotoError:
         raise RefusedError(404, "not_found") from None
     picture.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))

@@ -8,7 +8,7 @@ from datetime import date
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from serving.context import Parts
+from serving.context import AppContext
 from serving.lots import SORTS
 from serving.pages import RefusedError, Shown, Visitor
 from serving.records.inspections import Search
@@ -22,28 +22,28 @@ def of_day(
     request: Request, html: Shown, user: Visitor, day: str = "", sort: str = "risk"
 ) -> Response:
     """The lots of a day, those of the highest risk first."""
-    lots = html.parts.lots
+    lots = html.context.lots
     days, sort = lots.days(), sort if sort in SORTS else SORTS[0]
     when = _day(day) or (days[0] if days else None)
     rows = lots.of_day(when, sort) if when else []
     known = {"day": when or "", "days": days, "rows": rows, "sort": sort, "here": "lots"}
-    model = {"model": lots.champion.model is not None, "stage": html.parts.stage.name}
+    model = {"model": lots.champion.model is not None, "stage": html.context.stage.name}
     return html.page(request, "lots", known | model)
 
 
 @router.get("/lots/{day}/{name}")
 def lot(request: Request, html: Shown, user: Visitor, day: str, name: str) -> Response:
     """A lot's readings, the verdict on it, and its inspected photos."""
-    parts, when = html.parts, _day(day)
-    if when is None or not re.fullmatch(parts.stage.lot_pattern, name):
+    context, when = html.context, _day(day)
+    if when is None or not re.fullmatch(context.stage.lot_pattern, name):
         raise RefusedError(404, "not_found")
-    rows = [row for row in parts.lots.of_day(when) if row["lot"] == name]
-    found = [one for one in parts.inspections.all_of(Search(lot=name), user) if one.day == when]
+    rows = [row for row in context.lots.of_day(when) if row["lot"] == name]
+    found = [one for one in context.inspections.all_of(Search(lot=name), user) if one.day == when]
     known = {
-        "lot": parts.lots.view(when, name),
+        "lot": context.lots.view(when, name),
         "label": rows[0]["label"] if rows else "",
         "found": found,
-        "stage": parts.stage.name,
+        "stage": context.stage.name,
         "here": "lots",
     }
     return html.page(request, "lot", known)
@@ -52,17 +52,17 @@ def lot(request: Request, html: Shown, user: Visitor, day: str, name: str) -> Re
 @router.get("/models")
 def models(request: Request, html: Shown, user: Visitor) -> Response:
     """The champions, with what is honestly known of them."""
-    parts = html.parts
-    champions = [("photos", parts.photo_champion), ("lots", parts.lot_champion)]
-    found = [(kind, one, _mlflow_link(parts, one.honest.page)) for kind, one in champions]
-    known = {"champions": found, "stage": parts.stage.name, "here": "models"}
+    context = html.context
+    champions = [("photos", context.photo_champion), ("lots", context.lot_champion)]
+    found = [(kind, one, _mlflow_link(context, one.honest.page)) for kind, one in champions]
+    known = {"champions": found, "stage": context.stage.name, "here": "models"}
     return html.page(request, "models", known)
 
 
 @router.get("/flow")
 def flow(request: Request, html: Shown, user: Visitor) -> Response:
     """The last runs, what is held back, and the mix of verdicts."""
-    lots = html.parts.lots
+    lots = html.context.lots
     known = {"runs": lots.runs(), "held": lots.held_back(), "mix": lots.verdict_mix()}
     return html.page(request, "flow", known | {"here": "flow"})
 
@@ -70,7 +70,7 @@ def flow(request: Request, html: Shown, user: Visitor) -> Response:
 @router.get("/audit")
 def audit(request: Request, html: Shown, user: Visitor) -> Response:
     """Who did what, the newest first."""
-    entries = html.parts.accounts.audit(AUDIT_ROWS)
+    entries = html.context.accounts.audit(AUDIT_ROWS)
     return html.page(request, "audit", {"entries": entries, "here": "audit"})
 
 
@@ -81,7 +81,7 @@ def _day(text: str) -> date | None:
         return None
 
 
-def _mlflow_link(parts: Parts, page: str) -> str:
+def _mlflow_link(context: AppContext, page: str) -> str:
     """The run in MLflow's own pages, where it has any."""
-    uri = parts.settings.mlflow_uri.rstrip("/")
+    uri = context.settings.mlflow_uri.rstrip("/")
     return f"{uri}/#/{page}" if page and re.match(r"https?://[^@]*$", uri) else ""

@@ -73,13 +73,13 @@ async def back(request: Request, html: Shown) -> Response:
     if not claims.get("sub"):
         structlog.get_logger().warning("the provider names nobody")
         return RedirectResponse("/login?fault=again", 303)
-    parts = html.parts
-    subject = f"{parts.settings.oidc_issuer}\n{claims.get('sub')}"
+    context = html.context
+    subject = f"{context.settings.oidc_issuer}\n{claims.get('sub')}"
     invitation = request.session.pop(INVITATION, "")
-    before = request.cookies.get(parts.cookie, "")
+    before = request.cookies.get(context.cookie, "")
 
     def log_in() -> str:
-        return parts.accounts.log_in_by_subject(
+        return context.accounts.log_in_by_subject(
             subject, _name(claims), client(request), before, invitation
         )
 
@@ -91,7 +91,7 @@ async def back(request: Request, html: Shown) -> Response:
         structlog.get_logger().warning("sign-up by the provider refused", error=str(error))
         return RedirectResponse("/login?fault=no_account", 303)
     answer = RedirectResponse("/inspect", 303)
-    set_session(answer, parts, session)
+    set_session(answer, context, session)
     return answer
 
 

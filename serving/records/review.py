@@ -31,7 +31,7 @@ class CorrectionError(UsageError):
 
 
 @dataclass(frozen=True)
-class Said:
+class Discussion:
     """What is known of one photo from people: corrections, the oldest first, and the label.
 
     `closed`: nobody can say more.
@@ -96,7 +96,7 @@ class Review:
         if connection.execute(query).first() is None:
             raise CorrectionError("waits")
 
-    def _agree(self, connection: Connection, row: dict[str, Any], said: Said) -> str | None:
+    def _agree(self, connection: Connection, row: dict[str, Any], said: Discussion) -> str | None:
         """A label, once a second reviewer says the same as one before."""
         if row["role"] == OPERATOR:
             return None
@@ -118,18 +118,18 @@ class Review:
         found: str = row["says"]
         return found
 
-    def said(self, sha256: str) -> Said:
+    def said(self, sha256: str) -> Discussion:
         """What people said of the photo."""
         with self.database.transaction() as connection:
             return self._said(connection, sha256)
 
-    def _said(self, connection: Connection, sha256: str) -> Said:
+    def _said(self, connection: Connection, sha256: str) -> Discussion:
         own = (corrections.c.stage == self.stage, corrections.c.sha256 == sha256)
         query = sa.select(corrections).where(*own).order_by(corrections.c.corrected_at)
         rows = [dict(row._mapping) for row in connection.execute(query)]
         mine = (agreed_labels.c.stage == self.stage, agreed_labels.c.sha256 == sha256)
         label = connection.scalar(sa.select(agreed_labels.c.label).where(*mine))
-        return Said(rows, label, closed=label is not None)
+        return Discussion(rows, label, closed=label is not None)
 
     def queue(self, user: User) -> tuple[list[tuple[Inspection, str]], int]:
         """What waits for this reviewer, the oldest first, with why, and how many there are.

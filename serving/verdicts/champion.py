@@ -20,7 +20,7 @@ from ml.use.predictor import open_model
 
 
 @dataclass(frozen=True)
-class Honest:
+class ChampionRecord:
     """What is known of a champion beside its file: figures, protocol, when and why promoted."""
 
     metrics: dict[str, float] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Champion:
         self.reachable = True
         """Whether MLflow answered when it was last asked."""
         self._registry, self._folder = registry, folder
-        self._now: tuple[Any, Honest] = (None, Honest())
+        self._now: tuple[Any, ChampionRecord] = (None, ChampionRecord())
         self._refreshing = threading.Lock()
 
     @property
@@ -68,7 +68,7 @@ class Champion:
         return self._now[0]
 
     @property
-    def honest(self) -> Honest:
+    def honest(self) -> ChampionRecord:
         """What is known of it."""
         return self._now[1]
 
@@ -95,7 +95,7 @@ class Champion:
 
     def _change_to(self, version: Version | None) -> None:
         if version is None:
-            self._now = (None, Honest())
+            self._now = (None, ChampionRecord())
             return
         content = self._registry.content(version)
         model = open_model(content, version.name, version.number)
@@ -104,13 +104,13 @@ class Champion:
         self._now = (model, honest)
         structlog.get_logger().info("champion", model=self.name, version=version.number)
 
-    def _honest(self, version: Version) -> Honest:
+    def _honest(self, version: Version) -> ChampionRecord:
         run = self._registry.read_run(version.run_id)
         history = self._registry.history(version.name)
         promoted = [entry for entry in history if entry.get("version") == version.number]
-        return Honest(**run, promoted=promoted[-1] if promoted else {})
+        return ChampionRecord(**run, promoted=promoted[-1] if promoted else {})
 
-    def _keep(self, content: bytes, version: Version, honest: Honest) -> None:
+    def _keep(self, content: bytes, version: Version, honest: ChampionRecord) -> None:
         """The file first, then what names it by its hash."""
         self._folder.mkdir(parents=True, exist_ok=True)
         model, about = self._files()
@@ -126,7 +126,7 @@ class Champion:
             opened = open_model(model.read_bytes(), version.name, version.number)
             if opened.sha256 != version.sha256:
                 raise PlatelakeError("its file has changed")
-            self._now = (opened, Honest(**kept["honest"]))
+            self._now = (opened, ChampionRecord(**kept["honest"]))
         except FileNotFoundError:
             return
         except (OSError, ValueError, KeyError, TypeError, PlatelakeError) as error:

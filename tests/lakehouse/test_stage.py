@@ -12,7 +12,7 @@ import pytest
 
 from lakehouse.errors import UsageError
 from lakehouse.files import error_lists, readings
-from lakehouse.files.delimited import Facts, Layout
+from lakehouse.files.delimited import FileReport, Layout
 from lakehouse.files.readings import as_dates
 from lakehouse.settings import Settings
 from lakehouse.stage import Stage, date_pattern, load_stage
@@ -463,14 +463,14 @@ NAMED = r"(\d{4}\.\d{1,2}\.\d{1,2})?\.csv$"
 def test_date_in_a_files_name(pattern: str, form: str, file: str, expected: date | None) -> None:
     stage = of(readings__date={"file_name": pattern, "format": form})
     assert readings.file_date(stage, file) == expected
-    facts = Facts()
-    readings.judge_file(stage, file, facts)
+    report = FileReport()
+    readings.check_file(stage, file, report)
     reason = f"the file name has no date as {pattern} and {form} want it"
-    assert (facts.rule, facts.reason) == ((None, None) if expected else ("no_date", reason))
+    assert (report.rule, report.reason) == ((None, None) if expected else ("no_date", reason))
 
 
 def test_a_file_needs_no_date_where_its_rows_have_one() -> None:
-    facts = Facts()
-    readings.judge_file(of(), "2021.09.06.csv", facts)
+    report = FileReport()
+    readings.check_file(of(), "2021.09.06.csv", report)
     assert readings.file_date(of(), "2021.09.06.csv") is None
-    assert facts == Facts()
+    assert report == FileReport()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobs.runner import Options, begin
-from jobs.train import open_registry, workshop
+from jobs.train import open_registry, training_context
 from lakehouse.errors import PlatelakeError
 from lakehouse.landing.sample_plant import make_sample_plant
 from lakehouse.settings import load_settings
@@ -33,8 +33,8 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def train(lake: Path) -> None:
-    shop = workshop(begin(Options("chromate", lake=str(lake))))
-    train_lots(shop, [TreeRecipe("decision_tree")], Protocol("kfold", 3, 1), "lot")
+    context = training_context(begin(Options("chromate", lake=str(lake))))
+    train_lots(context, [TreeRecipe("decision_tree")], Protocol("kfold", 3, 1), "lot")
 
 
 def registry(lake: Path) -> Registry:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from ml.registry import Registry, Version
-    from ml.study.context import Workshop
-    from serving.context import Parts
+    from ml.study.context import TrainingContext
+    from serving.context import AppContext
 
 PASSWORD = "correct horse battery"
 HOST = "https://app.test"
@@ -43,7 +43,7 @@ class Plant:
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
     """Drawn sensor files, real photos where they are there, and a champion of each kind."""
     from jobs.runner import CHAIN, Options, begin, run_jobs
-    from jobs.train import workshop
+    from jobs.train import training_context
     from lakehouse.landing.sample_plant import make_sample_plant
     from ml.photos.recipe import recipe_for
     from ml.photos.weights import NETWORK
@@ -61,7 +61,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
         shutil.copytree(real, landing / "photos")
     options = Options("chromate", landing=str(landing), lake=str(lake))
     run_jobs(CHAIN, options)
-    shop = workshop(begin(Options("chromate", lake=str(lake))))
+    shop = training_context(begin(Options("chromate", lake=str(lake))))
     crown(shop, train_lots(shop, [TreeRecipe("logistic")], Protocol("kfold", 3), "lot"))
     crown(shop, train_photos(shop, [recipe_for(NETWORK)], Protocol("kfold", 3)))
     run_jobs(["score_lots"], Options("chromate", lake=str(lake)))
@@ -69,7 +69,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
     return Plant(landing, lake, good, bad, sorted((landing / "sensor").iterdir())[0])
 
 
-def crown(shop: Workshop, version: Version) -> None:
+def crown(shop: TrainingContext, version: Version) -> None:
     """Make it the champion, for no reason."""
     from ml.study.promotion import compare, promote
 
@@ -83,17 +83,19 @@ def landing(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_parts(plant: Plant, landing: Path, tmp_path: Path) -> Iterator[Callable[..., Parts]]:
+def make_context(
+    plant: Plant, landing: Path, tmp_path: Path
+) -> Iterator[Callable[..., AppContext]]:
     """Parts of an app with a database of its own; settings as keywords."""
     from lakehouse.delta.lake import Lake
     from lakehouse.settings import load_settings
     from lakehouse.stage import load_stage
     from ml.registry import registry_of
-    from serving.context import open_parts
+    from serving.context import open_context
 
-    made: list[Parts] = []
+    made: list[AppContext] = []
 
-    def make(registry: Registry | None = None, **options: Any) -> Parts:
+    def make(registry: Registry | None = None, **options: Any) -> AppContext:
         given = {
             "lake": str(plant.lake),
             "sql_url": f"sqlite:///{tmp_path / 'app.db'}",
@@ -108,32 +110,36 @@ def make_parts(plant: Plant, landing: Path, tmp_path: Path) -> Iterator[Callable
             raise AssertionError("the app starts no Spark")
 
         lake = Lake(settings.lake, stage.name, no_spark)
-        parts = open_parts(stage, settings, lake, str(landing), registry or registry_of(settings))
-        parts.look_around()
-        made.append(parts)
-        return parts
+        context = open_context(
+            stage, settings, lake, str(landing), registry or registry_of(settings)
+        )
+        context.look_around()
+        made.append(context)
+        return context
 
     landing.mkdir()
     yield make
-    for parts in made:
-        parts.outbox.close()
-        parts.accounts.database.engine.dispose()
+    for context in made:
+        context.outbox.close()
+        context.accounts.database.engine.dispose()
 
 
 @pytest.fixture
-def parts(make_parts: Callable[..., Parts]) -> Parts:
-    return make_parts()
+def context(make_context: Callable[..., AppContext]) -> AppContext:
+    return make_context()
 
 
 class Browser:
     """Somebody at the app: keeps cookies, sends where a form comes from, as browsers do."""
 
-    def __init__(self, app: Any, parts: Parts, name: str = "", role: str = "operator") -> None:
-        self.parts, self.name = parts, name
+    def __init__(
+        self, app: Any, context: AppContext, name: str = "", role: str = "operator"
+    ) -> None:
+        self.context, self.name = context, name
         self.http = TestClient(app, base_url=HOST, follow_redirects=False)
         self.http.headers |= {"origin": HOST, "accept": "text/html", "accept-language": "en"}
         if name:
-            parts.accounts.add(name, role, PASSWORD, by="test")
+            context.accounts.add(name, role, PASSWORD, by="test")
             self.log_in()
 
     def log_in(self, password: str = PASSWORD) -> Any:
@@ -149,7 +155,7 @@ class Browser:
     def post(self, path: str, **fields: str) -> Any:
         return self.http.post(path, data={"csrf": self.csrf(), **fields})
 
-    def judge(self, *photos: Path | tuple[str, bytes], lot: str = "", **how: Any) -> Any:
+    def inspect_upload(self, *photos: Path | tuple[str, bytes], lot: str = "", **how: Any) -> Any:
         """Through the HTTP interface, by this session."""
         files = [
             ("files", one if isinstance(one, tuple) else (one.name, one.read_bytes()))
@@ -164,13 +170,13 @@ class Browser:
 
 
 @pytest.fixture
-def app(parts: Parts) -> Any:
+def app(context: AppContext) -> Any:
     from serving.app import create_app
 
-    return create_app(parts)
+    return create_app(context)
 
 
 @pytest.fixture
-def enter(app: Any, parts: Parts) -> Callable[..., Browser]:
+def enter(app: Any, context: AppContext) -> Callable[..., Browser]:
     """Let somebody in: name and role."""
-    return lambda name="kim", role="operator": Browser(app, parts, name, role)
+    return lambda name="kim", role="operator": Browser(app, context, name, role)

@@ -24,7 +24,7 @@ from ml.registry import registry_of
 from serving import api
 from serving.access.attempts import PAIR_LIMIT, SIGN_UP_LIMIT
 from serving.app import create_app
-from serving.context import Parts
+from serving.context import AppContext
 from serving.door import PUBLIC
 from serving.pages import accounts, lake, oidc
 from serving.pages import inspections as history
@@ -37,8 +37,8 @@ pytestmark = pytest.mark.heavy
 Enter = Callable[..., Browser]
 
 
-def rows(parts: Parts, table: sa.Table) -> list[Any]:
-    with parts.accounts.database.transaction() as connection:
+def rows(context: AppContext, table: sa.Table) -> list[Any]:
+    with context.accounts.database.transaction() as connection:
         return list(connection.execute(sa.select(table)))
 
 
@@ -48,18 +48,20 @@ def png(width: int = 8, height: int = 8, color: str = "grey") -> bytes:
     return target.getvalue()
 
 
-def test_a_photo_is_judged_kept_and_found_again(enter: Enter, plant: Plant, parts: Parts) -> None:
+def test_a_photo_is_judged_kept_and_found_again(
+    enter: Enter, plant: Plant, context: AppContext
+) -> None:
     kim = enter()
     answer = kim.judge(plant.bad[0], plant.good[0], lot="2021-11-01/3").json()["results"]
     assert [one["verdict"]["verdict"] for one in answer] == ["bad", "good"]
-    model = parts.photo_champion.model
+    model = context.photo_champion.model
     for one, photo in zip(answer, (plant.bad[0], plant.good[0]), strict=True):
         content, verdict = photo.read_bytes(), one["verdict"]
         sha256 = hashlib.sha256(content).hexdigest()
-        assert verdict["probability"] == model.judge([content], parts.settings)[0].probability
+        assert verdict["probability"] == model.judge([content], context.settings)[0].probability
         assert (verdict["sha256"], verdict["lot"], verdict["day"]) == (sha256, "3", "2021-11-01")
         assert verdict["model_sha256"] == model.sha256
-        assert parts.photos.read(sha256) == content
+        assert context.photos.read(sha256) == content
         page = kim.get(verdict["link"]).text
         assert photo.name in page and f"{verdict['probability']:.3f}" in page
         assert "What drove the verdict" in page  # Of the lot.
@@ -70,7 +72,7 @@ def test_a_photo_is_judged_kept_and_found_again(enter: Enter, plant: Plant, part
         assert kept == verdict
     again = kim.judge(plant.bad[0]).json()["results"][0]
     assert again["seen_before"]
-    assert len(rows(parts, inspections)) == 3
+    assert len(rows(context, inspections)) == 3
 
 
 def test_a_bad_file_says_why_and_the_others_are_judged(enter: Enter, plant: Plant) -> None:
@@ -95,22 +97,22 @@ def test_a_bad_file_says_why_and_the_others_are_judged(enter: Enter, plant: Plan
     assert "이미지가 아닙니다" in korean["message"]
 
 
-def test_too_large_and_too_many(make_parts: Callable[..., Parts]) -> None:
-    parts = make_parts(max_photo_bytes=100_000, upload_files=3)
-    kim = Browser(create_app(parts), parts, "kim")
+def test_too_large_and_too_many(make_context: Callable[..., AppContext]) -> None:
+    context = make_context(max_photo_bytes=100_000, upload_files=3)
+    kim = Browser(create_app(context), context, "kim")
     large, small = ("large.png", b"\x89PNG" + bytes(150_000)), ("small.png", png())
     found = kim.judge(large, small, small, small, small).json()["results"]
     assert [one["rule"] for one in found] == ["too_large", None, None, "too_many", "too_many"]
     alone = kim.judge(large)
     assert alone.status_code == 413 and alone.json()["results"][0]["rule"] == "too_large"
-    assert not [file for file in parts.uploads.folder.rglob("*") if file.is_file()]
+    assert not [file for file in context.uploads.folder.rglob("*") if file.is_file()]
     whole = kim.judge(("huge.png", bytes(1_500_000)))
     assert whole.status_code == 413 and "too_large" not in whole.text  # Not read at all.
 
 
-def test_nothing_is_kept_beyond_the_limit(parts: Parts, enter: Enter) -> None:
+def test_nothing_is_kept_beyond_the_limit(context: AppContext, enter: Enter) -> None:
     """A body without a length is cut off, and what came of it is not on the disk."""
-    parts.uploads.max_bytes, parts.uploads.max_files = 10_000, 2
+    context.uploads.max_bytes, context.uploads.max_files = 10_000, 2
     kim = enter()
     seen = 0
 
@@ -119,7 +121,7 @@ def test_nothing_is_kept_beyond_the_limit(parts: Parts, enter: Enter) -> None:
         yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
         for _ in range(100):
             seen += 100_000
-            held = sum(f.stat().st_size for f in parts.uploads.folder.rglob("*") if f.is_file())
+            held = sum(f.stat().st_size for f in context.uploads.folder.rglob("*") if f.is_file())
             assert held <= 10_000 + FIELD_BYTES
             yield bytes(100_000)
 
@@ -142,7 +144,7 @@ def test_a_body_that_is_no_form(enter: Enter, body: bytes) -> None:
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
 
-def test_html_in_any_name_is_text(enter: Enter, plant: Plant, parts: Parts) -> None:
+def test_html_in_any_name_is_text(enter: Enter, plant: Plant, context: AppContext) -> None:
     kim = enter("<b>kim</b>", "admin")
     one = kim.judge((f"{EVIL}.png", plant.good[0].read_bytes())).json()["results"][0]["verdict"]
     link = one["link"]
@@ -166,7 +168,7 @@ def test_a_csv_begins_no_formula(enter: Enter, plant: Plant) -> None:
 
 
 def test_what_is_another_users_is_refused_and_written_down(
-    enter: Enter, plant: Plant, parts: Parts
+    enter: Enter, plant: Plant, context: AppContext
 ) -> None:
     kim, lee, boss = enter(), enter("lee"), enter("boss", "reviewer")
     one = kim.inspected(plant.bad[0])
@@ -182,7 +184,7 @@ def test_what_is_another_users_is_refused_and_written_down(
     assert one not in lee.get("/inspections?user=kim").text
     seen = lee.judge(plant.bad[0]).json()["results"][0]
     assert seen["seen_before"] and one not in str(seen)
-    refused = [e for e in parts.accounts.audit() if e["action"] == "refused"]
+    refused = [e for e in context.accounts.audit() if e["action"] == "refused"]
     assert {(e["user_name"], e["object"].split("/")[1]) for e in refused} == {
         ("lee", "inspections"),
         ("lee", "api"),
@@ -192,8 +194,8 @@ def test_what_is_another_users_is_refused_and_written_down(
     }
 
 
-def test_every_page_needs_a_user_unless_it_is_named(app: Any, parts: Parts) -> None:
-    anonymous = Browser(app, parts)
+def test_every_page_needs_a_user_unless_it_is_named(app: Any, context: AppContext) -> None:
+    anonymous = Browser(app, context)
     routers = (app, accounts.router, history.router, lake.router, oidc.router, api.router)
     asked = {getattr(route, "path", "") for router in routers for route in router.routes}
     paths = [re.sub(r"\{[^}]*\}", "x", path) for path in sorted(asked) if path]
@@ -209,7 +211,7 @@ def test_every_page_needs_a_user_unless_it_is_named(app: Any, parts: Parts) -> N
         assert anonymous.get(path).status_code == 200, path
 
 
-def test_other_sites_cannot_act_for_a_user(enter: Enter, parts: Parts) -> None:
+def test_other_sites_cannot_act_for_a_user(enter: Enter, context: AppContext) -> None:
     kim = enter()
     posts = ("/logout", "/account", "/api/verdicts", "/inspect/en/gradio_api/upload", "/language")
     for path in posts:
@@ -221,14 +223,14 @@ def test_other_sites_cannot_act_for_a_user(enter: Enter, parts: Parts) -> None:
         kim.http.headers["origin"] = HOST
     assert kim.http.post("/logout", data={"csrf": "guessed é"}).status_code == 403
     assert kim.get("/account").status_code == 200
-    assert {e["action"] for e in parts.accounts.audit()} >= {"cross-site request refused"}
-    evil = Browser(kim.http.app, parts)  # Nor log somebody in as somebody else.
+    assert {e["action"] for e in context.accounts.audit()} >= {"cross-site request refused"}
+    evil = Browser(kim.http.app, context)  # Nor log somebody in as somebody else.
     evil.http.headers["origin"] = "https://evil.test"
     known = {"name": "kim", "password": PASSWORD}
     assert evil.http.post("/login", data=known).status_code == 403
 
 
-def test_sessions(enter: Enter, parts: Parts, app: Any) -> None:
+def test_sessions(enter: Enter, context: AppContext, app: Any) -> None:
     kim = enter()
     (cookie,) = kim.http.cookies.jar
     assert cookie.name == "__Host-platelake_session" and cookie.secure and cookie.path == "/"
@@ -260,9 +262,9 @@ def test_no_page_is_kept_by_the_browser(enter: Enter) -> None:
     assert "no-store" not in kim.get("/static/style.css").headers.get("cache-control", "")
 
 
-def test_login_leads_back_but_never_away(app: Any, parts: Parts) -> None:
-    Browser(app, parts, "kim")
-    stranger = Browser(app, parts)
+def test_login_leads_back_but_never_away(app: Any, context: AppContext) -> None:
+    Browser(app, context, "kim")
+    stranger = Browser(app, context)
     there = stranger.get("/inspections?lot=3").headers["location"]
     assert 'value="/inspections?lot=3"' in stranger.get(there).text
     known = {"name": "kim", "password": PASSWORD}
@@ -277,9 +279,9 @@ def test_login_leads_back_but_never_away(app: Any, parts: Parts) -> None:
         assert answer.headers["location"] == got
 
 
-def test_guesses_hold_the_guesser_back_and_not_the_user(app: Any, parts: Parts) -> None:
-    kim = Browser(app, parts, "kim")  # She has entered from her own address.
-    guesser = Browser(app, parts)
+def test_guesses_hold_the_guesser_back_and_not_the_user(app: Any, context: AppContext) -> None:
+    kim = Browser(app, context, "kim")  # She has entered from her own address.
+    guesser = Browser(app, context)
     guesser.http._transport.client = ("10.6.6.6", 1)  # type: ignore[attr-defined]
     guesser.name = "kim"
     codes = [guesser.log_in(f"guess number {n}").status_code for n in range(8)]
@@ -287,10 +289,10 @@ def test_guesses_hold_the_guesser_back_and_not_the_user(app: Any, parts: Parts) 
     assert kim.get("/account").status_code == 200 and kim.log_in().status_code == 303
 
 
-def test_ten_thousand_guesses(app: Any, parts: Parts, plant: Plant) -> None:
+def test_ten_thousand_guesses(app: Any, context: AppContext, plant: Plant) -> None:
     """They are refused without a look at the password, while others go on as before."""
-    kim = Browser(app, parts, "kim")
-    guesser = Browser(app, parts)
+    kim = Browser(app, context, "kim")
+    guesser = Browser(app, context)
     guesser.http._transport.client = ("10.6.6.6", 1)  # type: ignore[attr-defined]
     guesser.name = "kim"
     codes = Counter(guesser.log_in(f"guess number {n}").status_code for n in range(9_980))
@@ -301,17 +303,17 @@ def test_ten_thousand_guesses(app: Any, parts: Parts, plant: Plant) -> None:
     assert kim.log_in().status_code == 303
 
 
-def test_sign_up(make_parts: Callable[..., Parts]) -> None:
-    parts = make_parts(sign_up="invitation")
-    new = Browser(create_app(parts), parts)
+def test_sign_up(make_context: Callable[..., AppContext]) -> None:
+    context = make_context(sign_up="invitation")
+    new = Browser(create_app(context), context)
     asked = {"name": "lee", "password": PASSWORD}
     assert new.http.post("/sign-up", data=asked).status_code == 400
-    code = parts.accounts.invite("test", "reviewer")
+    code = context.accounts.invite("test", "reviewer")
     assert new.http.post("/sign-up", data={**asked, "password": "short"}).status_code == 400
     answer = new.http.post("/sign-up", data={**asked, "invitation": code})
     assert answer.headers["location"] == "/inspect"
     assert new.get("/review").status_code == 200
-    off = make_parts(sign_up="off")
+    off = make_context(sign_up="off")
     closed = Browser(create_app(off), off)
     assert closed.http.post("/sign-up", data=asked).status_code == 400
     assert "Nobody signs up" in closed.get("/sign-up").text
@@ -329,9 +331,9 @@ def test_change_of_password(enter: Enter) -> None:
     assert kim.log_in().status_code == 401 and kim.log_in("another password").status_code == 303
 
 
-def test_machines_come_with_a_token(app: Any, parts: Parts, plant: Plant) -> None:
-    Browser(app, parts, "line 1")
-    token = parts.accounts.token("line 1", "test")
+def test_machines_come_with_a_token(app: Any, context: AppContext, plant: Plant) -> None:
+    Browser(app, context, "line 1")
+    token = context.accounts.token("line 1", "test")
     machine = TestClient(app, base_url=HOST)
     photo = {"files": ("a.png", plant.good[0].read_bytes())}
     answer = machine.post(
@@ -345,7 +347,7 @@ def test_machines_come_with_a_token(app: Any, parts: Parts, plant: Plant) -> Non
     assert set(schema["paths"]) == {"/api/verdicts", "/api/inspections/{inspection_id}"}
 
 
-def test_review_by_two(enter: Enter, plant: Plant, parts: Parts) -> None:
+def test_review_by_two(enter: Enter, plant: Plant, context: AppContext) -> None:
     kim, one, two, three = enter(), *(enter(n, "reviewer") for n in ("ann", "ben", "cho"))
     link = f"/inspections/{kim.inspected(plant.good[0])}"
     assert "Nothing waits" in one.get("/review").text
@@ -358,62 +360,62 @@ def test_review_by_two(enter: Enter, plant: Plant, parts: Parts) -> None:
     assert one.post(f"{link}/corrections", says="bad", reason="again").status_code == 400
     assert link not in one.get("/review").text and link in two.get("/review").text
     assert two.post(f"{link}/corrections", says="good").status_code == 303
-    assert rows(parts, agreed_labels) == []
+    assert rows(context, agreed_labels) == []
     assert link in one.get("/review").text and link in two.get("/review").text  # They disagree.
     assert three.post(f"{link}/corrections", says="bad", reason="yes").status_code == 303
-    (label,) = rows(parts, agreed_labels)
+    (label,) = rows(context, agreed_labels)
     assert label.label == "bad"
-    kept = {row.correction_id: row for row in rows(parts, corrections)}
+    kept = {row.correction_id: row for row in rows(context, corrections)}
     assert kept[label.first_correction].user_name == "ann"
     assert kept[label.second_correction].user_name == "cho"
     assert [row.model_version for row in kept.values()] == [1] * 4
     late = kim.post(f"{link}/corrections", says="good", reason="no")
     assert late.status_code == 400 and "agreed" in late.text
-    assert len(rows(parts, corrections)) == 4
-    assert [row.verdict for row in rows(parts, inspections)] == ["good"]
+    assert len(rows(context, corrections)) == 4
+    assert [row.verdict for row in rows(context, inspections)] == ["good"]
 
 
 def test_reviewers_who_disagree_may_say_another_word(
-    enter: Enter, plant: Plant, parts: Parts
+    enter: Enter, plant: Plant, context: AppContext
 ) -> None:
     kim, one, two = enter(), *(enter(name, "reviewer") for name in ("ann", "ben"))
     link = f"/inspections/{kim.inspected(plant.good[0])}/corrections"
     one.post(link, says="bad", reason="a stain")
     two.post(link, says="good")
     assert one.post(link, says="good", reason="a shadow, now I see").status_code == 303
-    assert [row.label for row in rows(parts, agreed_labels)] == ["good"]
-    assert [row.says for row in rows(parts, corrections)] == ["bad", "good", "good"]
+    assert [row.label for row in rows(context, agreed_labels)] == ["good"]
+    assert [row.says for row in rows(context, corrections)] == ["bad", "good", "good"]
 
 
 def test_two_reviewers_at_once_make_one_label(
-    make_parts: Callable[..., Parts], sql_url: str, plant: Plant
+    make_context: Callable[..., AppContext], sql_url: str, plant: Plant
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    parts = make_parts(sql_url=sql_url)
+    context = make_context(sql_url=sql_url)
     names = [f"reviewer {n}" for n in range(6)]
-    app = create_app(parts)
-    kim = Browser(app, parts, "kim")
-    one = parts.inspections.find(kim.inspected(plant.bad[0]))
+    app = create_app(context)
+    kim = Browser(app, context, "kim")
+    one = context.inspections.find(kim.inspected(plant.bad[0]))
     assert one
     for name in names:
-        parts.accounts.add(name, "reviewer", PASSWORD, by="test")
-    users = [parts.accounts.user(parts.accounts.log_in(n, PASSWORD, "10.0.0.1")) for n in names]
+        context.accounts.add(name, "reviewer", PASSWORD, by="test")
+    users = [context.accounts.user(context.accounts.log_in(n, PASSWORD, "10.0.0.1")) for n in names]
 
     def say(user: Any) -> str | None:
         try:
-            return parts.review.correct(user, one, "bad", "")
+            return context.review.correct(user, one, "bad", "")
         except Exception as error:
             return str(error)
 
     with ThreadPoolExecutor(6) as pool:
         said = list(pool.map(say, users))
     assert said.count("bad") == 1 and said.count(None) == 1
-    assert len(rows(parts, agreed_labels)) == 1 and len(rows(parts, corrections)) == 2
+    assert len(rows(context, agreed_labels)) == 1 and len(rows(context, corrections)) == 2
 
 
 def test_the_photo_comes_to_the_lake_by_the_ordinary_ingest_once(
-    enter: Enter, plant: Plant, parts: Parts, landing: Path, tmp_path: Path
+    enter: Enter, plant: Plant, context: AppContext, landing: Path, tmp_path: Path
 ) -> None:
     kim = enter()
     for name in ("one.png", "another.png"):
@@ -428,53 +430,57 @@ def test_the_photo_comes_to_the_lake_by_the_ordinary_ingest_once(
         (name,) = work.lake.rows(PICTURE_NAMES, "label", "name")
         assert name == {"label": "unlabelled", "name": f"{sha256}.png"}  # Never the verdict.
     (landing / "app" / "unlabelled" / f"{sha256}.png").unlink()  # As collected photos go.
-    link = f"/inspections/{rows(parts, inspections)[0].inspection_id}/photo.jpg"
+    link = f"/inspections/{rows(context, inspections)[0].inspection_id}/photo.jpg"
     assert kim.get(link).status_code == 200  # It is in the lake that the app reads.
 
 
 def test_a_photo_that_cannot_be_kept_gets_no_verdict(
-    enter: Enter, plant: Plant, parts: Parts, landing: Path
+    enter: Enter, plant: Plant, context: AppContext, landing: Path
 ) -> None:
     kim = enter()
     (landing / "app").write_text("no folder")
     (found,) = kim.judge(plant.bad[0]).json()["results"]
     assert found["rule"] == "not_kept" and found["verdict"] is None
-    assert rows(parts, inspections) == []
+    assert rows(context, inspections) == []
 
 
 def test_a_sample_of_good_verdicts_is_looked_at(
-    make_parts: Callable[..., Parts], plant: Plant
+    make_context: Callable[..., AppContext], plant: Plant
 ) -> None:
-    parts = make_parts(sampled_share=1.0)
-    app = create_app(parts)
-    kim, ann = Browser(app, parts, "kim"), Browser(app, parts, "ann", "reviewer")
+    context = make_context(sampled_share=1.0)
+    app = create_app(context)
+    kim, ann = Browser(app, context, "kim"), Browser(app, context, "ann", "reviewer")
     link = kim.inspected(plant.good[0])
     kim.inspected(plant.bad[0])
     page = ann.get("/review").text
     assert link in page and "random sample" in page and page.count("<li class") == 1
 
 
-def test_a_doubtful_verdict_waits_for_a_human(enter: Enter, plant: Plant, parts: Parts) -> None:
+def test_a_doubtful_verdict_waits_for_a_human(
+    enter: Enter, plant: Plant, context: AppContext
+) -> None:
     kim, ann = enter(), enter("ann", "reviewer")
-    model = parts.photo_champion.model
-    p = model.judge([plant.good[0].read_bytes()], parts.settings)[0].probability
+    model = context.photo_champion.model
+    p = model.judge([plant.good[0].read_bytes()], context.settings)[0].probability
     model.thresholds = replace(model.thresholds, low=p / 2, high=(1 + p) / 2)
     try:
         answer = kim.judge(plant.good[0]).json()["results"][0]["verdict"]
     finally:
-        parts.photo_champion.refresh()
+        context.photo_champion.refresh()
     assert answer["verdict"] == "needs_human"  # The first system crashed on such a one.
     assert "Needs a human" in kim.get(answer["link"]).text
     assert answer["inspection_id"] in ann.get("/review").text
 
 
-def test_history_is_searched_and_paged_in_sql(enter: Enter, plant: Plant, parts: Parts) -> None:
+def test_history_is_searched_and_paged_in_sql(
+    enter: Enter, plant: Plant, context: AppContext
+) -> None:
     kim = enter()
     kim.judge(plant.good[0], lot="2021-11-01/3")
     kim.judge(plant.bad[0])
-    first = parts.inspections.earlier(hashlib.sha256(plant.good[0].read_bytes()).hexdigest())[0]
+    first = context.inspections.earlier(hashlib.sha256(plant.good[0].read_bytes()).hexdigest())[0]
     for n in range(119):
-        parts.inspections.save(replace(first, inspection_id=f"{n:032x}", lot=None, day=None))
+        context.inspections.save(replace(first, inspection_id=f"{n:032x}", lot=None, day=None))
     page = kim.get("/inspections").text
     assert "121 found" in page and page.count("<tr>") == 51
     assert kim.get("/inspections?page=3").text.count("<tr>") == 22
@@ -489,10 +495,10 @@ def test_history_is_searched_and_paged_in_sql(enter: Enter, plant: Plant, parts:
     assert len(kim.get("/inspections.csv").text.splitlines()) == 122
 
 
-def test_lots(enter: Enter, plant: Plant, parts: Parts) -> None:
+def test_lots(enter: Enter, plant: Plant, context: AppContext) -> None:
     kim = enter()
-    day = parts.lots.days()[0]
-    by_risk = parts.lots.of_day(day)
+    day = context.lots.days()[0]
+    by_risk = context.lots.of_day(day)
     assert len(by_risk) == 8 and all(row["verdict"] for row in by_risk)
     risks = [row["risk"] for row in by_risk]
     assert risks == sorted(risks, reverse=True)
@@ -502,7 +508,7 @@ def test_lots(enter: Enter, plant: Plant, parts: Parts) -> None:
         assert kim.get(f"/lots?day={day}&sort={sort}").status_code == 200
     page = kim.get(f"/lots/{day}/{lot}").text
     assert page.count("<polyline") == 3 and "What drove the verdict" in page
-    view = parts.lots.view(day, lot)
+    view = context.lots.view(day, lot)
     assert view.verdict and view.verdict.probability == pytest.approx(by_risk[0]["risk"], abs=1e-6)
     assert kim.get("/lots?day=1999-01-01").status_code == 200
     assert "no readings" in kim.get("/lots/1999-01-01/3").text
@@ -510,24 +516,24 @@ def test_lots(enter: Enter, plant: Plant, parts: Parts) -> None:
     assert kim.get(f"/lots/{day}/a'b").status_code == 404
 
 
-def test_a_sensor_file_is_judged_as_the_lake_would(parts: Parts, plant: Plant) -> None:
+def test_a_sensor_file_is_judged_as_the_lake_would(context: AppContext, plant: Plant) -> None:
     lines = plant.sensor.read_bytes().split(b"\r\n")
     lines[2] = lines[2].replace(b",", b";", 1)
     lines[3] = lines[3].rsplit(b",", 1)[0] + b",99"
     content = io.BytesIO(b"\r\n".join(lines))
-    fault, lots, held = parts.lots.judge_file(content, plant.sensor.name)
+    fault, lots, held = context.lots.check_file(content, plant.sensor.name)
     assert fault is None and [row["rule"] for row in held] == ["torn_row", "physical_range"]
-    known = {row["lot"]: row["risk"] for row in parts.lots.of_day(lots[0].day)}
+    known = {row["lot"]: row["risk"] for row in context.lots.of_day(lots[0].day)}
     said = {lot.name: lot.verdict.probability for lot in lots if lot.verdict}
     assert list(said.values()) == sorted(said.values(), reverse=True)
     del said["1"]  # It has lost two rows.
     assert len(lots) == 8 and len(said) == 7
     assert said == pytest.approx({name: known[name] for name in said}, abs=1e-6)
-    bad, none, _ = parts.lots.judge_file(io.BytesIO(b"a,b\n1,2\n"), plant.sensor.name)
+    bad, none, _ = context.lots.check_file(io.BytesIO(b"a,b\n1,2\n"), plant.sensor.name)
     assert bad and bad[0] == "missing_column" and "no column" in bad[1] and none == []
 
 
-def test_models_and_flow(enter: Enter, parts: Parts) -> None:
+def test_models_and_flow(enter: Enter, context: AppContext) -> None:
     kim = enter()
     models = kim.get("/models").text
     assert "chromate-photos, version 1" in models and "auroc" in models and "kfold" in models
@@ -536,22 +542,24 @@ def test_models_and_flow(enter: Enter, parts: Parts) -> None:
 
 
 def test_the_run_is_linked_in_mlflow_but_no_password_is_shown(
-    make_parts: Callable[..., Parts], plant: Plant
+    make_context: Callable[..., AppContext], plant: Plant
 ) -> None:
     registry = registry_of(load_settings(lake=str(plant.lake)))
     for uri, links in {"http://mlflow.test:5000": 2, "http://a:secret@mlflow.test": 0}.items():
-        parts = make_parts(registry=registry, mlflow_uri=uri)
-        page = Browser(create_app(parts), parts, f"kim {links}").get("/models").text
+        context = make_context(registry=registry, mlflow_uri=uri)
+        page = Browser(create_app(context), context, f"kim {links}").get("/models").text
         found = re.findall(r'href="http://mlflow\.test:5000/#/experiments/\d+/runs/\w+"', page)
         assert len(found) == links and "secret" not in page
 
 
-def test_no_champion_yet(make_parts: Callable[..., Parts], plant: Plant, tmp_path: Any) -> None:
+def test_no_champion_yet(
+    make_context: Callable[..., AppContext], plant: Plant, tmp_path: Any
+) -> None:
     from ml.registry import Registry
 
     empty = Registry(f"sqlite:///{tmp_path / 'empty.db'}")
-    parts = make_parts(registry=empty)
-    kim = Browser(create_app(parts), parts, "kim")
+    context = make_context(registry=empty)
+    kim = Browser(create_app(context), context, "kim")
     page = kim.get("/inspect")
     assert page.status_code == 200 and "platelake train cnn --stage chromate" in page.text
     assert kim.get("/models").text.count("no champion yet") == 2
@@ -624,19 +632,19 @@ def test_odd_addresses_break_nothing(enter: Enter, path: str) -> None:
         ("", b""),
     ],
 )
-def test_odd_forms_break_nothing(app: Any, parts: Parts, kind: str, body: bytes) -> None:
-    browser = Browser(app, parts)
+def test_odd_forms_break_nothing(app: Any, context: AppContext, kind: str, body: bytes) -> None:
+    browser = Browser(app, context)
     for path in ("/login", "/sign-up", "/language"):
         answer = browser.http.post(path, content=body, headers={"content-type": kind})
         assert answer.status_code in (303, 400, 401, 415), (path, answer.status_code)
 
 
 def test_what_breaks_is_said_without_a_stack_trace(
-    enter: Enter, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    enter: Enter, context: AppContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kim = enter()
     kim.http._transport.raise_server_exceptions = False  # type: ignore[attr-defined]
-    monkeypatch.setattr(parts.lots, "days", lambda: 1 / 0)
+    monkeypatch.setattr(context.lots, "days", lambda: 1 / 0)
     answer = kim.get("/lots")
     assert answer.status_code == 500 and "Something went wrong" in answer.text
     assert "Traceback" not in answer.text and "ZeroDivision" not in answer.text
@@ -650,7 +658,7 @@ def test_the_language_leads_back_to_the_same_page(enter: Enter, plant: Plant) ->
     assert refused.status_code == 400 and f'name="next" value="{link}"' in refused.text
 
 
-def test_a_cut_upload_leaves_nothing(enter: Enter, parts: Parts) -> None:
+def test_a_cut_upload_leaves_nothing(enter: Enter, context: AppContext) -> None:
     kim = enter()
 
     def cut() -> Any:
@@ -666,31 +674,33 @@ def test_a_cut_upload_leaves_nothing(enter: Enter, parts: Parts) -> None:
     part = b'--x\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\n\r\n'
     many = kim.http.post("/api/verdicts", content=part * 20_000 + b"--x--", headers=kind)
     assert many.status_code == 413
-    assert list(parts.uploads.folder.iterdir()) == []
+    assert list(context.uploads.folder.iterdir()) == []
 
 
 def test_sign_ups_are_counted_before_anything_is_hashed(
-    make_parts: Callable[..., Parts], monkeypatch: pytest.MonkeyPatch
+    make_context: Callable[..., AppContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed = []
     monkeypatch.setattr("serving.access.passwords.hashed", lambda *_: hashed.append(1) or "x")
     asked = {"name": "kim", "password": PASSWORD}
-    parts = make_parts(sign_up="invitation")
-    parts.accounts.add("kim", password=PASSWORD, by="test")
+    context = make_context(sign_up="invitation")
+    context.accounts.add("kim", password=PASSWORD, by="test")
     hashed.clear()
-    stranger = Browser(create_app(parts), parts)
+    stranger = Browser(create_app(context), context)
     codes = Counter(stranger.http.post("/sign-up", data=asked).status_code for _ in range(30))
     assert codes == {400: SIGN_UP_LIMIT, 429: 10} and hashed == []
-    off = make_parts(sign_up="off")
+    off = make_context(sign_up="off")
     assert Browser(create_app(off), off).http.post("/sign-up", data=asked).status_code == 400
     assert hashed == []
 
 
-def test_a_lot_that_sql_could_not_hold_is_none(enter: Enter, plant: Plant, parts: Parts) -> None:
+def test_a_lot_that_sql_could_not_hold_is_none(
+    enter: Enter, plant: Plant, context: AppContext
+) -> None:
     for lot in ("1" * 300, "2021-13-01/3", "x", "2021-11-01/"):
         answer = enter(f"kim {lot[:20]}").judge(plant.good[0], lot=lot)
         assert answer.status_code == 422 and "Give the lot" in answer.json()["detail"]
-    assert list(parts.uploads.folder.iterdir()) == []
+    assert list(context.uploads.folder.iterdir()) == []
 
 
 def test_a_page_that_is_not_there(enter: Enter) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from ml.registry import Registry, registry_of
 from serving.app import create_app
-from serving.context import Parts
+from serving.context import AppContext
 from serving.records.outbox import Outbox
 from serving.tables import inspections
 from serving.verdicts.champion import Champion
@@ -28,17 +28,17 @@ def server() -> Iterator[MariaDB]:
         yield found
 
 
-def kept(parts: Parts) -> list[str]:
-    with parts.accounts.database.transaction() as connection:
+def kept(context: AppContext) -> list[str]:
+    with context.accounts.database.transaction() as connection:
         return list(connection.scalars(sa.select(inspections.c.inspection_id)))
 
 
-def test_sql_away(server: MariaDB, make_parts: Callable[..., Parts], plant: Plant) -> None:
+def test_sql_away(server: MariaDB, make_context: Callable[..., AppContext], plant: Plant) -> None:
     with server.database() as url:
-        parts = make_parts(sql_url=url)
-        app = create_app(parts)
-        kim, lee = Browser(app, parts, "kim"), Browser(app, parts, "lee")
-        token = parts.accounts.token("lee", "test")
+        context = make_context(sql_url=url)
+        app = create_app(context)
+        kim, lee = Browser(app, context, "kim"), Browser(app, context, "lee")
+        token = context.accounts.token("lee", "test")
         bearer = {"authorization": f"Bearer {token}"}
         lee.http.get("/api/inspections/x", headers=bearer)
         assert lee.get("/account").status_code == 200
@@ -49,7 +49,7 @@ def test_sql_away(server: MariaDB, make_parts: Callable[..., Parts], plant: Plan
             answer = kim.judge(plant.bad[0], plant.good[1])
             assert answer.status_code == 200
             ids = [one["verdict"]["inspection_id"] for one in answer.json()["results"]]
-            assert parts.outbox.count() == 2
+            assert context.outbox.count() == 2
             page = kim.get(f"/inspections/{ids[0]}")
             assert page.status_code == 200 and "The database is away" in page.text
             assert kim.get(f"/inspections/{ids[0]}/heat.jpg").status_code == 200
@@ -57,45 +57,47 @@ def test_sql_away(server: MariaDB, make_parts: Callable[..., Parts], plant: Plan
             machine = lee.judge(plant.bad[1], headers=bearer).json()["results"][0]["verdict"]
             history = kim.get("/inspections")
             assert history.status_code == 503 and "Verdicts go on" in history.text
-            stranger = Browser(app, parts)
+            stranger = Browser(app, context)
             stranger.name = "kim"
             assert stranger.log_in().status_code == 503
-            stranger.http.cookies.set(parts.cookie, "guessed")
+            stranger.http.cookies.set(context.cookie, "guessed")
             assert stranger.get("/inspections").status_code == 503
             assert kim.get("/inspections.csv").status_code == 503
-            assert lee.http.post("/logout", data={"csrf": token_of(parts, lee)}).status_code == 303
+            assert (
+                lee.http.post("/logout", data={"csrf": token_of(context, lee)}).status_code == 303
+            )
             assert lee.get("/account").status_code == 303  # Out, though SQL does not know it yet.
-            parts.look_around()
-            assert parts.sql_away and 'sql":"away' in kim.get("/readyz").text
-            waiting = Outbox(parts.settings.app_address() / "outbox.db")  # As a restart finds it.
+            context.look_around()
+            assert context.sql_away and 'sql":"away' in kim.get("/readyz").text
+            waiting = Outbox(context.settings.app_address() / "outbox.db")  # As a restart finds it.
             assert waiting.count() == 3
             waiting.close()
         finally:
             server.start()
-        parts.outbox.put("again", inspections.name, asdict(found(parts, before)))
-        poison = asdict(found(parts, before)) | {"inspection_id": "poison", "lot": "1" * 300}
-        with parts.outbox._connection:  # In front of the others.
-            parts.outbox._connection.execute("UPDATE waiting SET rowid = rowid + 1000")
-        parts.outbox.put("poison", inspections.name, poison)
-        parts.look_around()
-        assert parts.outbox.count() == 1  # It holds no other back.
-        parts.outbox.drop("poison")
-        assert parts.accounts.user(session) is None
-        assert not parts.sql_away and parts.outbox.count() == 0
-        assert sorted(kept(parts)) == sorted([before, *ids, machine["inspection_id"]])
-        parts.look_around()
-        assert len(kept(parts)) == 4
+        context.outbox.put("again", inspections.name, asdict(found(context, before)))
+        poison = asdict(found(context, before)) | {"inspection_id": "poison", "lot": "1" * 300}
+        with context.outbox._connection:  # In front of the others.
+            context.outbox._connection.execute("UPDATE waiting SET rowid = rowid + 1000")
+        context.outbox.put("poison", inspections.name, poison)
+        context.look_around()
+        assert context.outbox.count() == 1  # It holds no other back.
+        context.outbox.drop("poison")
+        assert context.accounts.user(session) is None
+        assert not context.sql_away and context.outbox.count() == 0
+        assert sorted(kept(context)) == sorted([before, *ids, machine["inspection_id"]])
+        context.look_around()
+        assert len(kept(context)) == 4
         assert "The database is away" not in kim.get("/inspections").text
         assert "3 found" in kim.get("/inspections").text
 
 
-def token_of(parts: Parts, browser: Browser) -> str:
-    (user,) = (u for (_, _), (u, _) in parts.visitors._last.items() if u.csrf and u.name == "lee")
+def token_of(context: AppContext, browser: Browser) -> str:
+    (user,) = (u for (_, _), (u, _) in context.visitors._last.items() if u.csrf and u.name == "lee")
     return user.csrf
 
 
-def found(parts: Parts, inspection_id: str) -> Any:
-    one = parts.inspections.find(inspection_id)
+def found(context: AppContext, inspection_id: str) -> Any:
+    one = context.inspections.find(inspection_id)
     assert one
     return one
 
@@ -107,31 +109,33 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Registry:
     return Registry("http://127.0.0.1:9")
 
 
-def test_mlflow_away(make_parts: Callable[..., Parts], plant: Plant, away: Registry) -> None:
-    first = make_parts()
-    parts = make_parts(registry=away)  # The app was started anew meanwhile.
-    assert parts.mlflow_away and parts.photo_champion.model is not None
-    assert parts.photo_champion.model.sha256 == first.photo_champion.model.sha256
-    assert parts.photo_champion.honest == first.photo_champion.honest
-    kim = Browser(create_app(parts), parts, "kim")
+def test_mlflow_away(make_context: Callable[..., AppContext], plant: Plant, away: Registry) -> None:
+    first = make_context()
+    context = make_context(registry=away)  # The app was started anew meanwhile.
+    assert context.mlflow_away and context.photo_champion.model is not None
+    assert context.photo_champion.model.sha256 == first.photo_champion.model.sha256
+    assert context.photo_champion.honest == first.photo_champion.honest
+    kim = Browser(create_app(context), context, "kim")
     assert kim.judge(plant.bad[0]).json()["results"][0]["verdict"]["verdict"] == "bad"
     page = kim.get("/models").text
     assert "The model registry is away" in page and "chromate-photos, version 1" in page
 
 
 def test_a_kept_champion_that_was_changed_is_not_used(
-    make_parts: Callable[..., Parts], away: Registry, tmp_path: Path
+    make_context: Callable[..., AppContext], away: Registry, tmp_path: Path
 ) -> None:
-    make_parts()
+    make_context()
     file = tmp_path / "app" / "champions" / "chromate-photos.onnx"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    assert make_parts(registry=away).photo_champion.model is None
+    assert make_context(registry=away).photo_champion.model is None
 
 
-def test_the_champion_changes_without_a_pause(parts: Parts, plant: Plant, tmp_path: Path) -> None:
-    registry = registry_of(parts.settings)
+def test_the_champion_changes_without_a_pause(
+    context: AppContext, plant: Plant, tmp_path: Path
+) -> None:
+    registry = registry_of(context.settings)
     version = registry.need("chromate-photos")
     content = registry.content(version)
     uri = f"models:/{version.name}/{version.number}"
@@ -148,7 +152,7 @@ def test_the_champion_changes_without_a_pause(parts: Parts, plant: Plant, tmp_pa
         assert champion.model.version == second.number and champion.reachable
         assert champion.honest.promoted["reason"] == "a test"
         photo = plant.bad[0].read_bytes()
-        assert champion.model.judge([photo], parts.settings)[0].version == second.number
+        assert champion.model.judge([photo], context.settings)[0].version == second.number
     finally:
         registry.move_champion(version, {"reason": "back", "by": "test", "at": "now"})
     champion.refresh()
@@ -160,14 +164,14 @@ def _model_uri(registry: Registry, uri: str) -> str:
     return str(found.source)
 
 
-def test_a_look_around_is_taken_again_and_again(parts: Parts, plant: Plant) -> None:
+def test_a_look_around_is_taken_again_and_again(context: AppContext, plant: Plant) -> None:
     from starlette.testclient import TestClient
 
-    with TestClient(create_app(parts, look_seconds=0.05)):
-        kim = Browser(create_app(parts), parts, "kim")
-        row = asdict(found(parts, kim.inspected(plant.good[0])))
-        parts.outbox.put("late", inspections.name, row | {"inspection_id": "late"})
+    with TestClient(create_app(context, look_seconds=0.05)):
+        kim = Browser(create_app(context), context, "kim")
+        row = asdict(found(context, kim.inspected(plant.good[0])))
+        context.outbox.put("late", inspections.name, row | {"inspection_id": "late"})
         deadline = time.monotonic() + 20
-        while parts.outbox.count() and time.monotonic() < deadline:
+        while context.outbox.count() and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert "late" in kept(parts)
+        assert "late" in kept(context)

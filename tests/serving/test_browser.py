@@ -16,7 +16,7 @@ from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, Route, expect, sync_playwright
 
 from serving.app import create_app
-from serving.context import Parts
+from serving.context import AppContext
 from tests.conftest import unavailable
 from tests.serving.conftest import PASSWORD, Plant
 from tests.serving.live import served
@@ -51,8 +51,8 @@ def chromium() -> Iterator[Chromium]:
 
 
 @pytest.fixture
-def address(parts: Parts) -> Iterator[str]:
-    with served(create_app(parts)) as found:
+def address(context: AppContext) -> Iterator[str]:
+    with served(create_app(context)) as found:
         yield found
 
 
@@ -120,14 +120,17 @@ def choose(page: Page, *photos: Path, box: str = "#files") -> None:
         expect(page.locator(box)).to_contain_text(photo.stem[:10])
 
 
-def judge(page: Page, *photos: Path) -> None:
+def inspect_upload(page: Page, *photos: Path) -> None:
     choose(page, *photos)
     page.click("#judge")
     expect(page.locator("#results .card")).to_have_count(len(photos))
 
 
 def test_the_whole_way(
-    opened: Callable[..., Page], parts: Parts, plant: Plant, shot: Callable[[Page, str], None]
+    opened: Callable[..., Page],
+    context: AppContext,
+    plant: Plant,
+    shot: Callable[[Page, str], None],
 ) -> None:
     kim = opened(locale="en-GB")
     kim.goto("/")
@@ -144,7 +147,7 @@ def test_the_whole_way(
     enter(kim, "kim")
     expect(kim.locator("#judge")).to_be_visible()
 
-    judge(kim, plant.good[0], plant.bad[0])
+    inspect_upload(kim, plant.good[0], plant.bad[0])
     cards = kim.locator("#results .card")
     expect(cards.nth(0)).to_contain_text("Good")
     expect(cards.nth(1)).to_contain_text("Bad")
@@ -169,7 +172,7 @@ def test_the_whole_way(
     shot(kim, "detail")
 
     for name in ("ann", "ben"):
-        parts.accounts.add(name, "reviewer", PASSWORD, by="test")
+        context.accounts.add(name, "reviewer", PASSWORD, by="test")
         reviewer = opened()
         enter(reviewer, name)
         reviewer.click("nav >> text=Review")
@@ -194,20 +197,23 @@ def test_the_whole_way(
 
 
 def test_korean_on_a_phone(
-    opened: Callable[..., Page], parts: Parts, plant: Plant, shot: Callable[[Page, str], None]
+    opened: Callable[..., Page],
+    context: AppContext,
+    plant: Plant,
+    shot: Callable[[Page, str], None],
 ) -> None:
-    parts.accounts.add("김작업", "admin", PASSWORD, by="test")
+    context.accounts.add("김작업", "admin", PASSWORD, by="test")
     page = opened(locale="ko-KR", viewport=PHONE, is_mobile=True, has_touch=True)
     enter(page, "김작업")
     expect(page.locator("#judge")).to_have_text("판정")
     assert page.locator("html").get_attribute("lang") == "ko"
-    judge(page, plant.bad[0], plant.good[0])
+    inspect_upload(page, plant.bad[0], plant.good[0])
     expect(page.locator("#results")).to_contain_text("불량 확률")
     page.locator("#results img").nth(1).scroll_into_view_if_needed()
     page.wait_for_load_state("networkidle")
     shot(page, "app-korean-phone")
-    day = parts.lots.days()[0]
-    lot = parts.lots.of_day(day)[0]["lot"]
+    day = context.lots.days()[0]
+    lot = context.lots.of_day(day)[0]["lot"]
     paths = ["/lots", f"/lots/{day}/{lot}", "/inspections", "/review", "/models", "/flow", "/audit"]
     for path in ["/inspect/ko/", *paths, "/account", "/sensor/ko/"]:
         page.goto(path)
@@ -221,9 +227,12 @@ def test_korean_on_a_phone(
 
 
 def test_dark_and_by_keyboard(
-    opened: Callable[..., Page], parts: Parts, plant: Plant, shot: Callable[[Page, str], None]
+    opened: Callable[..., Page],
+    context: AppContext,
+    plant: Plant,
+    shot: Callable[[Page, str], None],
 ) -> None:
-    parts.accounts.add("kim", "admin", PASSWORD, by="test")
+    context.accounts.add("kim", "admin", PASSWORD, by="test")
     page = opened(color_scheme="dark")
     page.goto("/login")
     expect(page.get_by_label("Name")).to_be_focused()
@@ -232,7 +241,7 @@ def test_dark_and_by_keyboard(
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("#judge")).to_be_visible()
-    judge(page, plant.bad[1])
+    inspect_upload(page, plant.bad[1])
     shot(page, "dark-inspect")
     for path in ("/lots", "/inspections", "/models"):
         page.goto(path)
@@ -249,12 +258,13 @@ def test_dark_and_by_keyboard(
 
 
 def test_a_sensor_file_is_dropped_in(
-    opened: Callable[..., Page], parts: Parts, plant: Plant, shot: Callable[[Page, str], None],
+    opened: Callable[..., Page], context: AppContext, plant: Plant,
+    shot: Callable[[Page, str], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    gate = Gate(parts.lots.judge_file)
-    monkeypatch.setattr(parts.lots, "judge_file", gate)
-    parts.accounts.add("kim", "operator", PASSWORD, by="test")
+    gate = Gate(context.lots.check_file)
+    monkeypatch.setattr(context.lots, "judge_file", gate)
+    context.accounts.add("kim", "operator", PASSWORD, by="test")
     page = opened()
     enter(page, "kim")
     page.goto("/sensor")
@@ -275,8 +285,10 @@ COPY = """async (photo) => {
 }"""
 
 
-def test_camera_and_clipboard(opened: Callable[..., Page], parts: Parts, plant: Plant) -> None:
-    parts.accounts.add("kim", "operator", PASSWORD, by="test")
+def test_camera_and_clipboard(
+    opened: Callable[..., Page], context: AppContext, plant: Plant
+) -> None:
+    context.accounts.add("kim", "operator", PASSWORD, by="test")
     page = opened(permissions=["camera", "clipboard-read", "clipboard-write"])
     enter(page, "kim")
     page.get_by_text("Click to Access Webcam").click()
@@ -295,9 +307,9 @@ def test_camera_and_clipboard(opened: Callable[..., Page], parts: Parts, plant: 
 
 
 def test_a_mistyped_lot_leaves_the_photos(
-    opened: Callable[..., Page], parts: Parts, plant: Plant
+    opened: Callable[..., Page], context: AppContext, plant: Plant
 ) -> None:
-    parts.accounts.add("kim", "operator", PASSWORD, by="test")
+    context.accounts.add("kim", "operator", PASSWORD, by="test")
     page = opened()
     enter(page, "kim")
     page.set_input_files("#files input[type=file]", plant.good[0])
@@ -314,12 +326,13 @@ def test_a_mistyped_lot_leaves_the_photos(
 
 
 def test_no_photo_is_lost_while_another_is_judged(
-    opened: Callable[..., Page], parts: Parts, plant: Plant, shot: Callable[[Page, str], None],
+    opened: Callable[..., Page], context: AppContext, plant: Plant,
+    shot: Callable[[Page, str], None],
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    gate = Gate(parts.lots.view)
-    monkeypatch.setattr(parts.lots, "view", gate)
-    parts.accounts.add("kim", "operator", PASSWORD, by="test")
+    gate = Gate(context.lots.view)
+    monkeypatch.setattr(context.lots, "view", gate)
+    context.accounts.add("kim", "operator", PASSWORD, by="test")
     page = opened()
     enter(page, "kim")
     first, second = tmp_path / "first.png", tmp_path / "second.png"
@@ -353,12 +366,12 @@ def test_no_photo_is_lost_while_another_is_judged(
 
 
 def test_photos_stay_in_the_box_where_judging_fails(
-    opened: Callable[..., Page], parts: Parts, plant: Plant
+    opened: Callable[..., Page], context: AppContext, plant: Plant
 ) -> None:
-    parts.accounts.add("kim", "operator", PASSWORD, by="test")
+    context.accounts.add("kim", "operator", PASSWORD, by="test")
     page = opened()
     enter(page, "kim")
-    judge(page, plant.bad[0])
+    inspect_upload(page, plant.bad[0])
     choose(page, plant.good[0])
     page.context.clear_cookies()  # The session is over.
     page.click("#judge")
@@ -370,13 +383,16 @@ def test_photos_stay_in_the_box_where_judging_fails(
 
 
 def test_a_verdict_leaves_when_the_next_photo_is_chosen(
-    opened: Callable[..., Page], parts: Parts, plant: Plant, shot: Callable[[Page, str], None]
+    opened: Callable[..., Page],
+    context: AppContext,
+    plant: Plant,
+    shot: Callable[[Page, str], None],
 ) -> None:
-    parts.accounts.add("kim", "operator", PASSWORD, by="test")
+    context.accounts.add("kim", "operator", PASSWORD, by="test")
     page = opened()
     enter(page, "kim")
     cards = page.locator("#results .card")
-    judge(page, plant.bad[0])
+    inspect_upload(page, plant.bad[0])
     slow: list[Route] = []
     page.route("**/gradio_api/upload*", lambda route: slow.append(route))
     page.set_input_files("#files input[type=file]", plant.good[0])
@@ -430,11 +446,11 @@ CONTRASTS = """() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_button_can_be_read(
-    opened: Callable[..., Page], parts: Parts, plant: Plant, scheme: str,
+    opened: Callable[..., Page], context: AppContext, plant: Plant, scheme: str,
     shot: Callable[[Page, str], None],
 ) -> None:  # fmt: skip
     for name, role in (("lee", "operator"), ("kim", "admin")):
-        parts.accounts.add(name, role, PASSWORD, by="test")
+        context.accounts.add(name, role, PASSWORD, by="test")
     page = opened(color_scheme=scheme)
     seen = {}
 
@@ -447,7 +463,7 @@ def test_every_button_can_be_read(
     look("/login")
     look("/sign-up")
     enter(page, "lee")
-    judge(page, plant.bad[0])
+    inspect_upload(page, plant.bad[0])
     page.click("#results .card a")
     page.get_by_role("radio", name="Good").check()
     page.fill("[name=reason]", "clean")
@@ -466,16 +482,16 @@ def test_every_button_can_be_read(
     assert {where: ratio for where, ratio in seen.items() if ratio < 4.5} == {}
 
 
-def bearer(parts: Parts, name: str) -> dict[str, str]:
+def bearer(context: AppContext, name: str) -> dict[str, str]:
     """What a machine of a new user sends."""
-    parts.accounts.add(name, password=PASSWORD, by="test")
-    return {"Authorization": f"Bearer {parts.accounts.token(name, 'test')}"}
+    context.accounts.add(name, password=PASSWORD, by="test")
+    return {"Authorization": f"Bearer {context.accounts.token(name, 'test')}"}
 
 
-def test_gradio_client(parts: Parts, address: str, plant: Plant) -> None:
+def test_gradio_client(context: AppContext, address: str, plant: Plant) -> None:
     from gradio_client import Client, handle_file
 
-    client = Client(f"{address}/inspect/en/", headers=bearer(parts, "line"), verbose=False)
+    client = Client(f"{address}/inspect/en/", headers=bearer(context, "line"), verbose=False)
     files = [handle_file(str(photo)) for photo in (plant.good[0], plant.bad[0])]
     html, answers = client.predict(files, None, "", api_name="/verdicts")
     assert [one["verdict"]["verdict"] for one in answers] == ["good", "bad"]
@@ -484,14 +500,14 @@ def test_gradio_client(parts: Parts, address: str, plant: Plant) -> None:
         Client(f"{address}/inspect/en/", verbose=False)
 
 
-def test_an_upload_is_its_owners(parts: Parts, address: str, plant: Plant) -> None:
-    tokens = {name: bearer(parts, name) for name in ("kim", "lee")}
+def test_an_upload_is_its_owners(context: AppContext, address: str, plant: Plant) -> None:
+    tokens = {name: bearer(context, name) for name in ("kim", "lee")}
     api = f"{address}/inspect/en/gradio_api"
     files = {"files": (plant.bad[0].name, plant.bad[0].read_bytes())}
     (path,) = httpx.post(f"{api}/upload", files=files, headers=tokens["kim"]).json()
     assert httpx.get(f"{api}/file={path}", headers=tokens["kim"]).status_code == 200
     assert httpx.get(f"{api}/file={path}", headers=tokens["lee"]).status_code == 403
-    for other in ("/etc/passwd", "../../../etc/passwd", f"{path}/../x", parts.settings.lake):
+    for other in ("/etc/passwd", "../../../etc/passwd", f"{path}/../x", context.settings.lake):
         assert httpx.get(f"{api}/file={other}", headers=tokens["kim"]).status_code in (403, 404)
     for method in ("HEAD", "GET"):
         for route in (f"file={path}", f"file/{path}"):
@@ -499,12 +515,12 @@ def test_an_upload_is_its_owners(parts: Parts, address: str, plant: Plant) -> No
             assert answer.status_code in (403, 404), (method, route)
     html, (one,) = called(api, [path], tokens["lee"])
     assert "belongs to somebody else" in html and one["verdict"] is None
-    for foreign in ("/proc/self/environ", "/dev/zero", str(parts.settings.app_address())):
+    for foreign in ("/proc/self/environ", "/dev/zero", str(context.settings.app_address())):
         assert "not uploaded" in str(called(api, [foreign], tokens["kim"]))
     assert httpx.get(f"{address}/healthz").status_code == 200
-    copies = [file for file in parts.uploads.folder.rglob("*") if file.is_file()]
+    copies = [file for file in context.uploads.folder.rglob("*") if file.is_file()]
     assert [str(file) for file in copies] == [path]
-    actions = {(e["user_name"], e["action"]) for e in parts.accounts.audit()}
+    actions = {(e["user_name"], e["action"]) for e in context.accounts.audit()}
     assert ("lee", "another user's upload refused") in actions and ("lee", "refused") in actions
 
 
@@ -530,8 +546,8 @@ def called(api: str, paths: list[str], token: dict[str, str], session: str = "")
     raise AssertionError("no answer")
 
 
-def test_a_gradio_session_is_its_users(parts: Parts, address: str, plant: Plant) -> None:
-    tokens = {name: bearer(parts, name) for name in ("kim", "lee")}
+def test_a_gradio_session_is_its_users(context: AppContext, address: str, plant: Plant) -> None:
+    tokens = {name: bearer(context, name) for name in ("kim", "lee")}
     page = f"{address}/inspect/en"
     api = f"{page}/gradio_api"
     files = {"files": ("secret.png", plant.bad[0].read_bytes())}
@@ -546,7 +562,7 @@ def test_a_gradio_session_is_its_users(parts: Parts, address: str, plant: Plant)
     for body in (event, {}, {"session_hash": 1}, [], None):
         answer = httpx.post(f"{api}/cancel", json=body, headers=tokens["lee"])
         assert answer.status_code == 403
-    refused = [e["object"] for e in parts.accounts.audit() if e["action"] == "refused"]
+    refused = [e["object"] for e in context.accounts.audit() if e["action"] == "refused"]
     assert any("queue/data" in what for what in refused)
     for path in (
         "deep_link?session_hash=kims", "call/verdicts/x", "run/verdicts", "api/verdicts",
@@ -558,9 +574,11 @@ def test_a_gradio_session_is_its_users(parts: Parts, address: str, plant: Plant)
         assert httpx.get(f"{page}/{path}", headers=tokens["kim"]).status_code == 404, path
 
 
-def test_fifty_files_where_twenty_are_allowed(parts: Parts, address: str, plant: Plant) -> None:
+def test_fifty_files_where_twenty_are_allowed(
+    context: AppContext, address: str, plant: Plant
+) -> None:
     """However many uploads they come in."""
-    token = bearer(parts, "kim")
+    token = bearer(context, "kim")
     api = f"{address}/inspect/en/gradio_api"
     files = [("files", (f"{n}.png", plant.good[0].read_bytes())) for n in range(25)]
     paths = []

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.operators import at_the_app, jpeg
 from serving.app import create_app
-from serving.context import Parts
+from serving.context import AppContext
 from tests.serving.conftest import PASSWORD, Plant
 from tests.serving.live import served
 
@@ -27,11 +27,11 @@ def test_a_small_crowd(plant: Plant, tmp_path: Path) -> None:
     assert len(found.logins) == 12 and len(found.seconds) > 24
 
 
-def test_a_crowd_at_the_login_stops_nobody_else(parts: Parts, plant: Plant) -> None:
-    parts.accounts.add("kim", password=PASSWORD, by="test")
-    token = {"Authorization": f"Bearer {parts.accounts.token('kim', 'test')}"}
+def test_a_crowd_at_the_login_stops_nobody_else(context: AppContext, plant: Plant) -> None:
+    context.accounts.add("kim", password=PASSWORD, by="test")
+    token = {"Authorization": f"Bearer {context.accounts.token('kim', 'test')}"}
     photo = {"files": ("a.png", plant.bad[0].read_bytes())}
-    with served(create_app(parts)) as address:
+    with served(create_app(context)) as address:
 
         def guess(number: int) -> int:
             known = {"name": f"nobody {number}", "password": "a guess of mine"}
@@ -44,16 +44,16 @@ def test_a_crowd_at_the_login_stops_nobody_else(parts: Parts, plant: Plant) -> N
             done = 0
             while not all(one.done() for one in guesses):
                 page = httpx.get(f"{address}/api/inspections/x", headers=token, timeout=60)
-                judged = httpx.post(
+                inspected = httpx.post(
                     f"{address}/api/verdicts", files=photo, headers=token, timeout=60
                 )
-                assert (page.status_code, judged.status_code) == (404, 200)
+                assert (page.status_code, inspected.status_code) == (404, 200)
                 done += 1
         assert {one.result() for one in guesses} == {401}
         assert done >= 3  # They did not wait for the crowd.
 
 
-def test_an_app_that_nobody_asks_sleeps(parts: Parts) -> None:
+def test_an_app_that_nobody_asks_sleeps(context: AppContext) -> None:
     """Gradio's queues wake it some 4,400 times a second, if they are let."""
 
     def wakings() -> int:
@@ -64,7 +64,7 @@ def test_an_app_that_nobody_asks_sleeps(parts: Parts) -> None:
         ]
         return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt"))
 
-    with served(create_app(parts)) as address:
+    with served(create_app(context)) as address:
         for page in ("inspect", "sensor"):
             httpx.get(f"{address}/{page}/en/config")
         time.sleep(1)

@@ -92,8 +92,8 @@ def test_the_demo_ends_with_the_app_and_a_password_of_its_own(
             cookie = answer.headers["set-cookie"].partition(";")[0]
             photo = {"files": ("a.png", plant.bad[0].read_bytes())}
             from_page = {"cookie": cookie, "origin": address}
-            judged = httpx.post(f"{address}/api/verdicts", files=photo, headers=from_page)
-            assert judged.json()["results"][0]["verdict"]["verdict"] == "bad"
+            inspected = httpx.post(f"{address}/api/verdicts", files=photo, headers=from_page)
+            assert inspected.json()["results"][0]["verdict"]["verdict"] == "bad"
             deadline = time.monotonic() + 30  # Spark ends with the process that used it.
             while "java" in descendants(process.pid) and time.monotonic() < deadline:
                 time.sleep(0.2)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lakehouse.errors import PlatelakeError
 from lakehouse.files import delimited
-from lakehouse.files.delimited import Facts, Layout, inspect, read_cells
+from lakehouse.files.delimited import FileReport, Layout, inspect, read_cells
 
 ENCODINGS = ("utf-8", "cp949")
 SENSOR = Layout(
@@ -32,30 +32,30 @@ CHANGED = "the file changed while it was read; run again once it is complete"
 Row = tuple[int, list[str], str | None]
 
 
-def look(content: bytes, layout: Layout = SENSOR) -> Facts:
+def look(content: bytes, layout: Layout = SENSOR) -> FileReport:
     return inspect(io.BytesIO(content), layout)
 
 
 def fault_of(content: bytes, layout: Layout = SENSOR) -> tuple[str | None, str | None]:
-    facts = look(content, layout)
-    assert facts.sha256 == hashlib.sha256(content).hexdigest()
-    return facts.rule, facts.reason
+    report = look(content, layout)
+    assert report.sha256 == hashlib.sha256(content).hexdigest()
+    return report.rule, report.reason
 
 
-def read(stream: Any, facts: Facts, layout: Layout) -> list[Row]:
+def read(stream: Any, report: FileReport, layout: Layout) -> list[Row]:
     schema = pa.schema(
         [("line", pa.int64()), ("cells", pa.list_(pa.string())), ("fault", pa.string())]
     )
-    batches = list(read_cells(stream, facts, layout))
+    batches = list(read_cells(stream, report, layout))
     assert [batch.schema for batch in batches] == [schema] * len(batches)
     return [(row["line"], row["cells"], row["fault"]) for b in batches for row in b.to_pylist()]
 
 
 def rows(content: bytes, layout: Layout = SENSOR) -> list[Row]:
-    facts = look(content, layout)
-    assert (facts.rule, facts.reason) == (None, None)
-    found = read(io.BytesIO(content), facts, layout)
-    assert len(found) == facts.rows
+    report = look(content, layout)
+    assert (report.rule, report.reason) == (None, None)
+    found = read(io.BytesIO(content), report, layout)
+    assert len(found) == report.rows
     return found
 
 
@@ -137,15 +137,15 @@ SOUND = [
     ],
 )
 def test_rows_of_a_sound_file(content: bytes, encoding: str, expected: list[Row]) -> None:
-    facts = look(content)
-    assert facts == Facts(
+    report = look(content)
+    assert report == FileReport(
         sha256=hashlib.sha256(content).hexdigest(),
         encoding=encoding,
         header=["Lot", "Time", "pH"],
         order=[0, 1, 2],
         rows=len(expected),
     )
-    assert read(io.BytesIO(content), facts, SENSOR) == expected
+    assert read(io.BytesIO(content), report, SENSOR) == expected
 
 
 @pytest.mark.parametrize(
@@ -433,10 +433,10 @@ def test_columns_are_found_by_name(
 ) -> None:
     cells = "abcde"[: len(header.split(","))]
     content = f"{header}\n{','.join(cells)}\n{cells}\n".encode()
-    facts = look(content)
+    report = look(content)
     [(_, found, fault), (_, torn, _)] = rows(content)
-    assert (facts.header, found, facts.note) == expected
-    assert (facts.rule, facts.grouped, fault, torn) == (None, 0, None, [cells])
+    assert (report.header, found, report.note) == expected
+    assert (report.rule, report.grouped, fault, torn) == (None, 0, None, [cells])
 
 
 TWELVE = [f"LoT{n}" for n in range(1, 13)]
@@ -492,9 +492,9 @@ def test_columns_of_a_group(
 ) -> None:
     names = header.split(",")
     content = f"{header}\n{header}\n".encode()
-    facts = look(content, layout)
-    assert (facts.header, facts.grouped, facts.note) == (expected, grouped, note)
-    assert [names[at] for at in facts.order] == expected
+    report = look(content, layout)
+    assert (report.header, report.grouped, report.note) == (expected, grouped, note)
+    assert [names[at] for at in report.order] == expected
     assert rows(content, layout) == [(2, expected, None)]
 
 
@@ -537,9 +537,9 @@ def test_a_line_torn_within_a_letter_costs_that_line_alone(
     plain = "utf-8" if encoding.startswith("utf-8") else encoding
     cut = b"1," + "오".encode(plain)[:-1]
     content = TEXT.encode(encoding) + cut + b"\n" + "1,오후,3".encode(plain)
-    facts = inspect(in_pieces(content, block), SENSOR)
-    assert (facts.rule, facts.encoding, facts.rows) == (None, plain, 4)
-    found = read(io.BytesIO(content), facts, SENSOR)
+    report = inspect(in_pieces(content, block), SENSOR)
+    assert (report.rule, report.encoding, report.rows) == (None, plain, 4)
+    found = read(io.BytesIO(content), report, SENSOR)
     raw = cut.decode(plain, "backslashreplace")
     assert "\\x" in raw
     assert found == [*SOUND, (4, [raw], TORN_REASON.format(plain)), (5, ["1", "오후", "3"], None)]
@@ -554,8 +554,8 @@ def test_the_encoding_with_the_fewest_torn_lines_counts() -> None:
     """Two lines of Korean text in cp949, one in UTF-8, among more that are the same in both."""
     lines = ["1,a,2"] * 5 + ["1,오후 도금,2"] * 2
     content = "\n".join(["Lot,Time,pH", *lines]).encode("cp949") + "\n1,오,3".encode()
-    facts = look(content)
-    assert facts.encoding == "cp949"
+    report = look(content)
+    assert report.encoding == "cp949"
     assert [fault for _, _, fault in rows(content)].count(TORN_REASON.format("cp949")) == 1
     # With a byte order mark there is no doubt.
     marked = look(codecs.BOM_UTF8 + content)
@@ -579,9 +579,9 @@ def test_messages_show_no_more_names_than_a_person_reads() -> None:
 def test_a_header_of_half_a_million_columns_takes_seconds_at_most(layout: Layout) -> None:
     header = b"Lot,Time,pH,Date,c" + b"," * 500_000
     started = time.process_time()
-    facts = look(header + b"\n1,2,3\n", layout)
+    report = look(header + b"\n1,2,3\n", layout)
     assert time.process_time() - started < 10
-    assert (facts.rule, len(facts.header)) == (None, 500_005)
+    assert (report.rule, len(report.header)) == (None, 500_005)
 
 
 def peak(work: Any) -> int:
@@ -596,7 +596,7 @@ def peak(work: Any) -> int:
 @pytest.mark.parametrize("before", [b"", b"Lot,Time,pH\n1,2,3\n"], ids=["alone", "behind rows"])
 def test_a_line_of_100_mb_is_refused_in_bounded_memory(before: bytes) -> None:
     part = b"7" * (1 << 20)
-    found: list[Facts] = []
+    found: list[FileReport] = []
 
     def parts() -> Iterator[bytes]:
         yield before
@@ -614,16 +614,16 @@ def test_rows_are_read_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(delimited, "BLOCK", 1 << 14)
     line = b"1,2,3\n"
     content = b"Lot,Time,pH\n" + line * 150_000
-    facts = look(content)
+    report = look(content)
     count = 0
 
     def drain() -> None:
         nonlocal count
-        for batch in read_cells(io.BytesIO(content), facts, SENSOR):
+        for batch in read_cells(io.BytesIO(content), report, SENSOR):
             count += batch.num_rows
 
     assert peak(drain) < 6 << 20
-    assert count == facts.rows == 150_000
+    assert count == report.rows == 150_000
 
 
 @pytest.mark.parametrize(
@@ -637,19 +637,19 @@ def test_rows_are_read_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_a_file_that_changes_between_the_passes_is_an_error(later: bytes) -> None:
-    facts = look(TEXT.encode())
+    report = look(TEXT.encode())
     with pytest.raises(PlatelakeError) as error:
-        read(io.BytesIO(later), facts, SENSOR)
+        read(io.BytesIO(later), report, SENSOR)
     assert str(error.value) == CHANGED
 
 
 def test_a_file_that_becomes_one_endless_line_is_an_error_in_bounded_memory() -> None:
-    facts = look(TEXT.encode())
+    report = look(TEXT.encode())
 
     def attempt() -> None:
         stream = Stream(b"7" * (1 << 20) for _ in range(100))
         with pytest.raises(PlatelakeError, match="changed while it was read"):
-            read(stream, facts, SENSOR)
+            read(stream, report, SENSOR)
 
     assert peak(attempt) < 16 << 20
 
@@ -703,22 +703,22 @@ def test_both_passes_give_the_rows_that_were_written(
     made: tuple[bytes, list[Row]], block: int, piece: int
 ) -> None:
     content, expected = made
-    facts = inspect(in_pieces(content, piece), SENSOR)
-    assert (facts.rule, facts.rows) == (None, len(expected))
-    assert facts == look(content)
-    assert read(io.BytesIO(content), facts, SENSOR) == expected
+    report = inspect(in_pieces(content, piece), SENSOR)
+    assert (report.rule, report.rows) == (None, len(expected))
+    assert report == look(content)
+    assert read(io.BytesIO(content), report, SENSOR) == expected
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delimited, "BLOCK", block)
-        assert read(io.BytesIO(content), facts, SENSOR) == expected
-        assert read(in_pieces(content, piece), facts, SENSOR) == expected
+        assert read(io.BytesIO(content), report, SENSOR) == expected
+        assert read(in_pieces(content, piece), report, SENSOR) == expected
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([b"", TEXT.encode(), b"Lot,Time,pH\n"]))
 def test_any_bytes_are_either_refused_or_read_to_the_last_row(tail: bytes, head: bytes) -> None:
     content = head + tail
-    facts = look(content)
-    if facts.rule is None:
-        found = read(io.BytesIO(content), facts, SENSOR)
-        assert len(found) == facts.rows
-        assert all((len(cells) == len(facts.header)) is (f is None) for _, cells, f in found)
+    report = look(content)
+    if report.rule is None:
+        found = read(io.BytesIO(content), report, SENSOR)
+        assert len(found) == report.rows
+        assert all((len(cells) == len(report.header)) is (f is None) for _, cells, f in found)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lakehouse.files import error_lists
-from lakehouse.files.delimited import Facts, with_file
+from lakehouse.files.delimited import FileReport, with_file
 from lakehouse.stage import Stage
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.quarantine import QUARANTINE
@@ -112,7 +112,9 @@ ROWS: list[tuple[list[str], str | None, dict[str, Any]]] = [
 def test_rows(stage: Stage) -> None:
     batch = batch_of([cells for cells, _, _ in ROWS], [fault for _, fault, _ in ROWS])
     for rows in (batch, batch.slice(3)):
-        found = error_lists.typed_rows(with_file(rows, "list"), {"list": Facts(grouped=3)}, stage)
+        found = error_lists.typed_rows(
+            with_file(rows, "list"), {"list": FileReport(grouped=3)}, stage
+        )
         found.validate(full=True)
         assert found.schema == error_lists.row_schema(stage)
         expected = ROWS[len(ROWS) - len(rows) :]

@@ -239,8 +239,8 @@ def test_a_row_with_a_date_is_read_alone_as_together(rows: Any) -> None:
 
 
 def test_a_file_with_a_fault_has_no_row(stage: Stage) -> None:
-    facts, rows = readings.read_file(io.BytesIO(b""), FILE, stage, load_settings())
-    assert facts.rule == "empty_file"
+    report, rows = readings.read_file(io.BytesIO(b""), FILE, stage, load_settings())
+    assert report.rule == "empty_file"
     assert (rows.num_rows, rows.schema) == (0, readings.row_schema(stage))
 
 

@@ -188,10 +188,10 @@ def test_a_hundred_megabyte_line_is_refused_in_bounded_memory(tmp_path: Path) ->
     layout = Layout(",", ("utf-8", "cp949"), {"lot": ("Lot",)})
     tracemalloc.start()
     with file.open("rb") as stream:
-        facts = inspect(stream, layout)
+        report = inspect(stream, layout)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert facts.rule == "line_too_long"
+    assert report.rule == "line_too_long"
     assert peak < 16 << 20
 
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lakehouse.files.delimited import Facts
+from lakehouse.files.delimited import FileReport
 from lakehouse.ingest.events import STATE, last_states, overlooked, related_states
 from lakehouse.ingest.ledger import (
     DUPLICATE,
@@ -25,7 +25,7 @@ from lakehouse.ingest.ledger import (
     SAME_TICK,
     WITHDRAWN,
     Counts,
-    Known,
+    FileState,
     Plan,
     candidates,
     count,
@@ -41,7 +41,7 @@ LONG_AGO = datetime(2021, 9, 6, 7, 0, tzinfo=UTC)
 CONTENTS = ["apple", "pear", "bad egg", "bad luck", ""]
 
 Zone = dict[str, LandedFile]
-Ledger = dict[str, Known]
+Ledger = dict[str, FileState]
 Outcome = tuple[str, int, str, str | None, str | None]
 
 
@@ -60,18 +60,18 @@ def zone(label: str | None = None, **files: str) -> Zone:
     }
 
 
-def facts_of(file: LandedFile) -> Facts:
+def facts_of(file: LandedFile) -> FileReport:
     """What is found in the file: of a photo only the hash; of a text also whether it is sound."""
     if file.url == "":
-        return Facts(rule="unreadable", reason="cannot be read: Permission denied")
+        return FileReport(rule="unreadable", reason="cannot be read: Permission denied")
     if file.kind == "photos":
-        return Facts(sha256=file.url)
+        return FileReport(sha256=file.url)
     if "bad" in file.url:
-        return Facts(sha256=file.url, rule="header_only")
-    facts = Facts(sha256=file.url, encoding="utf-8", header=["Lot"], rows=1)
+        return FileReport(sha256=file.url, rule="header_only")
+    report = FileReport(sha256=file.url, encoding="utf-8", header=["Lot"], rows=1)
     if file.file.startswith("undated"):
-        facts.fault("no_date", "the file name has no date")
-    return facts
+        report.fault("no_date", "the file name has no date")
+    return report
 
 
 def decide(
@@ -87,20 +87,20 @@ def decide(
     """
     files = sorted(landed.values(), key=lambda file: file.file)
     read = files if at_once else candidates(files, ledger if last is None else last, again)
-    facts = {file.file: facts_of(file) for file in read}
-    facts |= {file.file: facts_of(file) for file in heirs(files, ledger, facts)}
+    report = {file.file: facts_of(file) for file in read}
+    report |= {file.file: facts_of(file) for file in heirs(files, ledger, report)}
     stale = {
         file.file: facts_of(file)
-        for file in copies(files, ledger, facts, again)
+        for file in copies(files, ledger, report, again)
         if file.kind == "readings"
     }
-    return plan(files, ledger, facts | stale, {*again, *stale})
+    return plan(files, ledger, report | stale, {*again, *stale})
 
 
 def after(decided: Plan, ledger: Ledger | None = None) -> Ledger:
     """The ledger once the plan is recorded; a photo that cannot be decoded is held back then."""
     for delivery in decided.deliveries:
-        if delivery.status == LOADED and "bad" in delivery.facts.sha256:
+        if delivery.status == LOADED and "bad" in delivery.report.sha256:
             delivery.status = QUARANTINED
     known, told, now = ledger or {}, [*decided.deliveries, *decided.released], datetime.now(UTC)
     states = {d.landed.file: replace(d.as_known(), seen_at=now) for d in told}
@@ -474,8 +474,8 @@ def test_the_same_photo_under_another_label_is_told_again() -> None:
     assert after(decided)["a"].label == "bad"
 
 
-def known(status: str = LOADED, **changes: Any) -> Known:
-    state = Known(
+def known(status: str = LOADED, **changes: Any) -> FileState:
+    state = FileState(
         file="a",
         event=7,
         sha256="apple",
@@ -560,14 +560,18 @@ def test_heirs_are_the_unchanged_files_of_content_that_its_holder_loses() -> Non
         "d": known(file="d", sha256="plum", size=4),
         "gone": known(DUPLICATE, file="gone"),
     }
-    facts = {"a": Facts(sha256="pear"), "c": Facts(sha256="apple"), "e": Facts(sha256="apple")}
-    assert [file.file for file in heirs(list(files.values()), ledger, facts)] == ["b"]
-    same = {"a": Facts(sha256="apple")}
+    report = {
+        "a": FileReport(sha256="pear"),
+        "c": FileReport(sha256="apple"),
+        "e": FileReport(sha256="apple"),
+    }
+    assert [file.file for file in heirs(list(files.values()), ledger, report)] == ["b"]
+    same = {"a": FileReport(sha256="apple")}
     assert heirs(list(files.values()), ledger, same) == []
     withdrawn = ledger | {"gone": known(WITHDRAWN, file="gone")}
     del withdrawn["a"]
     assert [file.file for file in heirs(list(files.values()), withdrawn, {})] == ["b", "c"]
-    changed_duplicate = {"b": Facts(sha256="pear")}
+    changed_duplicate = {"b": FileReport(sha256="pear")}
     assert heirs(list(files.values()), ledger, changed_duplicate) == []
 
 
@@ -575,7 +579,7 @@ def test_what_becomes_known_of_a_delivery() -> None:
     [delivery] = decide(zone(label="good", a="apple!"), {}).deliveries
     state = delivery.as_known()
     assert timedelta(0) <= datetime.now(UTC) - state.seen_at < timedelta(minutes=1)
-    assert replace(state, seen_at=LONG_AGO) == Known(
+    assert replace(state, seen_at=LONG_AGO) == FileState(
         "a", 1, "apple", 5, LONG_AGO + timedelta(hours=1), LOADED, "good", LONG_AGO
     )
 
@@ -696,7 +700,7 @@ def test_whatever_is_delivered_every_content_has_one_holder(
                 assert delivery.replaces == (before[name].sha256 if name in before else None)
         check_ledger(ledger, landed, let_go)
         repeated = decide(landed, ledger)
-        assert {delivery.facts.sha256 for delivery in repeated.deliveries} <= let_go
+        assert {delivery.report.sha256 for delivery in repeated.deliveries} <= let_go
         healed = after(repeated, ledger)
         check_ledger(healed, landed, set())
         assert outcome(decide(landed, healed)) == []

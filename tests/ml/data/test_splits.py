@@ -37,8 +37,8 @@ def sides(split: Split) -> list[tuple[set[str], set[str]]]:
 @pytest.mark.parametrize("per_group", [1, 3])
 def test_each_item_is_judged_once_and_no_group_is_on_both_sides(per_group: int) -> None:
     split = make_split("lots", items(per_group=per_group), VERSIONS, seed=1)
-    judged = np.concatenate([one.test for one in split.rounds()])
-    assert sorted(judged) == list(range(60))
+    evaluated = np.concatenate([one.test for one in split.rounds()])
+    assert sorted(evaluated) == list(range(60))
     assert all(not train & test for train, test in sides(split))
     bad = [int(split.labels[one.test].sum()) for one in split.rounds()]
     assert min(bad) >= 1 and sum(bad) == 12

@@ -12,7 +12,7 @@ from lakehouse.errors import PlatelakeError, UsageError
 from ml.data.pictures import PictureFrame, picture_frame
 from ml.figures.metrics import auroc
 from ml.photos.fitted import Fitted
-from ml.photos.linear_probe import fit_probe, judge_probe
+from ml.photos.linear_probe import fit_probe, predict_probe
 from ml.photos.networks import Backbone, make_network
 from ml.photos.recipe import CnnRecipe, recipe_for, weights_file
 from ml.photos.training import fit_cnn
@@ -60,7 +60,7 @@ def test_it_learns_and_leaves_the_backbone_alone(
 def test_features_that_are_there_judge_as_the_whole_network(
     frame: PictureFrame, probe: Fitted
 ) -> None:
-    found = judge_probe(probe, frame, JUDGED)
+    found = predict_probe(probe, frame, JUDGED)
     np.testing.assert_allclose(found, probe.predict(frame, JUDGED), rtol=0, atol=2e-6)
 
 

@@ -100,8 +100,8 @@ def test_16_bits_are_for_processors_that_gain_by_them(
 def test_pictures_of_neither_part_decide_nothing(frame: PictureFrame) -> None:
     """What is to be judged may bear any label: it is as if it were not there."""
     labels = frame.labels.copy()
-    fit, validate, judged = TRAIN[:10], TRAIN[10:], VALIDATE
-    labels[judged] = 1 - labels[judged]
+    fit, validate, evaluated = TRAIN[:10], TRAIN[10:], VALIDATE
+    labels[evaluated] = 1 - labels[evaluated]
     one = fit_cnn(QUICK, frame, fit, validate)
     assert_same(one, fit_cnn(QUICK, replace(frame, labels=labels), fit, validate))
     labels[validate] = 1 - labels[validate]

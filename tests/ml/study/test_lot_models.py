@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from jobs.runner import Options, begin
-from jobs.train import open_registry, workshop
+from jobs.train import open_registry, training_context
 from lakehouse.errors import PlatelakeError, QualityGateError, UsageError
 from lakehouse.landing.sample_plant import make_sample_plant
 from lakehouse.statistics import lot_statistics
@@ -35,10 +35,10 @@ from ml.onnx import ExportError, check_equal, trees_to_onnx, with_card
 from ml.registry import Registry, Version
 from ml.study import lots as train_lots_module
 from ml.study.candidates import JUDGED_FILE, log_study
-from ml.study.context import Protocol, Workshop
+from ml.study.context import Protocol, TrainingContext
 from ml.study.lots import train_lots
 from ml.study.promotion import DECIDES, Comparison, compare, promote, rollback
-from ml.study.reproduction import rejudge, reproduce
+from ml.study.reproduction import predict_again, reproduce
 from ml.trees.models import KINDS, TreeRecipe, fit_trees
 from ml.use.predictor import LotModel
 from ml.use.score import score_lots
@@ -62,17 +62,19 @@ def plant(module_chain: Chain) -> Chain:
 
 
 @pytest.fixture(scope="module")
-def shop(plant: Chain) -> Workshop:
-    return workshop(begin(Options("chromate", lake=str(plant.lake_folder))))
+def context(plant: Chain) -> TrainingContext:
+    return training_context(begin(Options("chromate", lake=str(plant.lake_folder))))
 
 
 @pytest.fixture(scope="module")
-def first(shop: Workshop) -> Version:
-    return train_lots(shop, RECIPES, PROTOCOL, "lot")
+def first(context: TrainingContext) -> Version:
+    return train_lots(context, RECIPES, PROTOCOL, "lot")
 
 
-def test_a_study_is_one_parent_with_a_run_a_candidate(shop: Workshop, first: Version) -> None:
-    runs = shop.registry.runs(NAME)
+def test_a_study_is_one_parent_with_a_run_a_candidate(
+    context: TrainingContext, first: Version
+) -> None:
+    runs = context.registry.runs(NAME)
     assert {run["status"] for run in runs} == {"FINISHED"}
     (parent,) = [run for run in runs if "candidate" not in run["tags"]]
     children = [run for run in runs if run["tags"].get("mlflow.parentRunId") == parent["id"]]
@@ -88,36 +90,40 @@ def test_a_study_is_one_parent_with_a_run_a_candidate(shop: Workshop, first: Ver
         assert run["tags"]["process"] == str(os.getpid())
 
 
-def test_a_run_names_the_delta_versions_it_learned_from(shop: Workshop, first: Version) -> None:
-    inputs = shop.registry._client.get_run(first.run_id).inputs.dataset_inputs
+def test_a_run_names_the_delta_versions_it_learned_from(
+    context: TrainingContext, first: Version
+) -> None:
+    inputs = context.registry._client.get_run(first.run_id).inputs.dataset_inputs
     found = {
         one.dataset.name: json.loads(one.dataset.source)["delta_table_version"] for one in inputs
     }
-    lake, table = shop.lake, readings(shop.stage)
+    lake, table = context.lake, readings(context.stage)
     assert found == {"readings": lake.version(table), "lots": lake.version(LOTS)}
 
 
-def test_plots_and_figures_by_fold_are_kept(shop: Workshop, first: Version) -> None:
-    names = {file.path for file in shop.registry._client.list_artifacts(first.run_id)}
+def test_plots_and_figures_by_fold_are_kept(context: TrainingContext, first: Version) -> None:
+    names = {file.path for file in context.registry._client.list_artifacts(first.run_id)}
     expected = {"pr", "roc", "calibration", "confusion", "cost", "importance"}
     assert {f"{name}.png" for name in expected} <= names
-    by_fold = shop.registry.read_json(first.run_id, "run.json")["by_fold"]
+    by_fold = context.registry.read_json(first.run_id, "run.json")["by_fold"]
     rounds = PROTOCOL.folds * PROTOCOL.seeds
     for name in ("ap_by_fold", "cost_by_fold"):
         assert len(by_fold[name]) == rounds
-        logged = shop.registry._client.get_metric_history(first.run_id, name)
+        logged = context.registry._client.get_metric_history(first.run_id, name)
         assert [one.value for one in sorted(logged, key=lambda one: one.step)] == by_fold[name]
-    parent = shop.registry.runs(NAME)[-1]
-    report = {file.path for file in shop.registry._client.list_artifacts(parent["id"])}
+    parent = context.registry.runs(NAME)[-1]
+    report = {file.path for file in context.registry._client.list_artifacts(parent["id"])}
     assert {"correlation.png", "readings_ph.png"} <= report
-    for run in shop.registry.runs(NAME, "tags.candidate LIKE '%'"):
-        files = {file.path for file in shop.registry._client.list_artifacts(run["id"])}
+    for run in context.registry.runs(NAME, "tags.candidate LIKE '%'"):
+        files = {file.path for file in context.registry._client.list_artifacts(run["id"])}
         assert "shap.png" in files, run["name"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_file_of_every_kind_does_what_the_model_does(shop: Workshop, kind: str) -> None:
-    frame = lot_frame(shop.lake, shop.stage)
+def test_the_file_of_every_kind_does_what_the_model_does(
+    context: TrainingContext, kind: str
+) -> None:
+    frame = lot_frame(context.lake, context.stage)
     split = make_split("lots", frame.split_items(), frame.versions, folds=3)
     everything = np.arange(len(frame.lots))
     small = {"n_estimators": 20} if "n_estimators" in KINDS[kind].params else {}
@@ -132,9 +138,9 @@ def test_a_file_that_differs_is_not_logged() -> None:
 
 @pytest.mark.parametrize("kind", ["extra_trees", "lightgbm"])
 def test_training_is_deterministic_and_bands_know_training_lots_only(
-    shop: Workshop, kind: str
+    context: TrainingContext, kind: str
 ) -> None:
-    frame = lot_frame(shop.lake, shop.stage)
+    frame = lot_frame(context.lake, context.stage)
     split = make_split("lots", frame.split_items(), frame.versions, folds=3)
     one = next(split.rounds())
     recipe = TreeRecipe(kind, params={"n_estimators": 20})
@@ -148,8 +154,8 @@ def test_training_is_deterministic_and_bands_know_training_lots_only(
     assert np.array_equal(other.predict(frame, one.train), fitted.predict(frame, one.train))
 
 
-def test_a_search_stays_within_the_training_lots(shop: Workshop) -> None:
-    frame = lot_frame(shop.lake, shop.stage)
+def test_a_search_stays_within_the_training_lots(context: TrainingContext) -> None:
+    frame = lot_frame(context.lake, context.stage)
     split = make_split("lots", frame.split_items(), frame.versions, folds=3)
     one = next(split.rounds())
     recipe = TreeRecipe("decision_tree", trials=3)
@@ -159,16 +165,16 @@ def test_a_search_stays_within_the_training_lots(shop: Workshop) -> None:
     assert fitted.trials == blind.trials and len(fitted.trials) == 3
 
 
-def test_first_champion_then_only_the_better(shop: Workshop, first: Version) -> None:
-    def judged(version: Version, splits: list[str]) -> Any:
-        return rejudge(shop, version, splits)
+def test_first_champion_then_only_the_better(context: TrainingContext, first: Version) -> None:
+    def evaluated(version: Version, splits: list[str]) -> Any:
+        return predict_again(context, version, splits)
 
-    registry = shop.registry
-    record = promote(registry, compare(registry, first, judged), None, "tester")
+    registry = context.registry
+    record = promote(registry, compare(registry, first, evaluated), None, "tester")
     assert record["reason"] == "first champion"
     assert registry.version(NAME) == first
-    second = train_lots(shop, RECIPES, PROTOCOL, "lot")
-    found = compare(registry, second, judged)
+    second = train_lots(context, RECIPES, PROTOCOL, "lot")
+    found = compare(registry, second, evaluated)
     assert found.differences[DECIDES] == Interval(0, 0, 0)  # the same recipe on the same items
     with pytest.raises(PlatelakeError, match=r"is not shown to be better.*\+0.000"):
         promote(registry, found, None, "tester")
@@ -189,22 +195,22 @@ def test_a_better_challenger_is_promoted() -> None:
     assert not Comparison(challenger, champion, [], {DECIDES: Interval(0.2, -0.01, 0.3)}).is_better
 
 
-def test_a_recipe_can_be_judged_on_other_splits(shop: Workshop, first: Version) -> None:
-    logged = shop.registry.read_json(first.run_id, JUDGED_FILE)
-    again = rejudge(shop, first, logged["splits"])
+def test_a_recipe_can_be_judged_on_other_splits(context: TrainingContext, first: Version) -> None:
+    logged = context.registry.read_json(first.run_id, JUDGED_FILE)
+    again = predict_again(context, first, logged["splits"])
     assert again["p"] == logged["p"]
 
 
 def test_spark_and_process_say_the_same_and_a_second_scoring_nothing(
-    shop: Workshop, first: Version, plant: Chain
+    context: TrainingContext, first: Version, plant: Chain
 ) -> None:
-    registry, lake = shop.registry, shop.lake
+    registry, lake = context.registry, context.lake
     model = registry.load(f"{NAME}@{first.number}")
-    frame = lot_frame(lake, shop.stage)
-    assert score_lots(lake, shop.stage, model) == len(frame.lots)
+    frame = lot_frame(lake, context.stage)
+    assert score_lots(lake, context.stage, model) == len(frame.lots)
     rows = {(r["day"], r["lot"]): r for r in lake.rows(LOT_VERDICTS)}
     for day, lot, values, verdict in zip(
-        frame.days, frame.lots, frame.values, model.judge(frame.values), strict=True
+        frame.days, frame.lots, frame.values, model.predict(frame.values), strict=True
     ):
         row = rows[day, lot]
         assert (row["verdict"], row["model_version"]) == (verdict.verdict, first.number)
@@ -212,23 +218,23 @@ def test_spark_and_process_say_the_same_and_a_second_scoring_nothing(
         features = as_matrix([lot_statistics(values, model.bands)], model.variables)
         assert features.shape == (1, len(feature_names(model.variables)))
     before = lake.version(LOT_VERDICTS)
-    assert score_lots(lake, shop.stage, model) == 0
+    assert score_lots(lake, context.stage, model) == 0
     assert lake.version(LOT_VERDICTS) == before
     # Another server counts its versions anew: the same number is not the same model.
     card = json.loads(json.dumps(model.card)) | {"stage": "elsewhere"}
     other = LotModel(with_card(model.content, card), NAME, model.version)
-    assert score_lots(lake, shop.stage, other) == len(frame.lots)
+    assert score_lots(lake, context.stage, other) == len(frame.lots)
     assert {row["model_sha256"] for row in lake.rows(LOT_VERDICTS)} == {other.sha256}
-    score_lots(lake, shop.stage, model)
+    score_lots(lake, context.stage, model)
 
 
-def test_a_model_is_reproduced(shop: Workshop, first: Version) -> None:
-    found = reproduce(shop, first)
+def test_a_model_is_reproduced(context: TrainingContext, first: Version) -> None:
+    found = reproduce(context, first)
     assert found.is_equal and found.largest_difference == 0
 
 
 def test_data_that_is_not_what_was_trained_on_is_refused(
-    shop: Workshop, first: Version, monkeypatch: pytest.MonkeyPatch
+    context: TrainingContext, first: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ml.study import reproduction as module
 
@@ -238,14 +244,16 @@ def test_data_that_is_not_what_was_trained_on_is_refused(
 
     monkeypatch.setattr(module, "lot_frame", other)
     with pytest.raises(QualityGateError, match="is not what it was trained on"):
-        reproduce(shop, first)
+        reproduce(context, first)
 
 
-def test_an_altered_file_is_refused(shop: Workshop) -> None:
-    version = train_lots(shop, RECIPES[:1], Protocol("kfold", 3, 1), "lot")
+def test_an_altered_file_is_refused(context: TrainingContext) -> None:
+    version = train_lots(context, RECIPES[:1], Protocol("kfold", 3, 1), "lot")
     stored = [
         file
-        for file in Path(str(shop.registry._artifacts).removeprefix("file://")).rglob("model.onnx")
+        for file in Path(str(context.registry._artifacts).removeprefix("file://")).rglob(
+            "model.onnx"
+        )
         if file.stat().st_mtime > time.time() - 600
     ]
     newest = max(stored, key=lambda file: file.stat().st_mtime_ns)
@@ -253,10 +261,10 @@ def test_an_altered_file_is_refused(shop: Workshop) -> None:
     content[len(content) // 2] ^= 1
     newest.write_bytes(content)
     with pytest.raises(PlatelakeError, match="is not the one that was registered"):
-        shop.registry.load(f"{NAME}@{version.number}")
+        context.registry.load(f"{NAME}@{version.number}")
 
 
-def test_a_hostile_pickle_is_not_run(shop: Workshop, tmp_path: Path) -> None:
+def test_a_hostile_pickle_is_not_run(context: TrainingContext, tmp_path: Path) -> None:
     """Neither by us, who read ONNX only, nor by MLflow's own loaders."""
     import mlflow
     import sklearn.linear_model
@@ -285,7 +293,7 @@ def test_a_hostile_pickle_is_not_run(shop: Workshop, tmp_path: Path) -> None:
 
 
 def test_mlflow_away_at_the_end_costs_no_training(
-    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+    context: TrainingContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(registry: Registry, *_: Any) -> str:
         raise registry._away(OSError("gone"))
@@ -293,12 +301,12 @@ def test_mlflow_away_at_the_end_costs_no_training(
     log_model = Registry.log_model
     monkeypatch.setattr(Registry, "log_model", gone)
     with pytest.raises(PlatelakeError, match=r"the trained models are kept in .*: `plate") as e:
-        train_lots(shop, RECIPES[:1], Protocol("kfold", 3, 1), "lot")
-    assert shop.registry.runs(NAME)[0]["status"] == "FAILED"
+        train_lots(context, RECIPES[:1], Protocol("kfold", 3, 1), "lot")
+    assert context.registry.runs(NAME)[0]["status"] == "FAILED"
     monkeypatch.setattr(Registry, "log_model", log_model)
     folder = Path(str(e.value).split("kept in ")[1].split(": `")[0])
-    with shop.registry.run(NAME, "later", {}) as run_id:
-        assert log_study(shop.registry, folder, run_id).number > 1
+    with context.registry.run(NAME, "later", {}) as run_id:
+        assert log_study(context.registry, folder, run_id).number > 1
 
 
 @contextmanager
@@ -335,7 +343,7 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def test_a_server_killed_in_the_middle_costs_no_training(
-    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: TrainingContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -343,7 +351,7 @@ def test_a_server_killed_in_the_middle_costs_no_training(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     registry = Registry(f"http://127.0.0.1:{port}")
-    there = replace(shop, registry=registry)
+    there = replace(context, registry=registry)
     fit_trees_as_ever = train_lots_module.fit_trees
     with mlflow_server(tmp_path, port) as server:
 
@@ -366,7 +374,7 @@ def test_a_server_killed_in_the_middle_costs_no_training(
         assert registry.content(version) == registry.content(registry.need(f"{NAME}@1"))
         states = {run["name"]: run["status"] for run in registry.runs(NAME)}
         assert states[folder.name] == "FINISHED" and "RUNNING" not in states.values()
-    assert folder.name not in {run["name"] for run in shop.registry.runs(NAME)}
+    assert folder.name not in {run["name"] for run in context.registry.runs(NAME)}
 
 
 def test_a_server_that_is_not_there_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,7 +407,7 @@ train_lots.train_lots(shop, recipes, protocol, "lot")
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_training_ends_as_killed(
-    shop: Workshop, plant: Chain, signal_: signal.Signals
+    context: TrainingContext, plant: Chain, signal_: signal.Signals
 ) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(plant.lake_folder)],
@@ -414,9 +422,9 @@ def test_an_interrupted_training_ends_as_killed(
     process.send_signal(signal_)
     process.wait(60)
     if signal_ == signal.SIGKILL:  # Nobody could say so then; the next training does.
-        assert shop.registry.runs(NAME)[0]["status"] == "RUNNING"
-        train_lots(shop, RECIPES[:1], Protocol("kfold", 3, 1), "lot")
-    states = [run["status"] for run in shop.registry.runs(NAME)]
+        assert context.registry.runs(NAME)[0]["status"] == "RUNNING"
+        train_lots(context, RECIPES[:1], Protocol("kfold", 3, 1), "lot")
+    states = [run["status"] for run in context.registry.runs(NAME)]
     assert "RUNNING" not in states and "KILLED" in states
 
 
@@ -434,23 +442,23 @@ def test_an_interrupted_training_ends_as_killed(
     ],
 )
 def test_what_cannot_be_trained_is_said_and_leaves_no_run(
-    shop: Workshop, recipe: TreeRecipe, protocol: Protocol, group: str, said: str
+    context: TrainingContext, recipe: TreeRecipe, protocol: Protocol, group: str, said: str
 ) -> None:
-    before = len(shop.registry.runs(NAME))
+    before = len(context.registry.runs(NAME))
     with pytest.raises(UsageError, match=said):
-        train_lots(shop, [recipe], protocol, group)
-    assert len(shop.registry.runs(NAME)) == before
+        train_lots(context, [recipe], protocol, group)
+    assert len(context.registry.runs(NAME)) == before
 
 
-def test_a_vacuumed_version_is_said_so(shop: Workshop, plant: Chain) -> None:
-    table = readings(shop.stage)
-    files = shop.lake.live_files(table)
+def test_a_vacuumed_version_is_said_so(context: TrainingContext, plant: Chain) -> None:
+    table = readings(context.stage)
+    files = context.lake.live_files(table)
     hidden = [(Path(f), Path(f"{f}.hidden")) for f in files]
     for file, away in hidden:
         file.rename(away)
     try:
         with pytest.raises(PlatelakeError, match="of table readings is no longer there"):
-            lot_frame(shop.lake, shop.stage)
+            lot_frame(context.lake, context.stage)
     finally:
         for file, away in hidden:
             away.rename(file)
@@ -464,25 +472,27 @@ def test_an_empty_lake_is_said_so(chain: Chain) -> None:
         open_registry(work).need(NAME)
 
 
-def test_trials_of_a_search_are_runs_below_the_candidates(shop: Workshop) -> None:
+def test_trials_of_a_search_are_runs_below_the_candidates(context: TrainingContext) -> None:
     recipe = TreeRecipe("decision_tree", trials=2)
-    version = train_lots(shop, [recipe], Protocol("kfold", 3, 1), "lot")
+    version = train_lots(context, [recipe], Protocol("kfold", 3, 1), "lot")
     below = f"tags.`mlflow.parentRunId` = '{version.run_id}'"
-    runs = shop.registry.runs(NAME, below)
+    runs = context.registry.runs(NAME, below)
     assert {run["name"] for run in runs} == {"trial 0", "trial 1"}
     assert all({"width", "max_depth"} == set(run["params"]) for run in runs)
     assert all(0 <= run["metrics"]["inner_ap"] <= 1 for run in runs)
     # The champion was judged on other splits: its recipe is trained on these.
-    assert shop.registry.read_json(version.run_id, JUDGED_FILE)["splits"] != champion_splits(shop)
-    found = compare(shop.registry, version, lambda *given: rejudge(shop, *given))
+    assert context.registry.read_json(version.run_id, JUDGED_FILE)["splits"] != champion_splits(
+        context
+    )
+    found = compare(context.registry, version, lambda *given: predict_again(context, *given))
     assert set(found.differences) >= {"ap", "auroc"}
-    champion = shop.registry.need(NAME)
+    champion = context.registry.need(NAME)
     better = replace(found, differences={DECIDES: Interval(0.2, 0.1, 0.3)})
-    assert promote(shop.registry, better, None, "tester")["forced"] is False
-    assert shop.registry.need(NAME) == version
-    assert rollback(shop.registry, NAME, "a try", "tester") == champion
+    assert promote(context.registry, better, None, "tester")["forced"] is False
+    assert context.registry.need(NAME) == version
+    assert rollback(context.registry, NAME, "a try", "tester") == champion
 
 
-def champion_splits(shop: Workshop) -> Any:
-    champion = shop.registry.need(NAME)
-    return shop.registry.read_json(champion.run_id, JUDGED_FILE)["splits"]
+def champion_splits(context: TrainingContext) -> Any:
+    champion = context.registry.need(NAME)
+    return context.registry.read_json(champion.run_id, JUDGED_FILE)["splits"]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from jobs.cli.main import invoke
 from jobs.runner import Options, begin
-from jobs.train import read_groups, workshop
+from jobs.train import read_groups, training_context
 from lakehouse.errors import UsageError
 from lakehouse.tables.photo_verdicts import PHOTO_VERDICTS
 from lakehouse.tables.pictures import PICTURES
@@ -25,7 +25,7 @@ from ml.photos.recipe import CnnRecipe
 from ml.photos.training import fit_cnn
 from ml.registry import Version
 from ml.study import photos as train_photos_module
-from ml.study.context import Protocol, Workshop
+from ml.study.context import Protocol, TrainingContext
 from ml.study.photos import photo_candidate, train_photos
 from ml.study.promotion import compare, promote
 from ml.study.reproduction import reproduce
@@ -72,30 +72,30 @@ def plant(module_chain: Chain) -> Chain:
 
 
 @pytest.fixture(scope="module")
-def shop(plant: Chain) -> Workshop:
+def context(plant: Chain) -> TrainingContext:
     stage_file = plant.options["stage_file"]
-    return workshop(begin(Options("chromate", stage_file, lake=str(plant.lake_folder))))
+    return training_context(begin(Options("chromate", stage_file, lake=str(plant.lake_folder))))
 
 
 @pytest.fixture(scope="module")
-def first(shop: Workshop) -> Version:
-    return train_photos(shop, [RECIPE], Protocol("kfold", 2, 1))
+def first(context: TrainingContext) -> Version:
+    return train_photos(context, [RECIPE], Protocol("kfold", 2, 1))
 
 
 @pytest.fixture(scope="module")
-def model(shop: Workshop, first: Version) -> PhotoModel:
-    found = shop.registry.load(f"{NAME}@{first.number}")
+def model(context: TrainingContext, first: Version) -> PhotoModel:
+    found = context.registry.load(f"{NAME}@{first.number}")
     assert isinstance(found, PhotoModel)
     return found
 
 
 def test_bytes_and_tensors_get_the_same_verdict(
-    shop: Workshop, model: PhotoModel, plant: Chain
+    context: TrainingContext, model: PhotoModel, plant: Chain
 ) -> None:
     files = sorted((plant.landing / "photos").rglob("*.png"))
-    verdicts = model.judge([file.read_bytes() for file in files], shop.settings)
+    verdicts = model.predict([file.read_bytes() for file in files], context.settings)
     by_bytes = sorted(round(v.probability or 0, 6) for v in verdicts)
-    rows = shop.lake.rows(PICTURES, "tensor")
+    rows = context.lake.rows(PICTURES, "tensor")
     tensors = np.stack([np.frombuffer(row["tensor"], np.uint8) for row in rows])
     by_tensor = model.probabilities(tensors.reshape(-1, model.height, model.width, 3))
     assert by_bytes == pytest.approx(sorted(by_tensor.tolist()), abs=1e-5)
@@ -105,9 +105,9 @@ def test_bytes_and_tensors_get_the_same_verdict(
 
 
 def test_an_unreadable_picture_stops_nobody(
-    shop: Workshop, model: PhotoModel, first: Version
+    context: TrainingContext, model: PhotoModel, first: Version
 ) -> None:
-    lake = shop.lake
+    lake = context.lake
     one = lake.rows(PICTURES)[0]
     broken = {**one, "pixel_sha256": "broken", "tensor": one["tensor"][:100]}
     assert lake.insert_rows(PICTURES, [broken]) == 1
@@ -127,20 +127,20 @@ def test_an_unreadable_picture_stops_nobody(
     assert lake.version(PHOTO_VERDICTS) == before
 
 
-def test_a_photo_model_is_reproduced_to_the_digit(shop: Workshop, first: Version) -> None:
-    shutil.rmtree(shop.folder / "reproduced", ignore_errors=True)
-    found = reproduce(shop, first)
+def test_a_photo_model_is_reproduced_to_the_digit(context: TrainingContext, first: Version) -> None:
+    shutil.rmtree(context.folder / "reproduced", ignore_errors=True)
+    found = reproduce(context, first)
     assert found.is_equal and found.largest_difference == 0
-    left = [file for file in shop.folder.rglob("*") if file.suffix in (".pt", ".npy")]
+    left = [file for file in context.folder.rglob("*") if file.suffix in (".pt", ".npy")]
     assert left == [], "a later training would take these for its own"
 
 
 def test_a_study_that_was_cut_goes_on_where_it_was(
-    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+    context: TrainingContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frame = picture_frame(shop.lake)
+    frame = picture_frame(context.lake)
     split = make_split("photos", frame.split_items(), frame.versions, folds=2)
-    candidate = photo_candidate(RECIPE, frame, split, shop, shop.folder)
+    candidate = photo_candidate(RECIPE, frame, split, context, context.folder)
     first, second = split.rounds()
     found = candidate.fit(split, first)
     calls: list[int] = []
@@ -154,40 +154,44 @@ def test_a_study_that_was_cut_goes_on_where_it_was(
     monkeypatch.setattr(train_photos_module, "fit_cnn", cut)
     with pytest.raises(KeyboardInterrupt):
         candidate.fit(split, second)
-    again = photo_candidate(RECIPE, frame, split, shop, shop.folder)
+    again = photo_candidate(RECIPE, frame, split, context, context.folder)
     calls[:] = [1, 1]  # From here on nothing is cut, but counted.
     assert np.array_equal(again.fit(split, first), found) and len(calls) == 2
     resumed = again.fit(split, second)
     assert len(calls) == 2 + RECIPE.members
-    assert not list((shop.folder / "checkpoints").rglob("*.pt"))
+    assert not list((context.folder / "checkpoints").rglob("*.pt"))
     again.finish()
     monkeypatch.undo()
-    fresh = photo_candidate(RECIPE, frame, split, shop, shop.folder)
+    fresh = photo_candidate(RECIPE, frame, split, context, context.folder)
     assert np.array_equal(fresh.fit(split, second), resumed)
     fresh.finish()
 
 
-def test_networks_of_several_processes_come_out_alike(shop: Workshop) -> None:
-    frame = picture_frame(shop.lake)
+def test_networks_of_several_processes_come_out_alike(context: TrainingContext) -> None:
+    frame = picture_frame(context.lake)
     split = make_split("photos", frame.split_items(), frame.versions, folds=2)
     recipe = replace(RECIPE, members=1, epochs=1, processes=2)
-    candidate = photo_candidate(recipe, frame, split, shop, shop.folder / "several")
+    candidate = photo_candidate(recipe, frame, split, context, context.folder / "several")
     p = candidate.fit(split, next(split.rounds()))
     assert p.shape == (12,) and ((p > 0) & (p < 1)).all()
 
 
-def test_too_few_groups_are_said_before_a_run_opens(shop: Workshop) -> None:
+def test_too_few_groups_are_said_before_a_run_opens(context: TrainingContext) -> None:
     names = {f"part {at}.png": "one" if at < 22 else f"part {at}" for at in range(24)}
-    before = len(shop.registry.runs(NAME))
+    before = len(context.registry.runs(NAME))
     with pytest.raises(UsageError, match=r"table picture_names: .*2 are needed, one to fit"):
-        train_photos(shop, [RECIPE], Protocol("leave_one_group_out"), names, -1)
-    assert len(shop.registry.runs(NAME)) == before
+        train_photos(context, [RECIPE], Protocol("leave_one_group_out"), names, -1)
+    assert len(context.registry.runs(NAME)) == before
 
 
 def test_predict_says_a_line_a_file_errors_included(
-    shop: Workshop, first: Version, plant: Chain, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    context: TrainingContext,
+    first: Version,
+    plant: Chain,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    registry = shop.registry
+    registry = context.registry
     promote(registry, compare(registry, first, lambda *_: {}), None, "tester")
     good = next((plant.landing / "photos" / "good").glob("*.png"))
     cut = tmp_path / "cut.png"
@@ -224,24 +228,26 @@ def test_groups_come_from_a_csv(tmp_path: Path) -> None:
 
 
 def test_no_photo_is_said_so(chain: Chain) -> None:
-    shop = workshop(begin(Options("chromate", lake=str(chain.lake_folder))))
+    context = training_context(begin(Options("chromate", lake=str(chain.lake_folder))))
     with pytest.raises(UsageError):
-        train_photos(shop, [RECIPE], Protocol("kfold", 2, 1))
-    assert shop.registry.runs(NAME) == []
+        train_photos(context, [RECIPE], Protocol("kfold", 2, 1))
+    assert context.registry.runs(NAME) == []
 
 
-def test_a_second_training_waits_for_the_first(shop: Workshop) -> None:
+def test_a_second_training_waits_for_the_first(context: TrainingContext) -> None:
     """Both would go on from the same kept rounds."""
     recipe = replace(RECIPE, members=1, epochs=1)
-    second = threading.Thread(target=train_photos, args=(shop, [recipe], Protocol("kfold", 2, 1)))
+    second = threading.Thread(
+        target=train_photos, args=(context, [recipe], Protocol("kfold", 2, 1))
+    )
 
     def running() -> int:
-        return len(shop.registry.runs(NAME, "attributes.status = 'RUNNING'"))
+        return len(context.registry.runs(NAME, "attributes.status = 'RUNNING'"))
 
-    with shop.lake.lock("train-photos"):
+    with context.lake.lock("train-photos"):
         second.start()
         time.sleep(8)
         assert second.is_alive() and running() == 0
     second.join(120)
     assert not second.is_alive()
-    assert shop.registry.runs(NAME)[0]["status"] == "FINISHED"
+    assert context.registry.runs(NAME)[0]["status"] == "FINISHED"

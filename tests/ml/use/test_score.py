@@ -80,14 +80,14 @@ class Photos(PhotoModel):
     def __init__(self, content: bytes, name: str, version: int) -> None:
         super().__init__(content, name, version)
         self.lock = threading.Lock()
-        self.judged = self.now = self.most = 0
+        self.evaluated = self.now = self.most = 0
 
     def probabilities(self, tensors: NDArray[np.uint8]) -> NDArray[np.float64]:
         """As the model's own."""
         with self.lock:
-            if self.judged >= self.stop_after:
+            if self.evaluated >= self.stop_after:
                 raise KeyboardInterrupt
-            self.judged += len(tensors)
+            self.evaluated += len(tensors)
             self.now += 1
             self.most = max(self.most, self.now)
         time.sleep(0.005)
@@ -139,7 +139,7 @@ def scored(lake: Lake, stage: Stage, model: LotModel) -> str:
     }
     frame = lot_frame(lake, stage)
     keys = zip(frame.days, frame.lots, strict=True)
-    expected = dict(zip(keys, model.judge(frame.values), strict=True))
+    expected = dict(zip(keys, model.predict(frame.values), strict=True))
     assert rows.keys() == expected.keys() and len(rows) >= 6
     assert len({row["probability"] for row in rows.values()}) > 2
     for key, verdict in expected.items():
@@ -199,7 +199,7 @@ def test_pictures_are_judged_once_each(tmp_path: Path) -> None:
     small = {**broken, "pixel_sha256": "small", "tensor_width": 8}
     lake.insert_rows(PICTURES, [broken, small])
     assert score_photos(lake, model) == 26
-    assert (score_photos(lake, model), model.judged) == (0, 24)
+    assert (score_photos(lake, model), model.evaluated) == (0, 24)
     rows = {row["pixel_sha256"]: row for row in lake.rows(PHOTO_VERDICTS)}
     assert rows["broken"]["reason"] == "the tensor has 100 bytes; 3072 are needed"
     assert rows["small"]["reason"] == "the tensor has 8 x 32 pixels; the model takes 32 x 32"
@@ -225,7 +225,7 @@ def test_a_run_that_is_killed_keeps_its_verdicts(
     kept = lake.count(PHOTO_VERDICTS)
     assert 6 <= kept <= 16
     again = photo_model()
-    assert score_photos(lake, again) == again.judged == 24 - kept
+    assert score_photos(lake, again) == again.evaluated == 24 - kept
     assert lake.count(PHOTO_VERDICTS) == 24
     # Another model under the same number replaces them, also if it is killed in between.
     card = {**again.card, "stage": "elsewhere"}

@@ -9,7 +9,7 @@ import pytest
 
 from lakehouse.errors import UsageError
 from serving.app import create_app
-from serving.context import Parts
+from serving.context import AppContext
 from tests.serving.conftest import PASSWORD, Browser
 from tests.serving.live import served
 from tests.serving.provider import CLIENT, SECRET, Provider
@@ -26,11 +26,13 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture
-def make_browser(make_parts: Callable[..., Parts], provider: Provider) -> Callable[..., Browser]:
+def make_browser(
+    make_context: Callable[..., AppContext], provider: Provider
+) -> Callable[..., Browser]:
     def make(**settings: Any) -> Browser:
         known = {"oidc_client_id": CLIENT, "oidc_client_secret": SECRET, **settings}
-        parts = make_parts(oidc_issuer=provider.issuer, **known)
-        return Browser(create_app(parts), parts)
+        context = make_context(oidc_issuer=provider.issuer, **known)
+        return Browser(create_app(context), context)
 
     return make
 
@@ -52,7 +54,7 @@ def test_in_by_the_provider(make_browser: Callable[..., Browser], provider: Prov
     provider.claims["email"] = "kim@elsewhere.example"  # The same person, by the subject.
     assert enter(browser) == "/inspect"
     assert "kim@plant.example" in browser.get("/account").text
-    assert [one["role"] for one in browser.parts.accounts.everybody()] == ["operator"]
+    assert [one["role"] for one in browser.context.accounts.everybody()] == ["operator"]
 
 
 @pytest.mark.parametrize("wrong", ["state", "nonce", "key", "audience", "issuer", "expired"])
@@ -63,7 +65,7 @@ def test_what_the_provider_says_is_checked(
     provider.wrong = wrong
     assert enter(browser) == "/login?fault=again"
     assert browser.get("/account").status_code == 303
-    assert browser.parts.accounts.everybody() == []
+    assert browser.context.accounts.everybody() == []
 
 
 def test_a_provider_that_names_nobody(
@@ -72,14 +74,14 @@ def test_a_provider_that_names_nobody(
     browser = make_browser()
     provider.claims = {"email": "kim@plant.example", "email_verified": True}
     assert enter(browser) == "/login?fault=again"
-    assert browser.parts.accounts.everybody() == []
+    assert browser.context.accounts.everybody() == []
 
 
 def test_an_account_is_not_taken_over_by_its_name(
     make_browser: Callable[..., Browser], provider: Provider
 ) -> None:
     browser = make_browser()
-    browser.parts.accounts.add("boss", "admin", PASSWORD, by="test")
+    browser.context.accounts.add("boss", "admin", PASSWORD, by="test")
     provider.claims = {"sub": "evil", "preferred_username": "boss"}
     assert enter(browser) == "/login?fault=no_account"
     assert browser.get("/account").status_code == 303
@@ -89,7 +91,7 @@ def test_by_invitation(make_browser: Callable[..., Browser], provider: Provider)
     browser = make_browser(sign_up="invitation")
     assert enter(browser) == "/login?fault=no_account"
     assert "There is no account for you" in browser.get("/login?fault=no_account").text
-    code = browser.parts.accounts.invite("test", "reviewer")
+    code = browser.context.accounts.invite("test", "reviewer")
     assert enter(browser, code) == "/inspect"
     assert browser.get("/review").status_code == 200
 
