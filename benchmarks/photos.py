@@ -48,8 +48,10 @@ def same_pictures(folders: dict[str, Path]) -> None:
     """Raise AssertionError if a picture or its tensor differs."""
     order, columns = [("pixel_sha256", "ascending")], ["pixel_sha256", "tensor"]
     ours = DeltaTable(str(folders["lake"] / STAGE / "pictures")).to_pyarrow_table(columns=columns)
-    theirs = pq.read_table(f"{folders['limit']}.parquet")
-    assert ours.num_rows == COUNT and ours.sort_by(order).equals(theirs.sort_by(order))
+    ours, theirs = ours.sort_by(order), pq.read_table(f"{folders['limit']}.parquet").sort_by(order)
+    assert ours.num_rows == COUNT
+    for name in columns:
+        assert ours[name].equals(theirs[name]), name
 
 
 def known_names(folder: Path, count: int) -> Iterator[Case]:
