@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from lakehouse.delta.lake import Lake, Rows, is_held_here
+from lakehouse.delta.lake import Lake
+from lakehouse.delta.rows import Rows, is_held_here
 from lakehouse.table import Table
 
 BYTES_AT_ONCE = 256 << 20

@@ -17,7 +17,8 @@ import pyarrow as pa
 import structlog
 
 from lakehouse.delta.engine import collected, gathered, in_slices, spark_schema
-from lakehouse.delta.lake import Lake, Rows
+from lakehouse.delta.lake import Lake
+from lakehouse.delta.rows import Rows
 from lakehouse.errors import PlatelakeError
 from lakehouse.files.delimited import FileReport, Layout, inspect, read_cells, with_file
 from lakehouse.landing.zone import LandedFile, open_url

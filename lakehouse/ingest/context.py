@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
-from lakehouse.delta.lake import Lake, Rows
+from lakehouse.delta.lake import Lake
+from lakehouse.delta.rows import Rows
 from lakehouse.files.delimited import FileReport
 from lakehouse.files.readings import file_date
 from lakehouse.ingest import events, ledger

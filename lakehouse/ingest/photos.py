@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 import structlog
 
 from lakehouse.delta import engine
-from lakehouse.delta.lake import Lake, Rows
+from lakehouse.delta.lake import Lake
+from lakehouse.delta.rows import Rows
 from lakehouse.files.delimited import FileReport
 from lakehouse.files.photos import PhotoError, read_photo
 from lakehouse.files.read import Landed, Read, hash_files, read_files

@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 import structlog
 
 from lakehouse.delta import engine
-from lakehouse.delta.lake import Lake, Rows
+from lakehouse.delta.lake import Lake
+from lakehouse.delta.rows import Rows
 from lakehouse.errors import PlatelakeError
 from lakehouse.files import error_lists as error_list_source
 from lakehouse.files import readings as readings_source

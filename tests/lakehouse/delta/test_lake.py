@@ -20,7 +20,8 @@ from pyspark.sql import SparkSession
 
 from lakehouse.delta import delta_rs
 from lakehouse.delta.incremental import refresh
-from lakehouse.delta.lake import Lake, Rows
+from lakehouse.delta.lake import Lake
+from lakehouse.delta.rows import Rows
 from lakehouse.errors import PlatelakeError
 from lakehouse.settings import Here
 from lakehouse.stage import Stage
