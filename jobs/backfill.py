@@ -13,9 +13,10 @@ import sys
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.cli.main import invoke, leave
-from jobs.outcome import failure_reported, write_report
-from jobs.runner import CHAIN, Options, RunContext, begin, do_jobs
+from jobs.context import Options, RunContext
+from jobs.report import failure_reported, write_report
+from jobs.runner import CHAIN, begin, do_jobs
+from jobs.submit import leave, submit
 from lakehouse.errors import UsageError
 from lakehouse.files.readings import file_date
 from lakehouse.tables.error_lists import ERROR_LISTS
@@ -74,7 +75,7 @@ def _perhaps_of_days(context: RunContext, kind: str) -> set[str]:
 
 def main(argv: list[str]) -> int:
     """Entry point for spark-submit; returns the exit code."""
-    return invoke(["backfill", *argv])
+    return submit("backfill", argv)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from jobs.outcome import show
-from jobs.runner import CHAIN, Options, begin, run_jobs
+from jobs.context import Options
+from jobs.report import show
+from jobs.runner import CHAIN, begin, run_jobs
 from lakehouse.errors import UsageError
 
 SAMPLE_STAGE = "chromate"
@@ -54,7 +55,7 @@ def open_the_app(options: Options, console: Console) -> NoReturn:
     """
     from pyspark.sql import SparkSession
 
-    from jobs.cli.users import open_accounts
+    from jobs.accounts import open_accounts
     from jobs.serve import demo_admin
 
     name, password = demo_admin(open_accounts(options.lake, options.sql_url))

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from jobs.cli.options import LakeOption, SqlUrl
+from jobs.options import LakeOption, SqlUrl
 from lakehouse.errors import PlatelakeError
 from lakehouse.spark.installed import (
     SUMS,

@@ -11,8 +11,8 @@ import sys
 import pyarrow as pa
 import structlog
 
-from jobs.cli.main import invoke, leave
-from jobs.runner import RunContext
+from jobs.context import RunContext
+from jobs.submit import leave, submit
 from lakehouse.delta.incremental import refresh
 from lakehouse.derive.bands import current_bands, fit_and_store
 from lakehouse.derive.features import summarise_features
@@ -42,7 +42,7 @@ def run(context: RunContext) -> None:
 
 def main(argv: list[str]) -> int:
     """Entry point for spark-submit; returns the exit code."""
-    return invoke(["features", *argv])
+    return submit("features", argv)
 
 
 if __name__ == "__main__":

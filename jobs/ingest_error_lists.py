@@ -8,8 +8,8 @@ A second run finds every file in the ledger: it adds its row of runs and nothing
 
 import sys
 
-from jobs.cli.main import invoke, leave
-from jobs.runner import RunContext
+from jobs.context import RunContext
+from jobs.submit import leave, submit
 from lakehouse.ingest.text import ingest_error_lists
 
 
@@ -20,7 +20,7 @@ def run(context: RunContext) -> None:
 
 def main(argv: list[str]) -> int:
     """Entry point for spark-submit; returns the exit code."""
-    return invoke(["ingest-error-lists", *argv])
+    return submit("ingest-error-lists", argv)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ A second run finds every file in the ledger: it adds its row of runs and nothing
 
 import sys
 
-from jobs.cli.main import invoke, leave
-from jobs.runner import RunContext
+from jobs.context import RunContext
+from jobs.submit import leave, submit
 from lakehouse.ingest.photos import ingest_photos
 
 
@@ -21,7 +21,7 @@ def run(context: RunContext) -> None:
 
 def main(argv: list[str]) -> int:
     """Entry point for spark-submit; returns the exit code."""
-    return invoke(["ingest-photos", *argv])
+    return submit("ingest-photos", argv)
 
 
 if __name__ == "__main__":

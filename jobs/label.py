@@ -10,8 +10,8 @@ import sys
 
 import structlog
 
-from jobs.cli.main import invoke, leave
-from jobs.runner import RunContext
+from jobs.context import RunContext
+from jobs.submit import leave, submit
 from lakehouse.delta.incremental import follow, refresh
 from lakehouse.delta.lake import Lake
 from lakehouse.derive.labels import difference_of_labels, label_lots, report_labels
@@ -68,7 +68,7 @@ SHOWN = 10
 
 def main(argv: list[str]) -> int:
     """Entry point for spark-submit; returns the exit code."""
-    return invoke(["label", *argv])
+    return submit("label", argv)
 
 
 if __name__ == "__main__":

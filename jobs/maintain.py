@@ -10,8 +10,8 @@ import sys
 
 import structlog
 
-from jobs.cli.main import invoke, leave
-from jobs.runner import RunContext
+from jobs.context import RunContext
+from jobs.submit import leave, submit
 from lakehouse.tables import all_tables
 
 
@@ -36,7 +36,7 @@ def run(context: RunContext) -> None:
 
 def main(argv: list[str]) -> int:
     """Entry point for spark-submit; returns the exit code."""
-    return invoke(["maintain", *argv])
+    return submit("maintain", argv)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Grid
 
-from jobs.outcome import failure_reported, write_json
-from jobs.runner import Options, RunContext, begin
+from jobs.context import Options, RunContext
+from jobs.report import failure_reported, write_json
+from jobs.runner import begin
 from jobs.train import open_registry, training_context
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.files.photos import PhotoError

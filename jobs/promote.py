@@ -8,12 +8,12 @@ writes the champion's alias and the record of why. A second run finds it champio
 
 import sys
 
-from jobs.cli.main import invoke, leave
+from jobs.submit import leave, submit
 
 
 def main(argv: list[str]) -> int:
     """Entry point for spark-submit; returns the exit code."""
-    return invoke(["promote", *argv])
+    return submit("promote", argv)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from jobs.outcome import report
-from jobs.runner import CHAIN, Options, RunContext, begin, do_jobs
+from jobs.context import Options, RunContext
+from jobs.report import report
+from jobs.runner import CHAIN, begin, do_jobs
 from lakehouse.errors import UsageError
-from lakehouse.landing.zone import KINDS, list_landing
+from lakehouse.landing.zone import KINDS
 from lakehouse.tables.quarantine import QUARANTINE
 
 
@@ -90,6 +91,7 @@ def _not_landed(context: RunContext) -> list[str]:
     """Files of text that are asked for again but gone; a photo that is gone counts as withdrawn."""
     gone: list[str] = []
     for kind in KINDS[:2]:
-        files = list_landing(str(context.options.landing), context.stage, kind)
-        gone += sorted(context.again[kind] - {file.file for file in files})
+        gone += sorted(
+            context.again[kind] - {file.file for file in context.ingest(kind).looks.files(kind)}
+        )
     return gone

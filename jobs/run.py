@@ -8,12 +8,12 @@ A second run finds nothing new: it adds its row of runs, here and in SQL, and no
 
 import sys
 
-from jobs.cli.main import invoke, leave
+from jobs.submit import leave, submit
 
 
 def main(argv: list[str]) -> int:
     """Entry point for spark-submit; returns the exit code."""
-    return invoke(["run", *argv])
+    return submit("run", argv)
 
 
 if __name__ == "__main__":

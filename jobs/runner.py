@@ -6,19 +6,17 @@ import importlib
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
 
+from jobs.context import Options, RunContext
 from jobs.logs import set_up_logs
-from jobs.outcome import check_report, failure_reported, write_report
+from jobs.report import check_report, failure_reported, write_report
 from lakehouse.delta.lake import Lake
-from lakehouse.errors import QualityGateError, UsageError
-from lakehouse.ingest.context import IngestContext
-from lakehouse.ingest.ledger import Counts
+from lakehouse.errors import QualityGateError
+from lakehouse.landing.stable import Looks
 from lakehouse.settings import Settings, load_settings
 from lakehouse.spark.session import open_session
 from lakehouse.stage import Stage, load_stage
@@ -40,59 +38,6 @@ CHAIN = (
 INGESTS = CHAIN[:3]
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the command line says."""
-
-    stage: str | None = None
-    stage_file: Path | None = None
-    landing: str | None = None
-    lake: str | None = None
-    sql_url: str | None = None
-    first_day: date | None = None
-    last_day: date | None = None
-    whole: bool = False
-    if_champion: bool = False
-    json_file: Path | None = None
-
-
-@dataclass
-class RunContext:
-    """One run's surroundings, handed to each job, and what the jobs leave behind."""
-
-    lake: Lake
-    stage: Stage
-    settings: Settings
-    options: Options
-    run_id: str
-    started_at: datetime
-    counts: Counts = field(default_factory=Counts)
-    sql_rows: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    maintained: dict[str, dict[str, int]] = field(default_factory=dict)
-
-    again: dict[str, frozenset[str]] = field(default_factory=dict)
-    only_again: bool = False
-    withdraw: frozenset[str] = frozenset()
-
-    def ingest(self, kind: str) -> IngestContext:
-        """What the ingest of that kind of file needs."""
-        if not self.options.landing:
-            raise UsageError("no landing directory; give the plant's folder by --landing")
-        return IngestContext(
-            self.lake,
-            self.stage,
-            self.settings,
-            self.options.landing,
-            self.run_id,
-            self.again.get(kind, frozenset()),
-            self.options.first_day,
-            self.options.last_day,
-            self.only_again,
-            self.withdraw,
-        )
-
-
 def run_jobs(names: Sequence[str], options: Options) -> RunContext:
     """Begin a run and do these jobs; its report is written where asked for."""
     with failure_reported(options.json_file, names):
@@ -108,7 +53,9 @@ def do_jobs(names: Sequence[str], context: RunContext) -> None:
     The reconciliation row is written before the sync, which copies it.
     """
     ingests = set(names) & set(INGESTS)
-    with context.lake.lock("run"):
+    with context.lake.lock("run") as waited:
+        if waited:  # The other run may have cleared files since.
+            look_again(context)
         for name in names:
             if name == "sync" and ingests:
                 write_run_row(context, names)
@@ -135,8 +82,7 @@ def begin(options: Options, *, lake_must_exist: bool = False) -> RunContext:
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     structlog.contextvars.bind_contextvars(run=run_id, stage=stage.name)
     started_at = datetime.now(UTC)
-    if options.landing:
-        check_landing(options.landing, stage, settings)
+    looks = looks_at(options.landing, stage, settings) if options.landing else None
     lake = Lake(
         settings.lake,
         stage.name,
@@ -144,17 +90,24 @@ def begin(options: Options, *, lake_must_exist: bool = False) -> RunContext:
         must_exist=lake_must_exist,
         here=settings.here,
     )
-    return RunContext(lake, stage, settings, options, run_id, started_at)
+    return RunContext(lake, stage, settings, options, run_id, started_at, looks)
 
 
-def check_landing(landing: str, stage: Stage, settings: Settings) -> None:
-    """Fail on a bad landing directory before Spark is started and anything is written."""
+def looks_at(landing: str, stage: Stage, settings: Settings) -> Looks:
+    """List the landing zone. A bad one fails before Spark starts and anything is written."""
     from lakehouse.landing.leaving import check_movable
-    from lakehouse.landing.zone import list_landing
 
-    list_landing(landing, stage, "readings")
+    looks = Looks(landing, stage, settings.settle_seconds)
+    looks.files("readings")
     if settings.after_ingest != "keep":
         check_movable(landing)
+    return looks
+
+
+def look_again(context: RunContext) -> None:
+    """List the landing zone again, if the run has one."""
+    if context.options.landing:
+        context.looks = looks_at(context.options.landing, context.stage, context.settings)
 
 
 def session() -> SparkSession:

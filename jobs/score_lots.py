@@ -11,8 +11,8 @@ import sys
 
 import structlog
 
-from jobs.cli.main import invoke, leave
-from jobs.runner import RunContext
+from jobs.context import RunContext
+from jobs.submit import leave, submit
 
 
 def run(context: RunContext) -> None:
@@ -31,7 +31,7 @@ def run(context: RunContext) -> None:
 
 def main(argv: list[str]) -> int:
     """Entry point for spark-submit; returns the exit code."""
-    return invoke(["score-lots", *argv])
+    return submit("score-lots", argv)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ A second run finds nothing changed and writes nothing.
 
 import sys
 
-from jobs.cli.main import invoke, leave
-from jobs.runner import RunContext
+from jobs.context import RunContext
+from jobs.submit import leave, submit
 from lakehouse.delta.incremental import refresh
 from lakehouse.derive.summaries import summarise_pictures, summarise_variables
 from lakehouse.tables.picture_days import PICTURE_DAYS
@@ -29,7 +29,7 @@ def run(context: RunContext) -> None:
 
 def main(argv: list[str]) -> int:
     """Entry point for spark-submit; returns the exit code."""
-    return invoke(["summarise", *argv])
+    return submit("summarise", argv)
 
 
 if __name__ == "__main__":

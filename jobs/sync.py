@@ -9,8 +9,8 @@ corrections and agreed_labels to the lake's, each once. A second run changes not
 
 import sys
 
-from jobs.cli.main import invoke, leave
-from jobs.runner import RunContext
+from jobs.context import RunContext
+from jobs.submit import leave, submit
 from lakehouse.sql.pull import collect_tables
 from lakehouse.sql.push import mirror_tables
 
@@ -24,7 +24,7 @@ def run(context: RunContext) -> None:
 
 def main(argv: list[str]) -> int:
     """Entry point for spark-submit; returns the exit code."""
-    return invoke(["sync", *argv])
+    return submit("sync", argv)
 
 
 if __name__ == "__main__":

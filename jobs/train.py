@@ -19,9 +19,10 @@ from typing import Any
 import structlog
 from rich.console import Console
 
-from jobs.cli.main import invoke, leave
-from jobs.outcome import failure_reported, write_json
-from jobs.runner import Options, RunContext, begin
+from jobs.context import Options, RunContext
+from jobs.report import failure_reported, write_json
+from jobs.runner import begin
+from jobs.submit import leave, submit
 from lakehouse.errors import UsageError
 from ml.data.pictures import PERCEPTUAL_NEIGHBOURS
 from ml.photos.recipe import CnnRecipe
@@ -134,7 +135,7 @@ def said(context: RunContext, version: Version) -> Version:
 
 def main(argv: list[str]) -> int:
     """Entry point for spark-submit; returns the exit code."""
-    return invoke(["train", *argv])
+    return submit("train", argv)
 
 
 if __name__ == "__main__":

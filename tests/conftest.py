@@ -12,8 +12,9 @@ from pyspark.sql import SparkSession
 from xdist.scheduler import LoadScopeScheduling
 
 from jobs.cli.main import leave
-from jobs.outcome import report
-from jobs.runner import CHAIN, Options, RunContext, begin, do_jobs
+from jobs.context import Options, RunContext
+from jobs.report import report
+from jobs.runner import CHAIN, begin, do_jobs
 from lakehouse.delta.lake import Lake
 from lakehouse.spark.session import open_session
 from lakehouse.stage import Stage, load_stage

@@ -12,8 +12,8 @@ import pytest
 
 import jobs.runner
 from jobs.backfill import run_backfill
+from jobs.context import Options
 from jobs.quarantine import replay
-from jobs.runner import Options
 from lakehouse.delta.lake import Lake
 from lakehouse.sql.summaries import SummaryStore
 from lakehouse.stage import load_stage

@@ -1,16 +1,16 @@
 """The command `platelake`: every job, the main job as one, and the quarantine."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from jobs.cli import models, users
-from jobs.cli.options import (
+from jobs.doctor import doctor
+from jobs.options import (
     JsonFile,
     LakeOption,
     Landing,
@@ -19,7 +19,7 @@ from jobs.cli.options import (
     Stage,
     StageFile,
 )
-from jobs.doctor import doctor
+from jobs.submit import leave
 
 app = typer.Typer(
     help="A Spark data lake for manufacturing quality.",
@@ -58,8 +58,9 @@ def run(
     json_file: JsonFile = None,
 ) -> None:
     """Landing zone to labelled lots, features and SQL summaries: all jobs in one session."""
-    from jobs.outcome import show
-    from jobs.runner import CHAIN, Options, run_jobs
+    from jobs.context import Options
+    from jobs.report import show
+    from jobs.runner import CHAIN, run_jobs
 
     show(run_jobs(CHAIN, Options(stage, stage_file, landing, lake, sql_url, json_file=json_file)))
 
@@ -77,8 +78,8 @@ def backfill(
 ) -> None:
     """Read the files of these days again, with today's rules, and all that follows from them."""
     from jobs.backfill import run_backfill
-    from jobs.outcome import show
-    from jobs.runner import Options
+    from jobs.context import Options
+    from jobs.report import show
 
     days = (first_day.date(), last_day.date())
     options = Options(stage, stage_file, landing, lake, sql_url, *days, json_file=json_file)
@@ -115,7 +116,7 @@ def serve(
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM")] = None,
 ) -> None:
     """The operators' app: verdicts on photos, history, review."""
-    from jobs.runner import Options
+    from jobs.context import Options
     from jobs.serve import run_serve
 
     if (tls_cert is None) != (tls_key is None):
@@ -129,8 +130,9 @@ def quarantine_list(
     stage: Stage = None, stage_file: StageFile = None, lake: LakeOption = None
 ) -> None:
     """Every entry, a line each."""
+    from jobs.context import Options
     from jobs.quarantine import list_entries
-    from jobs.runner import Options, begin
+    from jobs.runner import begin
 
     list_entries(begin(Options(stage, stage_file, lake=lake), lake_must_exist=True))
 
@@ -143,8 +145,9 @@ def quarantine_show(
     lake: LakeOption = None,
 ) -> None:
     """One entry, whole."""
+    from jobs.context import Options
     from jobs.quarantine import show_entry
-    from jobs.runner import Options, begin
+    from jobs.runner import begin
 
     show_entry(begin(Options(stage, stage_file, lake=lake), lake_must_exist=True), entry)
 
@@ -167,8 +170,8 @@ def quarantine_replay(
     ] = None,
 ) -> None:
     """Read the files that have entries again, with today's rules; each row is stored once."""
+    from jobs.context import Options
     from jobs.quarantine import replay
-    from jobs.runner import Options
 
     options = Options(stage, stage_file, landing, lake, sql_url)
     replay(options, file or [], withdraw or [])
@@ -186,7 +189,8 @@ def _reading_job(name: str) -> Callable[..., None]:
         last_day: LastDay = None,
         json_file: JsonFile = None,
     ) -> None:
-        from jobs.runner import Options, run_jobs
+        from jobs.context import Options
+        from jobs.runner import run_jobs
 
         days = (_day(first_day), _day(last_day))
         run_jobs(
@@ -207,7 +211,8 @@ def _lake_job(name: str) -> Callable[..., None]:
         whole: Annotated[bool, typer.Option(help=WHOLE[name])] = False,
         json_file: JsonFile = None,
     ) -> None:
-        from jobs.runner import Options, run_jobs
+        from jobs.context import Options
+        from jobs.runner import run_jobs
 
         options = Options(stage, stage_file, None, lake, sql_url, whole=whole, json_file=json_file)
         run_jobs([name], options)
@@ -224,7 +229,8 @@ def _plain_job(name: str) -> Callable[..., None]:
         lake: LakeOption = None,
         json_file: JsonFile = None,
     ) -> None:
-        from jobs.runner import Options, run_jobs
+        from jobs.context import Options
+        from jobs.runner import run_jobs
 
         run_jobs([name], Options(stage, stage_file, None, lake, json_file=json_file))
 
@@ -243,7 +249,8 @@ def _score_job(name: str) -> Callable[..., None]:
         ] = False,
         json_file: JsonFile = None,
     ) -> None:
-        from jobs.runner import Options, run_jobs
+        from jobs.context import Options
+        from jobs.runner import run_jobs
 
         options = Options(
             stage, stage_file, lake=lake, if_champion=if_champion, json_file=json_file
@@ -294,25 +301,9 @@ def invoke(argv: Sequence[str]) -> int:
             error.show()
         if hasattr(error, "exit_code") and not isinstance(error, PlatelakeError):
             return int(error.exit_code)
-        from jobs.outcome import exit_code
+        from jobs.report import exit_code
 
         return exit_code(error)
-
-
-def leave(code: int) -> NoReturn:
-    """End the process with that exit code, once its work is done.
-
-    Leaves without the interpreter's tidying up: threads of the native libraries that read the
-    Delta logs may still run then, and would abort the process.
-    """
-    if "pyspark" in sys.modules:
-        from pyspark.sql import SparkSession
-
-        if session := SparkSession.getActiveSession():
-            session.stop()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JsonFile, LakeOption, Stage, StageFile
+from jobs.options import JsonFile, LakeOption, Stage, StageFile
 
 train_app = typer.Typer(help="Train models on the lake; the best becomes challenger.")
 
@@ -39,7 +39,7 @@ def train_trees(
 ) -> None:
     """Trees of several kinds and a logistic baseline, on the labelled lots."""
     from jobs import train
-    from jobs.runner import Options
+    from jobs.context import Options
     from ml.study.context import Protocol
 
     options = Options(stage, stage_file, lake=lake, json_file=json_file)
@@ -84,7 +84,7 @@ def train_cnn(
 ) -> None:
     """Convolutional networks, on the labelled pictures."""
     from jobs import train
-    from jobs.runner import Options
+    from jobs.context import Options
     from ml.photos.recipe import recipe_for
     from ml.study.context import Protocol
 
@@ -105,7 +105,7 @@ def train_log(
 ) -> None:
     """Log a study that was trained while MLflow was away."""
     from jobs import train
-    from jobs.runner import Options
+    from jobs.context import Options
 
     train.log_kept(Options(stage, stage_file, lake=lake), folder)
 
@@ -119,7 +119,7 @@ def compare(
 ) -> None:
     """The trained candidates with their figures and intervals."""
     from jobs import models
-    from jobs.runner import Options
+    from jobs.context import Options
 
     models.compare(Options(stage, stage_file, lake=lake), kind, last)
 
@@ -139,7 +139,7 @@ def promote(
 ) -> None:
     """Make the challenger champion, if it is better on the same items."""
     from jobs import models
-    from jobs.runner import Options
+    from jobs.context import Options
 
     options = Options(stage, stage_file, lake=lake, json_file=json_file)
     models.promote_challenger(options, name, force, if_better=if_better)
@@ -154,7 +154,7 @@ def rollback(
 ) -> None:
     """Make the champion of before the champion again."""
     from jobs import models
-    from jobs.runner import Options
+    from jobs.context import Options
 
     models.roll_back(Options(stage, stage_file, lake=lake), name, reason)
 
@@ -169,7 +169,7 @@ def predict(
 ) -> int:
     """Judge photo files; exit code 1 if any could not be judged."""
     from jobs import models
-    from jobs.runner import Options
+    from jobs.context import Options
 
     return models.predict(Options(stage, stage_file, lake=lake), photos, model, as_json)
 
@@ -185,7 +185,7 @@ def explain(
 ) -> None:
     """Why the model judges a lot or a photo as it does."""
     from jobs import models
-    from jobs.runner import Options
+    from jobs.context import Options
 
     models.explain(Options(stage, stage_file, lake=lake), lot, photo, model, output)
 
@@ -198,7 +198,7 @@ def reproduce(
 ) -> int:
     """Train a registered model again from its pinned data; exit code 3 if it comes out other."""
     from jobs import models
-    from jobs.runner import Options
+    from jobs.context import Options
 
     return models.reproduce_model(Options(stage, stage_file, lake=lake), reference)
 

@@ -1,32 +1,19 @@
 """The commands for the app's accounts: add, invite, list, disable, enable, reset, token."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from jobs.cli.options import LakeOption, SqlUrl
-
-if TYPE_CHECKING:
-    from serving.access.accounts import Accounts
+from jobs.accounts import COMMAND_LINE, open_accounts
+from jobs.options import LakeOption, SqlUrl
 
 users_app = typer.Typer(help="Who may use the app; accounts are in the summaries' database.")
 
 Name = Annotated[str, typer.Argument(help="The user's name, in any case")]
 Role = Annotated[str, typer.Option("--role", help="operator, reviewer or admin")]
-COMMAND_LINE = "(command line)"
-"""Who did it, in the audit, where no user of the app did."""
-
-
-def open_accounts(lake: str | None, sql_url: str | None) -> "Accounts":
-    """The accounts in the summaries' database."""
-    from lakehouse.settings import load_settings
-    from lakehouse.sql.database import Database
-    from serving.access.accounts import Accounts
-
-    return Accounts(Database(load_settings(lake=lake, sql_url=sql_url).sql_address()))
 
 
 def _say(text: str) -> None:

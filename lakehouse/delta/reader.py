@@ -79,19 +79,24 @@ class LakeReader:
         return f"{'file:' if self.local else ''}{self.folder}/{table.name}"
 
     @contextlib.contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """One process at a time on a local lake; elsewhere Delta's commits guard themselves."""
+    def lock(self, name: str) -> Iterator[bool]:
+        """Let in one process at a time; yields whether it had to wait for another.
+
+        Only on a local lake: elsewhere Delta's commits protect themselves.
+        """
         if not self.local:
-            yield
+            yield False
             return
         lock = FileLock(Path(self.folder) / ".locks" / f"{name}.lock")
+        waited = False
         try:
             lock.acquire(timeout=0)
         except Timeout:
             structlog.get_logger().info("waiting for another run", lock=lock.lock_file)
             lock.acquire()
+            waited = True
         try:
-            yield
+            yield waited
         finally:
             lock.release()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
@@ -14,8 +14,8 @@ from lakehouse.files.delimited import FileReport
 from lakehouse.files.readings import file_date
 from lakehouse.ingest import events, ledger
 from lakehouse.ingest.ledger import FileState
-from lakehouse.landing.stable import growing, stands_still
-from lakehouse.landing.zone import LandedFile, list_landing
+from lakehouse.landing.stable import Looks
+from lakehouse.landing.zone import LandedFile
 from lakehouse.settings import Settings
 from lakehouse.stage import Stage
 from lakehouse.tables.quarantine import QUARANTINE
@@ -48,6 +48,7 @@ class IngestContext:
     stage: Stage
     settings: Settings
     landing: str
+    looks: Looks
     run_id: str
     again: frozenset[str] = frozenset()
     first_day: date | None = None
@@ -62,14 +63,14 @@ class IngestContext:
 
         Files that still grow are left to the next run.
         """
-        there = [f for f in list_landing(self.landing, self.stage, kind) if self._is_wanted(f)]
+        there = [f for f in self.looks.files(kind) if self._is_wanted(f)]
         last = events.last_states(self.lake, kind, [file.file for file in there])
         if self.only_again:
             there = [file for file in there if file.file in self.again or file.file in last]
             candidates = [file for file in there if file.file in self.again]
         else:
             candidates = ledger.candidates(there, last, self.again)
-        growing = self._growing(candidates, last)
+        growing = self.looks.growing(candidates, last)
         landed = [file for file in there if file.file not in growing]
         reports = read([file for file in candidates if file.file not in growing])
         files = {*reports, *self.again, *events.overlooked(self.lake, kind, last)}
@@ -80,17 +81,6 @@ class IngestContext:
 
     def _is_wanted(self, file: LandedFile) -> bool:
         return file.file in self.again or self._in_days(file)
-
-    def _growing(
-        self, candidates: Sequence[LandedFile], last: Mapping[str, FileState]
-    ) -> frozenset[str]:
-        seconds = self.settings.settle_seconds
-        unsure = [
-            file
-            for file in candidates
-            if not stands_still(self.landing, file, last.get(file.file), seconds)
-        ]
-        return growing(self.landing, self.stage, unsure, seconds)
 
     def _in_days(self, file: LandedFile) -> bool:
         """By the date in the name of a sensor file, by the time stamp of a photo.

@@ -1,23 +1,24 @@
-"""Files that have stopped growing: the same size and time at two looks.
+"""Stable files: those whose size and time are the same at two looks at the landing zone.
 
-Two looks are compared, not clocks, since the plant's clock is not this machine's. Only for a
-local folder does a file that was modified long enough ago need no second look.
+Two looks are compared, not clocks, because the plant's clock is not this machine's clock. Only in a
+local folder, a file that was modified long enough ago needs no second look.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Protocol
 
 import structlog
 
-from lakehouse.landing.zone import LandedFile, list_landing
+from lakehouse.landing.zone import LandedFile, Listing, look
 from lakehouse.stage import Stage
 
 
-class Look(Protocol):
+class Earlier(Protocol):
     """An earlier look at a file: its size and time then, and when it was."""
 
     @property
@@ -30,33 +31,67 @@ class Look(Protocol):
     def seen_at(self) -> datetime: ...  # noqa: D102
 
 
-def growing(
-    landing: str, stage: Stage, unsure: Sequence[LandedFile], seconds: float
-) -> frozenset[str]:
-    """Of these files of one kind, those that have changed `seconds` later, or are gone."""
-    if not unsure:
-        return frozenset()
-    time.sleep(seconds)
-    later = {file.file: file for file in list_landing(landing, stage, unsure[0].kind)}
-    found = {file.file for file in unsure if not _same(file, later.get(file.file))}
-    for name in sorted(found):
-        structlog.get_logger().info("still growing", file=name, kind=unsure[0].kind)
-    return frozenset(found)
+class Looks:
+    """The looks of one run at its landing zone.
 
+    A run lists the landing zone once, for all kinds of files. It lists it a second time, after
+    `settle_seconds`, if some files may still grow.
+    """
 
-def stands_still(landing: str, file: LandedFile, known: Look | None, seconds: float) -> bool:
-    """Whether a look at the file long enough ago is known: the ledger's, or by its own time."""
-    if seconds == 0:
-        return True
-    now = datetime.now(UTC)
-    if known and file.timed and (known.size, known.modified_at) == (file.size, file.modified_at):
-        return (now - known.seen_at).total_seconds() >= seconds
-    # A URL may lead to a machine with another clock.
-    return "://" not in landing and (now - file.modified_at).total_seconds() >= seconds
+    def __init__(self, landing: str, stage: Stage, settle_seconds: float) -> None:
+        self.landing, self.stage, self.settle_seconds = landing, stage, settle_seconds
+
+    @cached_property
+    def _first(self) -> Listing:
+        return look(self.landing)
+
+    @cached_property
+    def _second(self) -> Listing:
+        time.sleep(self.settle_seconds)
+        return look(self.landing)
+
+    def files(self, kind: str) -> list[LandedFile]:
+        """The files of that kind at the first look, by name."""
+        return self._first.files(self.stage, kind)
+
+    def growing(self, files: Sequence[LandedFile], known: Mapping[str, Earlier]) -> frozenset[str]:
+        """Which of these files of one kind may still grow.
+
+        Args:
+            files: Files of the first look.
+            known: What the ledger knows of each file, by name.
+
+        Returns:
+            Names of the files that changed or went away between two looks.
+        """
+        unsure = [file for file in files if not self._is_stable(file, known.get(file.file))]
+        if not unsure:
+            return frozenset()
+        later = {file.file: file for file in self._second.files(self.stage, unsure[0].kind)}
+        found = {file.file for file in unsure if not _same(file, later.get(file.file))}
+        for name in sorted(found):
+            structlog.get_logger().info("still growing", file=name, kind=unsure[0].kind)
+        return frozenset(found)
+
+    def _is_stable(self, file: LandedFile, known: Earlier | None) -> bool:
+        """Whether an earlier look is long enough ago: the ledger's, or the file's own time."""
+        if self.settle_seconds == 0:
+            return True
+        now = datetime.now(UTC)
+        if (
+            known
+            and file.timed
+            and (known.size, known.modified_at) == (file.size, file.modified_at)
+        ):
+            return (now - known.seen_at).total_seconds() >= self.settle_seconds
+        # A URL may lead to a machine with another clock.
+        if "://" in self.landing:
+            return False
+        return (now - file.modified_at).total_seconds() >= self.settle_seconds
 
 
 def _same(first: LandedFile, second: LandedFile | None) -> bool:
-    """Same size and time; the time counts where the file system tells it."""
+    """Same size and time; the time counts if the file system tells it."""
     if second is None or first.size != second.size:
         return False
     return not first.timed or first.modified_at == second.modified_at

@@ -54,38 +54,56 @@ class LandedFile:
     """Whether the file system tells when it was modified; else `modified_at` is now."""
 
 
-def list_landing(landing: str, stage: Stage, kind: str) -> list[LandedFile]:
-    """The files of that kind below `landing` (a folder or URL), by name.
+@dataclass(frozen=True)
+class Listing:
+    """What lay in the landing zone at one look: by true path, what is known of each file."""
 
-    Raises PlatelakeError if the landing zone is missing, unreadable or holds nothing at all,
-    and UsageError if the stage file gives one photo two labels.
-    """
-    patterns = [(label, _regex(glob)) for label, glob in _globs(stage, kind)]
-    landed = []
-    found = _walk(landing)
-    names = _names({path: info["relative"] for path, info in found.items()})
-    for path, info in found.items():
-        file = names[path]
-        plain = unicodedata.normalize("NFC", file)
-        labels = {label for label, pattern in patterns if pattern.fullmatch(plain)}
-        if len(labels) > 1:
-            raise UsageError(
-                f"stage {stage.name}: {file} is matched by the globs of "
-                f"{' and '.join(sorted(str(label) for label in labels))}; make them disjoint"
-            )
-        if labels:
-            landed.append(
-                LandedFile(
-                    kind=kind,
-                    file=file,
-                    url=quote_from_bytes(os.fsencode(path)),
-                    size=info["size"],
-                    modified_at=modified(info) or datetime.now(UTC),
-                    label=labels.pop(),
-                    timed=modified(info) is not None,
+    infos: dict[str, dict[str, Any]]
+    names: dict[str, str]
+
+    def files(self, stage: Stage, kind: str) -> list[LandedFile]:
+        """The files of that kind, by name.
+
+        Raises UsageError if the stage file gives one photo two labels.
+        """
+        patterns = [(label, _regex(glob)) for label, glob in _globs(stage, kind)]
+        landed = []
+        for path, info in self.infos.items():
+            file = self.names[path]
+            plain = unicodedata.normalize("NFC", file)
+            labels = {label for label, pattern in patterns if pattern.fullmatch(plain)}
+            if len(labels) > 1:
+                raise UsageError(
+                    f"stage {stage.name}: {file} is matched by the globs of "
+                    f"{' and '.join(sorted(str(label) for label in labels))}; make them disjoint"
                 )
-            )
-    return sorted(landed, key=lambda file: file.file)
+            if labels:
+                landed.append(
+                    LandedFile(
+                        kind=kind,
+                        file=file,
+                        url=quote_from_bytes(os.fsencode(path)),
+                        size=info["size"],
+                        modified_at=modified(info) or datetime.now(UTC),
+                        label=labels.pop(),
+                        timed=modified(info) is not None,
+                    )
+                )
+        return sorted(landed, key=lambda file: file.file)
+
+
+def look(landing: str) -> Listing:
+    """List all files below `landing`, a folder or URL.
+
+    Raises PlatelakeError if the landing zone is missing, unreadable or holds nothing at all.
+    """
+    found = _walk(landing)
+    return Listing(found, _names({path: info["relative"] for path, info in found.items()}))
+
+
+def list_landing(landing: str, stage: Stage, kind: str) -> list[LandedFile]:
+    """The files of that kind below `landing` now, by name. Raises as `look` and `Listing.files`."""
+    return look(landing).files(stage, kind)
 
 
 def label_of(stage: Stage, file: str) -> str | None:

@@ -1,14 +1,20 @@
 """The runner: one run of a stage at a time, and none that goes on from counts that are wrong."""
 
 import threading
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from jobs.runner import Options, RunContext, begin, do_jobs
+from jobs.context import Options, RunContext
+from jobs.runner import begin, do_jobs
 from lakehouse.errors import QualityGateError
 from lakehouse.ingest.ledger import Counts
+from lakehouse.landing import stable
+from lakehouse.landing.zone import Listing, look
 from lakehouse.tables.runs import RUNS
+from tests.conftest import Chain
+from tests.plant import write_errors, write_photo, write_sensor
 from tests.waiting import waits
 
 
@@ -40,3 +46,24 @@ def test_nothing_is_computed_from_counts_that_do_not_add_up(work: RunContext) ->
         do_jobs(["ingest_error_lists", "label"], work)
     assert list(work.seconds) == ["ingest_error_lists"]
     assert runs(work) == [(work.run_id, False)]
+
+
+def test_a_run_lists_the_landing_zone_once(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a second time if a file may still grow, for all kinds of files together."""
+    looks: list[str] = []
+
+    def counted(landing: str) -> Listing:
+        looks.append(landing)
+        return look(landing)
+
+    monkeypatch.setattr(stable, "look", counted)
+    write_sensor(chain.landing, date(2021, 9, 6))
+    write_errors(chain.landing, {"2021-09-06": ["1"]})
+    write_photo(chain.landing, "good/a.png", 1)
+    chain()
+    assert len(looks) == 1
+    monkeypatch.setenv("PLATELAKE_SETTLE_SECONDS", "0.2")
+    write_sensor(chain.landing, date(2021, 9, 7))
+    write_photo(chain.landing, "good/b.png", 2)
+    chain()
+    assert len(looks) == 3

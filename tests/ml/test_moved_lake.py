@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from jobs.runner import Options, begin
+from jobs.context import Options
+from jobs.runner import begin
 from jobs.train import open_registry, training_context
 from lakehouse.errors import PlatelakeError
 from lakehouse.landing.sample_plant import make_sample_plant

@@ -42,7 +42,8 @@ class Plant:
 @pytest.fixture(scope="session")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
     """Drawn sensor files, real photos where they are there, and a champion of each kind."""
-    from jobs.runner import CHAIN, Options, begin, run_jobs
+    from jobs.context import Options
+    from jobs.runner import CHAIN, begin, run_jobs
     from jobs.train import training_context
     from lakehouse.landing.sample_plant import make_sample_plant
     from ml.photos.recipe import recipe_for

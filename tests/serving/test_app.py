@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from PIL import Image
 from starlette.testclient import TestClient
 
-from jobs.runner import Options, run_jobs
+from jobs.context import Options
+from jobs.runner import run_jobs
 from lakehouse.settings import load_settings
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobs.cli.main import JOBS, invoke
-from jobs.outcome import failure
+from jobs.report import failure
 from jobs.runner import write_run_row
 from lakehouse.errors import QualityGateError
 from lakehouse.tables.runs import RUNS

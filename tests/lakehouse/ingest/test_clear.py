@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from jobs.backfill import run_backfill
+from jobs.context import Options
 from jobs.quarantine import replay
-from jobs.runner import INGESTS, Options
+from jobs.runner import INGESTS
 from lakehouse.delta.lake import Lake
 from lakehouse.ingest import clear as clear_landing
 from lakehouse.ingest import events
@@ -252,8 +253,8 @@ def test_a_photo_that_grows_is_not_withdrawn(
     chain.work("ingest_photos")
     before = tables(chain.lake(), stage)
     os.utime(chain.landing / "photos/good/a.png")
-    everything = lambda landing, stage, unsure, seconds: {file.file for file in unsure}  # noqa: E731
-    monkeypatch.setattr("lakehouse.ingest.context.growing", everything)
+    everything = lambda looks, files, known: {file.file for file in files}  # noqa: E731
+    monkeypatch.setattr("lakehouse.landing.stable.Looks.growing", everything)
     monkeypatch.setenv("PLATELAKE_SETTLE_SECONDS", "600")
     where = {"landing": str(chain.landing), "lake": str(chain.lake_folder), "stage": "chromate"}
     run_backfill(Options(**where, first_day=date(2000, 1, 1), last_day=date(2100, 1, 1)))

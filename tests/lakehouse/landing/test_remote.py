@@ -15,7 +15,7 @@ from jobs.cli.main import invoke
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import UsageError
 from lakehouse.landing.remote import connect
-from lakehouse.landing.stable import growing
+from lakehouse.landing.stable import Looks
 from lakehouse.landing.zone import LandedFile, list_landing, open_url
 from lakehouse.spark.session import open_session
 from lakehouse.tables.photos import PHOTOS
@@ -177,10 +177,12 @@ def test_a_file_that_is_being_written_over_sftp_still_grows(
     put(tmp_path, "still.csv")
     url, stage = plant_host.url(tmp_path), stage_with()
     with writing(plant_host, tmp_path / "grows.csv"):
-        files = list_landing(url, stage, "readings")
+        looks = Looks(url, stage, 0.3)
+        files = looks.files("readings")
         assert [file.file for file in files] == ["grows.csv", "still.csv"]
-        assert growing(url, stage, files, 0.3) == {"grows.csv"}
-    assert growing(url, stage, list_landing(url, stage, "readings"), 0.3) == set()
+        assert looks.growing(files, {}) == {"grows.csv"}
+    looks = Looks(url, stage, 0.3)
+    assert looks.growing(looks.files("readings"), {}) == set()
 
 
 @pytest.mark.heavy

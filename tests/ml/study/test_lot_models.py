@@ -20,7 +20,8 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 
-from jobs.runner import Options, begin
+from jobs.context import Options
+from jobs.runner import begin
 from jobs.train import open_registry, training_context
 from lakehouse.errors import PlatelakeError, QualityGateError, UsageError
 from lakehouse.landing.sample_plant import make_sample_plant
@@ -394,7 +395,8 @@ def test_a_server_that_is_not_there_is_said_so(monkeypatch: pytest.MonkeyPatch) 
 
 KILLED = """
 import sys, time
-from jobs.runner import Options, begin
+from jobs.context import Options
+from jobs.runner import begin
 from jobs.train import workshop
 from ml import train, train_lots, trees
 slow = trees.fit_trees

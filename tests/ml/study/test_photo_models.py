@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from jobs.cli.main import invoke
-from jobs.runner import Options, begin
+from jobs.context import Options
+from jobs.runner import begin
 from jobs.train import read_groups, training_context
 from lakehouse.errors import UsageError
 from lakehouse.tables.photo_verdicts import PHOTO_VERDICTS

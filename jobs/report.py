@@ -20,7 +20,7 @@ import structlog
 from lakehouse.errors import DISK_FULL, PlatelakeError, UsageError
 
 if TYPE_CHECKING:
-    from jobs.runner import RunContext
+    from jobs.context import RunContext
 
 CAUSES = (
     (DISK_FULL, "the disk is full", "Make room"),
