@@ -34,6 +34,9 @@ BY_SPARK = {"PLATELAKE_HERE_BYTES": "0", "PLATELAKE_HERE_ROWS": "0"}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-points", type=int, help="moments at which a run is killed")
+    parser.addoption(
+        "--readings", type=int, default=500_000, help="that Spark's workers read on the stack"
+    )
     parser.addoption("--stack", action="store_true", help="run the tests of the real stack")
     parser.addoption("--screenshots", default="", help="folder for what the app's pages look like")
 

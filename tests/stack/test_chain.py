@@ -1,8 +1,6 @@
 """A plant's week on the real stack: every DAG by the scheduler, and what came of it."""
 
-import json
 import re
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -284,30 +282,3 @@ def written_slowly(file: Path, there: Any, path: str) -> Iterator[None]:
     finally:
         over.set()
         writer.join()
-
-
-def test_many_readings_are_spread_over_the_workers(
-    stack: Stack, lake: Lake, landed: Path, later: Iterator[Path]
-) -> None:
-    """What is too much for the driver; here a day's file is said to be."""
-    file = next(later)
-    shutil.copy2(file, landed / "sensor" / file.name)
-    where = ["--stage", STAGE, "--landing", str(landed)]
-    for job in ("ingest_readings", "label", "features", "summarise"):
-        given = where if job.startswith("ingest") else where[:2]
-        stack.finish(stack.start(f"jobs/{job}.py", *given, by_spark=True))
-    name = f"sensor/{file.name}"
-    table = readings(load_stage(STAGE))
-    assert sum(row["file"] == name for row in lake.rows(table, "file")) == rows_of(file)
-
-
-def test_events_and_lineage_are_kept(stack: Stack, lake: Lake) -> None:
-    import fsspec
-
-    logs = fsspec.filesystem("hdfs", host="platelake").ls("/spark-logs", detail=False)
-    assert logs
-    events = (stack.folder / "lineage" / "airflow.jsonl").read_text().splitlines()
-    assert {"START", "COMPLETE"} <= {json.loads(line)["eventType"] for line in events}
-    events = (stack.folder / "lineage" / "spark.jsonl").read_text().splitlines()
-    outputs = {out["name"] for line in events for out in json.loads(line).get("outputs", ())}
-    assert any(name.endswith(f"/lake/{STAGE}/readings") for name in outputs), outputs
