@@ -33,10 +33,10 @@ def run_demo(
     console = Console(soft_wrap=True)
     if landing is None:
         if stage or stage_file:
-            raise UsageError("a stage needs its input: give the plant's folder as LANDING")
+            raise UsageError("a stage needs its input: give the plant's folder by --landing")
         from lakehouse.landing.sample_plant import make_sample_plant
 
-        console.print(f"No LANDING is given, so this is a [bold]generated[/] plant: {sample}")
+        console.print(f"No --landing is given, so this is a [bold]generated[/] plant: {sample}")
         make_sample_plant(sample)
         landing, stage = str(sample), SAMPLE_STAGE
         lake = f"{lake}-sample"

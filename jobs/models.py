@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -33,7 +33,7 @@ KINDS = ("lots", "photos")
 
 def compare(options: Options, kind: str | None, at_most: int) -> None:
     """Print the candidates of the last studies; of those on the same splits, the best first."""
-    context = begin(options)
+    context = begin(options, lake_must_exist=True)
     registry = open_registry(context)
     console = Console(width=None if sys.stdout.isatty() else 150)
     for one in [kind] if kind else KINDS:
@@ -91,7 +91,7 @@ def promote_challenger(
     With `if_better` a champion that stays is no error. Returns the record of what was done.
     """
     with failure_reported(options.json_file, ["promote"]):
-        record = _promoted(begin(options), reference, force, if_better)
+        record = _promoted(begin(options, lake_must_exist=True), reference, force, if_better)
         if options.json_file:
             write_json(options.json_file, {"model": reference.partition("@")[0], **record})
     return record
@@ -131,14 +131,14 @@ def _show_differences(found: Comparison) -> None:
 
 def roll_back(options: Options, name: str, reason: str) -> None:
     """Make the champion of before the champion again."""
-    registry = open_registry(begin(options))
+    registry = open_registry(begin(options, lake_must_exist=True))
     version = rollback(registry, name, reason, getpass.getuser())
     Console(soft_wrap=True).print(f"{version} is the champion again")
 
 
 def predict(options: Options, photos: Sequence[Path], model: str | None, as_json: bool) -> int:
     """Judge photo files; the exit code: 1 if any could not be judged."""
-    context = begin(options)
+    context = begin(options, lake_must_exist=True)
     registry = open_registry(context)
     opened = registry.load(model or _model(context, "photos"))
     if not isinstance(opened, PhotoModel):
@@ -147,10 +147,16 @@ def predict(options: Options, photos: Sequence[Path], model: str | None, as_json
     for photo in photos:
         line = {"file": str(photo), **asdict(_predicted(opened, photo, context))}
         failed += line["probability"] is None
-        said = f"{line['verdict']}, probability {line['probability']}"
-        text = f"{photo}: {line['reason'] or said}".encode(errors="backslashreplace").decode()
+        text = f"{photo}: {_said(line)}".encode(errors="backslashreplace").decode()
         print(json.dumps(line) if as_json else text, flush=True)
     return 1 if failed else 0
+
+
+def _said(line: Mapping[str, Any]) -> str:
+    """The verdict for a person, or why there is none."""
+    if line["probability"] is None:
+        return str(line["reason"])
+    return f"{line['verdict']}, probability {line['probability']:.3f}"
 
 
 def _predicted(model: PhotoModel, photo: Path, context: RunContext) -> Verdict:
@@ -178,7 +184,7 @@ def explain(
     options: Options, lot: str | None, photo: Path | None, model: str | None, output: Path | None
 ) -> None:
     """Say why the model judges as it does: a lot's features, or a photo's heat map."""
-    context = begin(options)
+    context = begin(options, lake_must_exist=True)
     registry = open_registry(context)
     if (lot is None) == (photo is None):
         raise UsageError("name either --lot DAY/LOT or --photo FILE")
@@ -219,7 +225,7 @@ def _explain_lot(context: RunContext, model: LotModel, lot: str) -> None:
 
 def reproduce_model(options: Options, reference: str) -> int:
     """Train a registered model again from its pinned data; exit code 3 if it comes out other."""
-    context = begin(options)
+    context = begin(options, lake_must_exist=True)
     training = training_context(context)
     found = reproduce(training, training.registry.need(reference))
     grid = Grid("figure", "logged", "found again")

@@ -68,7 +68,7 @@ def train_trees(
     for kind in kinds:
         check_kind(kind)
     with failure_reported(options.json_file, ["train trees"]):
-        context = begin(options)
+        context = begin(options, lake_must_exist=True)
         width = context.settings.excursion_width
         chosen = dict.fromkeys(kinds or KINDS)
         recipes = [TreeRecipe(kind, width=width, trials=trials) for kind in chosen]
@@ -86,7 +86,7 @@ def train_cnn(
     from ml.study.photos import train_photos
 
     with failure_reported(options.json_file, ["train cnn"]):
-        context = begin(options)
+        context = begin(options, lake_must_exist=True)
         by_name = read_groups(groups)
         bits = PERCEPTUAL_NEIGHBOURS if near is None else near
         return said(
@@ -113,7 +113,7 @@ def log_kept(options: Options, folder: Path) -> Version:
     """Log a study that was trained while MLflow was away."""
     from ml.study.candidates import STUDY_FILE, log_study
 
-    context = begin(options)
+    context = begin(options, lake_must_exist=True)
     if not (folder / STUDY_FILE).is_file():
         raise UsageError(f"{folder} holds no study; the error of its training names the folder")
     about = json.loads((folder / STUDY_FILE).read_text("utf-8"))
@@ -126,9 +126,12 @@ def said(context: RunContext, version: Version) -> Version:
     """Say what was registered, and what may be done with it."""
     if context.options.json_file:
         write_json(context.options.json_file, {"model": version.name, "version": version.number})
+    of = f"--stage {context.stage.name}"
+    if context.options.lake:
+        of += f" --lake {context.options.lake}"
     Console(soft_wrap=True).print(
-        f"{version} is the challenger; `platelake compare --stage {context.stage.name}` shows the "
-        f"figures, `platelake promote {version.name}` asks whether it is better"
+        f"{version} is the challenger; `platelake compare {of}` shows the figures, "
+        f"`platelake promote {version.name} {of}` asks whether it is better"
     )
     return version
 

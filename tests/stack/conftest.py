@@ -32,6 +32,7 @@ def sink() -> Sink:
 @pytest.fixture(scope="session")
 def stack(sink: Sink) -> Iterator[Stack]:
     with TemporaryDirectory(prefix="stack-") as folder, running(Path(folder), sink) as stack:
+        os.environ["HADOOP_CONF_DIR"] = stack.env["HADOOP_CONF_DIR"]
         yield stack
 
 
@@ -73,7 +74,6 @@ def landed(stack: Stack, plant: Path) -> Path:
 @pytest.fixture(scope="session")
 def lake(stack: Stack) -> Lake:
     """The lake on HDFS, read without Spark and without a JVM."""
-    os.environ["HADOOP_CONF_DIR"] = stack.env["HADOOP_CONF_DIR"]
 
     def no_spark() -> None:
         raise AssertionError("this reads without Spark")

@@ -79,3 +79,19 @@ def test_what_cannot_be_trained_is_one_sentence(
     place = ["--stage", "chromate", "--lake", str(lake)]
     assert invoke(["train", "cnn", "--near", "-1", *given, *place]) == 2
     assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("compare",),
+        ("promote", "chromate-lots"),
+        ("rollback", "chromate-lots", "--reason", "x"),
+        ("train", "trees"),
+        ("predict", "photo.png"),
+    ],
+)
+def test_a_lake_that_is_not_there_is_not_made(command: tuple[str, ...], tmp_path: Path) -> None:
+    where = ["--stage", "chromate", "--lake", str(tmp_path / "typo")]
+    assert invoke([*command, *where]) == 1
+    assert not (tmp_path / "typo").exists()
