@@ -1,8 +1,8 @@
 """A run killed with SIGKILL at seeded moments, then run again: equal tables, nothing twice.
 
-Computed by the driver, and by Spark's workers. A few
-moments by default; `make crash` takes twenty of each, the driver's on the real data where it is
-there.
+Three moments by default, and only of runs that the driver computes: tests/stack/test_crash.py kills
+one that Spark's workers compute. `make crash` takes twenty of each, the driver's on real data if
+it is there.
 """
 
 from collections.abc import Mapping
@@ -28,18 +28,17 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize(
-    ("env", "usual"), [({}, 3), (BY_SPARK, 1)], ids=["by the driver", "by Spark"]
-)
+@pytest.mark.parametrize("env", [{}, BY_SPARK], ids=["by the driver", "by Spark"])
 def test_killed_and_run_again(
     request: pytest.FixtureRequest,
     plant: Path,
     tmp_path: Path,
     stage: Stage,
     env: Mapping[str, str],
-    usual: int,
 ) -> None:
     points = request.config.getoption("--kill-points")
+    if env and not points:
+        pytest.skip("takes minutes: `make crash`")
     real = REAL / "kamp" / "chromate"
     landing = real if points and not env and real.is_dir() else plant
-    kill_and_run_again(MainJob(landing, str(tmp_path), tmp_path, env), stage, points or usual)
+    kill_and_run_again(MainJob(landing, str(tmp_path), tmp_path, env), stage, points or 3)
