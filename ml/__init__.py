@@ -1,1 +1,1 @@
-"""Models: splits, trees, the photo network, metrics, explanations and the registry (to come)."""
+"""Models: splits, trees, photo networks, metrics, explanations and the registry."""

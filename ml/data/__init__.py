@@ -1,1 +1,1 @@
-"""What a model learns from: lots, pictures, their tensors, and splits that cannot leak."""
+"""What a model learns from: lots, pictures, their tensors, and splits without leaks."""

@@ -1,8 +1,8 @@
-"""Tensors of pictures from the lake's live files, through petastorm; nothing else imports it.
+"""Tensors of pictures from the lake's live files, through petastorm. No other module imports it.
 
-petastorm can lose rows in silence, so every finite pass is counted against the Delta log. Its
-"dummy" pool reads in this thread, which makes the order repeatable; `seed` shuffles row groups
-there and rows here. A tensor is copied once, from Arrow's memory to its place in a batch.
+petastorm can lose rows without an error, so the rows of every pass are compared with the Delta
+log. Its "dummy" pool reads in this thread, so the order is repeatable. `seed` shuffles row groups
+in petastorm and rows in this module. A tensor is copied once, from Arrow's memory into a batch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Indices = NDArray[np.intp]
 Batch = tuple[Tensors, Indices]
 ALONE = (0, 1)
 BUFFER = 1_024
-"""Places in the batches that are filled at the same time: 150 MiB at 224 x 224."""
+"""Pictures in all batches that are being filled: 150 MiB at 224 x 224."""
 _COLUMNS = ("pixel_sha256", "tensor_height", "tensor_width", "tensor")
 
 
@@ -47,23 +47,45 @@ def pictures(
     rows: int | None = None,
     buffer: int = BUFFER,
 ) -> Iterator[Batch]:
-    """One pass over the wanted pictures: tensors, shape (n, height, width, 3), and their indices.
+    """Read the wanted pictures once, in batches.
 
-    `files` are live parquet files of `pictures`, paths or `hdfs://` URLs, which hold `rows` rows in
-    all. `wanted` are `pixel_sha256`; indices point into it. Without `seed` the order is that of the
-    files. With it the row groups are shuffled, `buffer` pictures' worth of batches are filled at
-    the same time, and each picture goes to one of them at random. So a batch takes its pictures
-    from about `buffer` that follow each other, and no more are in memory; from HDFS also one row
-    group. A batch of one picture is full at once: then only row groups are shuffled.
+    With a seed, row groups are shuffled, enough batches for `buffer` pictures are filled at the
+    same time, and each picture goes to one of them at random. So a batch takes its pictures from
+    about `buffer` neighbours, and no more are in memory; from HDFS also one row group. A batch of
+    one picture is full at once, so then only row groups are shuffled.
 
-    `shard` = (rank, workers): a worker gets the pictures whose index leaves `rank` divided by
-    `workers`. Every worker passes over the same batches of at most `batch` pictures, and of each
-    gets its own share, which may be empty: so the workers keep step, and together make the batches
-    of one. petastorm's own shards are whole row groups, of which a small lake has fewer than
-    workers, and unequal ones.
+    All workers read the same batches, and each gets its own share of each batch. A share may be
+    empty. So the workers keep step, and their shares together are the batches of a single worker.
+    petastorm's own shards are whole row groups. A small lake has fewer of them than workers, and
+    they are of unequal size.
 
-    Raises PlatelakeError where the pass gave another number of rows, or not every wanted picture
-    just once; the last batch comes only after that check.
+    Args:
+        files: live parquet files of `pictures`: paths or `hdfs://` URLs.
+        wanted: `pixel_sha256` of the pictures.
+        batch: pictures in a batch, over all workers. The last batch may have fewer.
+        seed: of the shuffle. Without it, the order is that of the files.
+        shard: (rank, workers). A worker gets the pictures with index % workers == rank.
+        rows: how many rows the files have by the Delta log. Without it, rows are not counted.
+        buffer: pictures in all batches that are being filled.
+
+    Yields:
+        Tensors, uint8, shape (n, height, width, 3), and their indices in `wanted`, shape (n,).
+
+    Raises:
+        PlatelakeError: petastorm gave another number of rows, a wanted picture was not given
+            exactly once, or a file is gone. The last batch is given only after these checks.
+
+    Example:
+        >>> import tempfile
+        >>> import pyarrow.parquet as pq
+        >>> columns = {"pixel_sha256": ["a", "b", "c"], "tensor_height": [2] * 3}
+        >>> columns |= {"tensor_width": [2] * 3, "tensor": [bytes([n] * 12) for n in range(3)]}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = f"{folder}/part.parquet"
+        ...     pq.write_table(pa.table(columns), file)
+        ...     batches = list(pictures([file], ["c", "a"], batch=2, rows=3))
+        >>> [(tensors.shape, indices.tolist()) for tensors, indices in batches]
+        [((2, 2, 2, 3), [1, 0])]
     """
     rank, workers = shard
     draw = np.random.default_rng(seed)
@@ -83,7 +105,7 @@ def pictures(
 
 
 class _Batch:
-    """A batch that is being filled; of its pictures only a worker's own are kept."""
+    """A batch that is being filled. It keeps only the worker's own pictures."""
 
     def __init__(self, places: int) -> None:
         self.places = places
@@ -91,7 +113,7 @@ class _Batch:
         self._indices: list[int] = []
 
     def add(self, at: int, tensor: Tensors, own: bool) -> None:
-        """Take a place, and copy the picture if it is the worker's own."""
+        """Use up a place, and copy the picture if it is the worker's own."""
         if not self._tensors.size:
             self._tensors = _empty(self.places, *tensor.shape)
         if own:
@@ -100,16 +122,26 @@ class _Batch:
         self.places -= 1
 
     def share(self) -> Batch:
-        """The worker's own pictures."""
+        """Return the worker's own pictures."""
         return self._tensors[: len(self._indices)], np.array(self._indices, np.intp)
 
 
 def load(
     frame: PictureFrame, indices: Indices, shard: tuple[int, int] = ALONE
 ) -> tuple[Tensors, Indices]:
-    """This worker's share of the frame's pictures at `indices`, whole in memory.
+    """Read this worker's share of a frame's pictures into memory.
 
-    Returns tensors, shape (n, height, width, 3), and their positions in `indices`, rising.
+    Args:
+        frame: the pictures.
+        indices: which of them, shape (m,).
+        shard: (rank, workers). A worker gets every `workers`-th of `indices`, from `rank` on.
+
+    Returns:
+        Tensors, uint8, shape (n, height, width, 3), and their positions in `indices`, ascending,
+        shape (n,).
+
+    Raises:
+        PlatelakeError: as `pictures` does.
     """
     rank, workers = shard
     own = np.arange(rank, len(indices), workers)
@@ -122,7 +154,7 @@ def load(
 
 @functools.lru_cache(maxsize=1)
 def _whole(files: tuple[str, ...], items: tuple[str, ...], rows: int, side: tuple[int, int]) -> Any:
-    """All tensors of a frame, kept for the next round of its study: they are read once."""
+    """Read all tensors of a frame once, and keep them for the next round of the study."""
     tensors = _empty(len(items), *side, 3)
     for part, at in pictures(files, items, 256, rows=rows):
         tensors[at] = part
@@ -131,10 +163,11 @@ def _whole(files: tuple[str, ...], items: tuple[str, ...], rows: int, side: tupl
 
 
 class Source:
-    """Pictures at `indices` of a frame, in batches: from memory where they fit, else streamed.
+    """Pictures at `indices` of a frame, in batches: from memory if they fit, else from the files.
 
-    A process alone reads the whole frame, once for all its sources; one of several its own share.
-    `seconds` is how long the batches made wait; a batch's positions point into `indices`.
+    A single process reads the whole frame once for all its sources. One of several processes reads
+    its own share. `seconds` is the time spent waiting for batches, `first_seconds` the time of the
+    first read into memory. The positions of a batch point into `indices`.
     """
 
     def __init__(
@@ -148,7 +181,7 @@ class Source:
         self.first_seconds = time.monotonic() - start
 
     def _held(self, memory_bytes: int) -> tuple[Tensors | None, Indices]:
-        """Tensors, and for each of `indices` its row there, where that many bytes suffice."""
+        """Return tensors if they fit into so many bytes, and the row of each of `indices`."""
         frame, workers = self.frame, self.shard[1]
         size = frame.height * frame.width * 3
         if workers == 1 and size * len(frame.items) <= memory_bytes:
@@ -160,7 +193,18 @@ class Source:
         return None, rows
 
     def batches(self, batch: int, seed: int | None) -> Iterator[tuple[Tensors, Indices]]:
-        """This shard's share of every batch of all pictures; shuffled where there is a seed."""
+        """Yield this shard's share of every batch of all pictures, shuffled if there is a seed.
+
+        Args:
+            batch: pictures in a batch, over all shards.
+            seed: of the shuffle. None: the order of `indices` or, from files, of the files.
+
+        Yields:
+            Tensors, uint8, shape (n, height, width, 3), and their positions, shape (n,).
+
+        Raises:
+            PlatelakeError: as `pictures` does.
+        """
         found = self._stored(batch, seed) if self.memory is not None else self._read(batch, seed)
         while True:
             start = time.monotonic()
@@ -191,7 +235,7 @@ class Source:
 def _wanted(
     files: Sequence[str], wanted: Sequence[str], seed: int | None, rows: int | None
 ) -> Iterator[tuple[int, Tensors]]:
-    """Index and tensor of every wanted picture, in the order of reading; no tensor is copied."""
+    """Yield index and tensor of each wanted picture, in the order of reading, without a copy."""
     index = {item: at for at, item in enumerate(wanted)}
     times = np.zeros(len(wanted), np.int64)
     read = 0
@@ -205,29 +249,28 @@ def _wanted(
                 yield at, pixels.reshape(height, width, 3)
     if rows is not None and read != rows:
         raise PlatelakeError(
-            f"petastorm gave {read} rows of table pictures, its Delta log has {rows}: a pass that "
-            "is not whole trains nothing; run the command again, and report it if it stays"
+            f"petastorm gave {read} rows of table pictures, its Delta log has {rows}: training "
+            "stops, because it needs all rows; run the command again, and report it if it stays"
         )
     if (times != 1).any():
         raise PlatelakeError(
-            f"table pictures gave {int((times == 0).sum())} of {len(wanted)} wanted pictures not "
-            f"at all and {int((times > 1).sum())} more than once; make a new split by "
+            f"table pictures lacks {int((times == 0).sum())} of {len(wanted)} wanted pictures, "
+            f"and has {int((times > 1).sum())} more than once; make a new split by "
             "`platelake train`"
         )
 
 
 def _empty(*shape: int) -> Tensors:
-    """Arrow's memory, not yet filled.
+    """Allocate an array of that shape in Arrow's memory, not yet filled.
 
-    It starts at a multiple of 64 bytes, so copies into it are faster. Arrow reuses it when it is
-    freed. NumPy would return it to the system, and the next array would cost more to get than to
-    fill.
+    It starts at a multiple of 64 bytes, so copies into it are faster. Arrow reuses freed memory.
+    NumPy would return it to the system, and getting the next array would cost more than filling it.
     """
     return np.frombuffer(pa.allocate_buffer(math.prod(shape)), np.uint8).reshape(shape)
 
 
 def _views(values: pa.BinaryArray) -> Iterator[Tensors]:
-    """The bytes of each value, where Arrow has them: its own scalars are copies."""
+    """Yield the bytes of each value without a copy. Arrow's own scalars are copies."""
     _, bounds, content = values.cast(pa.binary()).buffers()
     ends = np.frombuffer(bounds, np.int32)[values.offset :][: len(values) + 1].tolist()
     pixels = np.frombuffer(content, np.uint8)
@@ -238,7 +281,7 @@ def _views(values: pa.BinaryArray) -> Iterator[Tensors]:
 
 
 def _record_batches(files: Sequence[str], seed: int | None) -> Iterator[pa.RecordBatch]:
-    """The files' rows, some at a time."""
+    """Yield the files' rows, some at a time."""
     if not files:
         return
     system = _live_files(tuple(files))
@@ -251,15 +294,15 @@ def _record_batches(files: Sequence[str], seed: int | None) -> Iterator[pa.Recor
             yield from reader
     except FileNotFoundError as error:
         raise PlatelakeError(
-            f"table pictures: a live file is gone ({error}): vacuum has removed what that version "
-            "needs; take a later version by `platelake train`"
+            f"table pictures: a live file is gone ({error}): vacuum removed a file that this "
+            "version needs; use a later version by `platelake train`"
         ) from None
 
 
 class LiveFiles:
-    """Shows petastorm the given files, and nothing else, under short names.
+    """Shows petastorm only the given files, under short names.
 
-    petastorm reads `#`, `%` and `=` in a path as it likes; the names here have none of them.
+    petastorm gives `#`, `%` and `=` in a path a special meaning. The short names have none of them.
     """
 
     def __init__(self, open_file: Callable[[str], Any], files: Sequence[str]) -> None:
@@ -267,20 +310,20 @@ class LiveFiles:
         self.files = {f"/{at:09d}.parquet": file for at, file in enumerate(files)}
 
     def open(self, path: str) -> Any:
-        """The file of that short name, opened."""
+        """Open the file with that short name."""
         return self._open(self.files[path])
 
 
 def _live_files(files: tuple[str, ...]) -> LiveFiles:
     first = urlsplit(files[0])
     if first.scheme != "hdfs":
-        # Mapped: Arrow then reads without a copy. Delta never changes a file that it has written.
+        # A memory map lets Arrow read without a copy. Delta never changes a file after writing it.
         return LiveFiles(pa.memory_map, [file.removeprefix("file://") for file in files])
     try:
         from hdfs_native.fsspec import HdfsFileSystem
     except ImportError:
         raise PlatelakeError(
-            f"pictures lie on {first.scheme}://{first.netloc}, which needs the package "
+            f"the pictures are on {first.scheme}://{first.netloc}, which needs the package "
             "hdfs-native; install it by `pip install hdfs-native`"
         ) from None
     return LiveFiles(HdfsFileSystem(first.hostname, first.port).open, files)
@@ -288,7 +331,7 @@ def _live_files(files: tuple[str, ...]) -> LiveFiles:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without petastorm's notes that the files were not written by petastorm."""
+    """Hide petastorm's warnings that it did not write the files itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         logging.getLogger("petastorm").setLevel(logging.ERROR)

@@ -1,8 +1,8 @@
-"""Lots as a model sees them: readings and labels at pinned versions, and features from them.
+"""Lots for a model: readings and labels at pinned versions, and the features made from them.
 
-Bands are fitted on the lots that a model trains on, and on no other. So the features of a round of
-cross-validation are computed here, from the readings; the table `lot_features`, whose bands know
-all lots, is for people and not for training.
+Bands are fitted only on the lots that a model trains on. So this module computes the features of
+each round of cross-validation from the readings. The bands of the table `lot_features` are fitted
+on all lots: that table is for people, not for training.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ Matrix = NDArray[np.float32]
 class LotFrame:
     """Labelled lots with their readings, sorted by day and lot.
 
-    `columns` maps each variable to the readings of all lots, lot after lot, shape (readings,), in
-    the variable's unit; `groups` says how many readings each lot has.
+    `labels` is int64, shape (lots,), 1 for failed. `columns` maps each variable to the readings of
+    all lots, lot after lot, shape (readings,), in the variable's unit. `groups` says how many
+    readings each lot has.
     """
 
     versions: Mapping[str, int]
@@ -49,7 +50,7 @@ class LotFrame:
 
     @property
     def names(self) -> list[str]:
-        """day/lot of each lot."""
+        """Names of the lots, each as day/lot."""
         return [f"{day}/{lot}" for day, lot in zip(self.days, self.lots, strict=True)]
 
     @functools.cached_property
@@ -60,7 +61,7 @@ class LotFrame:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Hash of all that a model can learn from."""
+        """Hash of everything that a model can learn from."""
         digest = hashlib.sha256(repr((self.variables, self.names, self.labels.tolist())).encode())
         for values in self.values:
             for name in self.variables:
@@ -68,7 +69,7 @@ class LotFrame:
         return digest.hexdigest()
 
     def split_items(self, group: str = "lot") -> list[Item]:
-        """The lots as items of a split; groups are lots, or whole days."""
+        """Return the lots as items of a split. `group` is lot, or day for whole days."""
         groups = self.names if group == "lot" else [str(day) for day in self.days]
         return [
             Item(name, int(label), of, day)
@@ -76,14 +77,14 @@ class LotFrame:
         ]
 
     def fit_bands(self, train: Indices, width: float) -> dict[str, Band]:
-        """The bands of these lots' readings."""
+        """Fit each variable's band on the readings of the lots at `train`."""
         is_chosen = np.zeros(len(self.lots), bool)
         is_chosen[train] = True
         inside = self.groups.spread(is_chosen)
         return {name: fit_band(self.columns[name][inside], width) for name in self.variables}
 
     def features(self, bands: Mapping[str, Band]) -> Matrix:
-        """The features of every lot, shape (lots, features), in `feature_names` order."""
+        """Compute the features of every lot, shape (lots, features), in `feature_names` order."""
         by_bands = band_columns(self.columns, self.groups, bands)
         return _matrix(self._plain | by_bands, self.variables)
 
@@ -93,19 +94,19 @@ class LotFrame:
 
 
 def feature_names(variables: Sequence[str]) -> list[str]:
-    """Names of a model's features, in order: the columns of `lot_features` behind `bands_id`."""
+    """Name a model's features, in order: the columns of `lot_features` after `bands_id`."""
     names = features_of(variables).names
     return names[names.index("bands_id") + 1 :]
 
 
 def as_matrix(rows: Sequence[Mapping[str, float]], variables: Sequence[str]) -> Matrix:
-    """Statistics of lots as a model takes them: float32, 0 where a statistic has no value."""
+    """Turn statistics into features, shape (lots, features): 0 if a statistic has no value."""
     names = feature_names(variables)
     return _matrix({name: [row[name] for row in rows] for name in names}, variables)
 
 
 def matrix_of(features: pa.Table, variables: Sequence[str]) -> Matrix:
-    """Rows of `lot_features` as a model takes them, shape (lots, features)."""
+    """Turn rows of `lot_features` into features, shape (lots, features): 0 for no value."""
     names = feature_names(variables)
     return _matrix({name: features[name].to_numpy() for name in names}, variables)
 
@@ -116,7 +117,21 @@ def _matrix(columns: Mapping[str, ArrayLike], variables: Sequence[str]) -> Matri
 
 
 def lot_frame(lake: Lake, stage: Stage, versions: Mapping[str, int] | None = None) -> LotFrame:
-    """The labelled lots at these versions of `readings` and `lots`, or as they are now."""
+    """Read the labelled lots and their readings.
+
+    Args:
+        lake: the lake.
+        stage: names the variables. All are read, in the stage's units.
+        versions: Delta versions of `readings` and `lots`. Without it, the current ones.
+
+    Returns:
+        Lots that passed or failed and have readings, sorted by day and lot. `versions` of the
+        frame are those that were read.
+
+    Raises:
+        UsageError: one of the tables does not exist yet.
+        PlatelakeError: a version is gone.
+    """
     table = readings(stage)
     versions = versions or {t.name: lake.version(t) for t in (table, LOTS)}
     variables = tuple(variable.name for variable in stage.readings.variables)

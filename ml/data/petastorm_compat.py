@@ -1,13 +1,13 @@
-"""petastorm on a current pyarrow and numpy, its rows as batches of Arrow's.
+"""petastorm on current pyarrow and numpy, with rows as Arrow batches.
 
-petastorm 0.13.1 imports names that pyarrow 16 and numpy 2 have removed, and reads through
-pyarrow's first dataset classes. Its modules get stand-ins for just these parts. pyarrow's own
-classes stay as they are.
+petastorm 0.13.1 imports names that pyarrow 16 and numpy 2 removed, and reads through pyarrow's
+first dataset classes. This module gives petastorm's modules replacements for these parts only.
+pyarrow's own classes do not change.
 
 petastorm finds the row groups, shuffles them, and reads one after the other. Two of its parts
-are replaced, since they take most of the time. Its worker copies each row group and makes a
-Python object of each value; here it gives small Arrow batches. Its thread that hands out row
-groups can be late by 0.1 seconds; here they are handed out at the start.
+take most of the time, so they are replaced. Its worker copies each row group and makes a Python
+object of each value; the new one gives small Arrow batches. Its thread that hands out row groups
+can be late by 0.1 seconds; the new code hands them out at the start.
 
     from fsspec.implementations.local import LocalFileSystem
 
@@ -17,10 +17,10 @@ groups can be late by 0.1 seconds; here they are handed out at the start.
         for batch in reader:
             print(batch["key"])
 
-This file needs nothing else of this project, so another user of petastorm may take it. What it
-does not give: Hive partitions, petastorm's own metadata files, URLs, transforms, predicates,
-caches, more than one pass, and pools of threads (they lose rows: 2 of 30 passes over 3,000 rows)
-or processes.
+This file needs nothing else of this project, so other users of petastorm can take it. It does not
+support Hive partitions, petastorm's own metadata files, URLs, transforms, predicates, caches, more
+than one pass, pools of threads (they lose rows: in 2 of 30 passes over 3,000 rows) or pools of
+processes.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 BATCH_BYTES = 1 << 20
-"""Bytes of a batch, about: so few that it is in the processor's cache when it is used."""
+"""Approximate bytes of a batch: small enough to be in the processor's cache when it is used."""
 
 
 class ParquetDataset:
-    """Parquet files of one schema, as pyarrow's removed class of that name showed them.
+    """Parquet files of one schema, in place of the class of that name that pyarrow removed.
 
     Args:
-        path_or_paths: the files. A folder is not looked into.
-        filesystem: any fsspec file system; `open(path)` is all that is asked of it.
+        path_or_paths: the files. Folders are not listed.
+        filesystem: any fsspec file system. Only `open(path)` is used.
     """
 
     partitions = None
@@ -77,13 +77,13 @@ class ParquetDatasetPiece:
         self._open = open_file_func
 
     def get_metadata(self) -> pq.FileMetaData:
-        """The file's footer."""
+        """Read the file's footer."""
         with self._open(self.path) as file:
             return pq.read_metadata(file)
 
 
 class _Overlay(ModuleType):
-    """A module as it is, but for some names."""
+    """A module with some names replaced."""
 
     def __init__(self, module: ModuleType, names: Mapping[str, Any]) -> None:
         super().__init__(module.__name__, module.__doc__)
@@ -101,7 +101,7 @@ _ASK_NUMPY = ("unischema", "arrow_reader_worker")
 
 
 def _import() -> Any:
-    """Petastorm's module of readers; it and what it imports see the stand-ins."""
+    """Import petastorm's module of readers. It and its imports use the replacements."""
     with _old_names():
         reader = importlib.import_module("petastorm.reader")
     for name in _READ_PARQUET:
@@ -117,8 +117,8 @@ def _import() -> Any:
 
 @contextlib.contextmanager
 def _old_names() -> Iterator[None]:
-    """While petastorm is imported, the removed names are there; afterwards they are gone."""
-    nobody = type("Removed", (), {})  # petastorm compares with these classes, no more.
+    """Provide the removed names while petastorm is imported, then delete them."""
+    nobody = type("Removed", (), {})  # petastorm only compares with these classes.
     modules = {name: ModuleType(name) for name in ("pyarrow.filesystem", "pyarrow.hdfs")}
     for module in modules.values():
         module.LocalFileSystem = module.HadoopFileSystem = nobody  # type: ignore[attr-defined]
@@ -153,7 +153,7 @@ class _Batches:
         self._batches: Iterator[pa.RecordBatch] = iter(())
 
     def read_next(self, workers_pool: Any, _schema: Any, _ngram: Any) -> pa.RecordBatch:
-        """The next batch; raises StopIteration after the last."""
+        """Return the next batch. Raise StopIteration after the last."""
         while (batch := next(self._batches, None)) is None:
             try:
                 self._batches = workers_pool.get_results()
@@ -163,7 +163,7 @@ class _Batches:
 
 
 class _Worker(ArrowReaderWorker):  # type: ignore[misc]
-    """Opens a row group; its batches are read when they are asked for."""
+    """Opens a row group. Its batches are read when they are needed."""
 
     new_results_queue_reader = staticmethod(_Batches)
 
@@ -192,20 +192,23 @@ _reader.ConcurrentVentilator = _Ventilator
 def make_batch_reader(
     files: Sequence[str], columns: Sequence[str], filesystem: Any, seed: int | None = None
 ) -> Any:
-    """Petastorm's reader, for one pass over these columns: an iterator of `pa.RecordBatch`.
+    """Open petastorm's reader for one pass over these columns.
 
     Args:
         files: parquet files of one schema.
         columns: names of columns.
-        filesystem: any fsspec file system; `open(path)` is all that is asked of it.
-        seed: shuffles the row groups; without it their order is that of the files' names.
+        filesystem: any fsspec file system. Only `open(path)` is used.
+        seed: shuffles the row groups. Without it, their order is that of the files' names.
+
+    Returns:
+        A context manager that is also an iterator of `pa.RecordBatch`.
     """
     return _reader.make_batch_reader(
         list(files),
         schema_fields=list(columns),
         reader_pool_type="dummy",
         shuffle_row_groups=seed is not None,
-        seed=None if seed is None else seed + 1,  # It takes 0 for none.
+        seed=None if seed is None else seed + 1,  # petastorm takes 0 as no seed.
         num_epochs=1,
         filesystem=filesystem,
     )

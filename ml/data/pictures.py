@@ -1,7 +1,7 @@
-"""The lake's labelled pictures at pinned versions: what a split is made of, and where tensors lie.
+"""The lake's labelled pictures at pinned versions: the items of a split, and the tensors' files.
 
-Pictures that show one part stand in one group. Three things link them: equal pixels (they are one
-item already), near perceptual hashes, and a given group of any of their names.
+Pictures that show one part are in one group. Three things link them: equal pixels (they are one
+item already), similar perceptual hashes, and a given group of any of their names.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PERCEPTUAL_NEIGHBOURS = 6
-"""Bits of 64 in which the perceptual hashes of two neighbours differ at most.
+"""The perceptual hashes of two neighbours differ in at most this many of 64 bits.
 
 Measured on the 1,074 magnetic tiles, whose `tile` is known (2,801 pairs of one tile): the links,
-how many of them join pictures of one tile, and the largest group that all links make.
+the share that joins pictures of one tile, and the size of the largest group that the links make.
 
 | bits | links | of one tile | largest group |
 | ---: | ---: | ---: | ---: |
@@ -41,10 +41,10 @@ how many of them join pictures of one tile, and the largest group that all links
 | 10 | 3,257 | 67 % | 152 |
 | 12 | 4,751 | 50 % | 211 |
 
-Grey textures look alike: from 8 bits on most new links join different tiles, and chains of them
-grow into one group. 6 is the widest distance at which nine of ten links are right. It finds 55 %
-of the pairs of one tile: a group that the plant can give is better than any hash. The 46 KAMP
-pictures make 30 groups, the largest of 4.
+Grey textures look alike: from 8 bits on, most new links join different tiles, and chains of links
+grow into one group. 6 is the largest distance at which nine of ten links are right. It finds 55 %
+of the pairs of one tile, so a group that the plant gives is better than any hash. The 46 KAMP
+pictures make 30 groups. The largest has 4.
 """
 
 LABELS = {"good": 0, "bad": 1}
@@ -53,11 +53,11 @@ _ROWS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class PictureFrame:
-    """Labelled pictures at pinned table versions, sorted by item; the tensors stay in `files`.
+    """Labelled pictures at pinned table versions, sorted by item. The tensors stay in `files`.
 
-    `items` are `pixel_sha256`; `labels` is int64, shape (n,), 1 for bad. `days` are the first on
-    which the picture was taken. `files` are the live files of `pictures` at its version, which
-    hold `rows` rows in all. A tensor is uint8, shape (height, width, 3), 0 to 255.
+    `items` are `pixel_sha256`. `labels` is int64, shape (n,), 1 for bad. `days` has the first day
+    on which each picture was taken. `files` are the live files of `pictures` at its version; all
+    together they have `rows` rows. A tensor is uint8, shape (height, width, 3), 0 to 255.
     """
 
     versions: Mapping[str, int]
@@ -72,16 +72,16 @@ class PictureFrame:
 
     @property
     def sha256(self) -> str:
-        """Hash of all that a training sees; the items are hashes of their pixels already."""
+        """Hash of everything that a training sees. The items are hashes of their pixels already."""
         content = [self.items, self.labels.tolist(), self.groups, self.height, self.width]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def with_groups(self, groups: Mapping[str, str]) -> PictureFrame:
-        """The same pictures in these groups, by item: those that a stored split has."""
+        """Return the same pictures with other groups, by item: those of a stored split."""
         return replace(self, groups=tuple(groups[item] for item in self.items))
 
     def split_items(self) -> list[Item]:
-        """The pictures as a split takes them."""
+        """Return the pictures as items of a split."""
         return [
             Item(item, int(label), group, day)
             for item, label, group, day in zip(
@@ -96,12 +96,22 @@ def picture_frame(
     near: int = PERCEPTUAL_NEIGHBOURS,
     versions: Mapping[str, int] | None = None,
 ) -> PictureFrame:
-    """The labelled pictures of the lake, now or at these versions of `pictures`, `picture_names`.
+    """Find the labelled pictures of the lake. No tensor is read.
 
-    `given_groups` is a group by name of picture. Pictures whose hashes differ in `near` bits or
-    fewer are of one group, also where groups are given; a negative `near` links none. Raises
-    UsageError where there are no labelled pictures, PlatelakeError where their tensors are not all
-    of one size or a version is gone.
+    Args:
+        lake: the lake.
+        given_groups: maps names of pictures to groups that the plant knows, such as the part.
+        near: pictures whose perceptual hashes differ in at most this many of 64 bits are one
+            group, also if groups are given. A negative number links none.
+        versions: Delta versions of `pictures` and `picture_names`. Without it, the current ones.
+
+    Returns:
+        The pictures labelled good or bad, sorted by item.
+
+    Raises:
+        UsageError: there are no labelled pictures.
+        PlatelakeError: the tensors have several sizes, `pictures` lacks a labelled picture, or a
+            version is gone.
     """
     pinned = _pinned(lake, versions)
     names = _table(lake, PICTURE_NAMES, pinned, "pixel_sha256", "label", "name", "day").to_pylist()
@@ -143,7 +153,7 @@ def _pinned(lake: Lake, versions: Mapping[str, int] | None) -> dict[str, int]:
     absent = [name for name, version in pinned.items() if version < 0]
     if absent:
         raise UsageError(
-            f"table {absent[0]} in {lake.folder} is not yet made: there are no photos to learn "
+            f"table {absent[0]} in {lake.folder} does not exist yet: there are no photos to learn "
             "from; ingest labelled ones by `platelake run`"
         )
     return pinned
@@ -156,7 +166,7 @@ def _table(lake: Lake, table: Table, pinned: Mapping[str, int], *columns: str) -
 def _hashes(
     lake: Lake, pinned: Mapping[str, int], items: list[str]
 ) -> tuple[NDArray[np.bool_], tuple[int, int]]:
-    """Perceptual hashes of these items, shape (n, 64), and the height and width of all tensors."""
+    """Read the items' perceptual hashes, shape (n, 64), and the height and width of all tensors."""
     columns = ("pixel_sha256", "phash", "tensor_height", "tensor_width")
     known = {
         row["pixel_sha256"]: row for row in _table(lake, PICTURES, pinned, *columns).to_pylist()
@@ -172,7 +182,7 @@ def _hashes(
         shown = ", ".join(f"{height}x{width}" for height, width in sizes)
         raise PlatelakeError(
             f"table pictures has labelled tensors of {len(sizes)} sizes ({shown}), a network takes "
-            "one; ingest all photos into a new lake with the stage's present width and height"
+            "one; ingest all photos into a new lake with the stage's current width and height"
         )
     packed = np.array([list(bytes.fromhex(known[item]["phash"])) for item in items], np.uint8)
     return np.unpackbits(packed, axis=1).astype(bool), sizes[0]
@@ -181,7 +191,7 @@ def _hashes(
 def _groups(
     items: list[str], hashes: NDArray[np.bool_], given: Iterable[set[str | None]], near: int
 ) -> tuple[str, ...]:
-    """The group of each item: its connected part of all links, named by its first item."""
+    """Return the group of each item: all items that links connect, named by the first of them."""
     parent = list(range(len(items)))
 
     def root(at: int) -> int:
@@ -205,7 +215,10 @@ def _groups(
 
 
 def _neighbours(hashes: NDArray[np.bool_], near: int) -> Iterable[tuple[int, int]]:
-    """Pairs of rows that differ in at most `near` places; memory for 512 rows against all."""
+    """Yield pairs of rows that differ in at most `near` places.
+
+    It compares 512 rows with all others at a time, to limit memory.
+    """
     bits = hashes.astype(np.float32)
     ones = bits.sum(axis=1)
     for start in range(0, len(bits), _ROWS_AT_ONCE):

@@ -1,8 +1,8 @@
-"""Splits that cannot leak: made once, before anything is fitted, and kept as a table.
+"""Splits without leaks: made once, before anything is fitted, and stored as a table.
 
-Items that must not be apart (readings of one lot, copies of one picture, photos of one part) are
-one group. A group is in one fold. Every training asks `Split.rounds`, which counts what stands on
-both sides and raises unless that is zero.
+Items that must stay together (readings of one lot, copies of one picture, photos of one part) are
+one group. All of a group is in one fold. Every training uses `Split.rounds`, which counts the
+groups and items on both sides and raises LeakError if there are any.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from lakehouse.tables.splits import SPLITS
 
 PROTOCOLS = ("kfold", "forward", "leave_one_group_out")
 FIT_SHARE = 2 / 3
-"""Of the days, those that a split forward in time fits on: 22 of 33."""
+"""Share of the days that a split forward in time fits on: 22 of 33."""
 ONLY_TRAINS = -1
 
 Indices = NDArray[np.intp]
 
 
 class LeakError(PlatelakeError):
-    """Something stands on both sides of a split: no figure of such a training means anything.
+    """A group or item is on both sides of a split, so the figures of a training mean nothing.
 
-    `overlap` counts it.
+    `overlap` counts them.
     """
 
     def __init__(self, message: str, overlap: int = 1) -> None:
@@ -43,9 +43,9 @@ class LeakError(PlatelakeError):
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to be judged.
+    """One lot or picture.
 
-    `label` is 1 for failed or bad, 0 for good. `day` is needed for splits forward in time.
+    `label` is 1 for failed or bad, 0 for good. Splits forward in time need `day`.
     """
 
     item: str
@@ -56,7 +56,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Round:
-    """One training: indices into the split's items, who trains and who is judged."""
+    """One training: indices into the split's items, to train on and to test on."""
 
     fold: int
     train: Indices
@@ -66,7 +66,11 @@ class Round:
 
 @dataclass(frozen=True)
 class Split:
-    """Items with their folds, by item; `versions` are the tables' Delta versions they come from."""
+    """Items with their folds, sorted by item.
+
+    `versions` are the Delta versions of the tables that the items come from. `fold`, shape
+    (items,), is the fold that tests an item; -1 if the item only trains.
+    """
 
     kind: str
     protocol: str
@@ -80,7 +84,7 @@ class Split:
 
     @property
     def split_id(self) -> str:
-        """Names the split; equal content, equal name."""
+        """Hash that names the split. Splits of equal content have the same name."""
         text = json.dumps(
             [
                 *(self.kind, self.protocol, self.seed, self.folds),
@@ -92,20 +96,33 @@ class Split:
 
     @property
     def evaluated(self) -> Indices:
-        """The items that some round judges."""
+        """Indices of the items that some round tests."""
         return np.flatnonzero(self.fold != ONLY_TRAINS)
 
     def rounds(self) -> Iterator[Round]:
-        """One training a fold. Raises LeakError before a round that has anything on both sides."""
+        """Yield one training for each fold.
+
+        Raises:
+            LeakError: a group or item is on both sides. Raised before that round.
+        """
         for fold in range(self.folds):
             test = np.flatnonzero(self.fold == fold)
             train = np.flatnonzero(self.fold != fold)
             yield Round(fold, train, test, self._overlap(train, test))
 
     def inner(self, train: Indices, folds: int, seed: int) -> list[tuple[Indices, Indices]]:
-        """Folds within a round's training items, by the same groups: (fit, validate) each.
+        """Split a round's training items into folds again, by the same groups.
 
-        There are fewer than asked for where good or bad groups are fewer, but two at least.
+        Args:
+            train: indices of the round's training items.
+            folds: how many folds to make. If good or bad groups are fewer, as many as these.
+            seed: of the shuffle.
+
+        Returns:
+            Indices (fit, validate) for each fold. There are at least two folds.
+
+        Raises:
+            UsageError: fewer than two groups hold good items, or bad ones.
         """
         groups = [self.groups[at] for at in train]
         fewest = min(_groups_by_label(self.labels[train], groups))
@@ -130,8 +147,8 @@ class Split:
         if shared:
             shown = ", ".join(sorted(shared)[:3])
             raise LeakError(
-                f"split {self.split_id}: {len(shared)} groups stand in training and in test, such "
-                f"as {shown}; make a new split by `platelake train`, with groups that hold "
+                f"split {self.split_id}: {len(shared)} groups are in both training and test, such "
+                f"as {shown}; make a new split by `platelake train`, with groups that keep "
                 "together what belongs together",
                 len(shared),
             )
@@ -146,16 +163,39 @@ def make_split(
     folds: int = 5,
     seed: int = 0,
 ) -> Split:
-    """A split of the items, which are sorted by name first: the order of arrival decides nothing.
+    """Split the items into folds.
 
-    Raises UsageError that names what there is and what is needed.
+    Items are sorted by name first, so the order in which they came has no effect.
+
+    Args:
+        kind: lots or photos.
+        items: what to split, each name once.
+        versions: Delta version of each table that the items come from.
+        protocol: kfold (folds with equal shares of bad items, as far as the groups allow), forward
+            (the first two thirds of the days train, the rest are tested) or leave_one_group_out.
+        folds: number of folds, for kfold only.
+        seed: of the shuffle, for kfold only.
+
+    Returns:
+        The split. It is not stored yet: see `store_split`.
+
+    Raises:
+        UsageError: the protocol is unknown, or good or bad items are too few. The message says
+            what there is and what is needed.
+        LeakError: an item is listed twice.
+
+    Example:
+        >>> items = [Item(f"lot-{n}", n % 2, f"day-{n // 2}") for n in range(8)]
+        >>> split = make_split("lots", items, {"lots": 3}, folds=2)
+        >>> [(len(one.train), len(one.test), one.overlap) for one in split.rounds()]
+        [(4, 4, 0), (4, 4, 0)]
     """
     if protocol not in PROTOCOLS:
         raise UsageError(f"no protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
     ordered = sorted(items, key=lambda item: item.item)
     twice = [name for name, times in Counter(i.item for i in ordered).items() if times > 1]
     if twice:
-        raise LeakError(f"{len(twice)} {kind} stand twice among the items, such as {twice[0]}")
+        raise LeakError(f"{len(twice)} {kind} are listed twice, such as {twice[0]}")
     labels = np.array([item.label for item in ordered], np.int64)
     groups = [item.group for item in ordered]
     _require_both(kind, labels)
@@ -186,9 +226,9 @@ def _require_both(kind: str, labels: NDArray[np.int64]) -> None:
 
 
 def _require_both_everywhere(kind: str, labels: NDArray[np.int64], fold: Indices) -> None:
-    """Good and bad ones among those judged, and in the training of every round."""
+    """Refuse a split unless its tested items, and each round's training, have good and bad ones."""
     evaluated = fold != ONLY_TRAINS
-    parts = {"the judged ones": evaluated}
+    parts = {"the tested ones": evaluated}
     parts |= {f"the training of fold {n}": fold != n for n in np.unique(fold[evaluated])}
     for name, part in parts.items():
         bad, count = int(labels[part].sum()), int(part.sum())
@@ -204,7 +244,7 @@ def _table(kind: str) -> str:
 
 
 def _groups_by_label(labels: NDArray[np.int64], groups: Sequence[str]) -> list[int]:
-    """How many groups hold good ones, and how many bad ones."""
+    """Count the groups that hold good items, and those that hold bad ones."""
     both = list(zip(groups, labels.tolist(), strict=True))
     return [len({group for group, own in both if own == label}) for label in (0, 1)]
 
@@ -212,7 +252,7 @@ def _groups_by_label(labels: NDArray[np.int64], groups: Sequence[str]) -> list[i
 def _stratified(
     labels: NDArray[np.int64], groups: Sequence[str], folds: int, seed: int, kind: str
 ) -> NDArray[np.int64]:
-    """Fold of each item; each fold has its share of bad ones as far as the groups allow."""
+    """Return each item's fold. Folds share the bad items evenly, as far as the groups allow."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     for label, count in enumerate(_groups_by_label(labels, groups)):
@@ -232,7 +272,7 @@ def _stratified(
 
 
 def _forward(kind: str, items: Sequence[Item], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The first two thirds of the days train, the rest is judged; no day is on both sides."""
+    """Train on the first two thirds of the days, test on the rest. No day is on both sides."""
     days = sorted({item.day for item in items if item.day is not None})
     last_fit = days[max(int(len(days) * FIT_SHARE) - 1, 0)] if len(days) > 1 else None
     evaluated = np.array(
@@ -247,7 +287,7 @@ def _forward(kind: str, items: Sequence[Item], labels: NDArray[np.int64]) -> NDA
     crossing = {i.group for i, j in zip(items, evaluated, strict=True) if j} & {
         i.group for i, j in zip(items, evaluated, strict=True) if not j
     }
-    # A group that reaches into the judged days would be known from training: it trains only.
+    # A group that reaches into the tested days would be known from training, so it only trains.
     known = np.array([item.group in crossing for item in items])
     return np.where(evaluated & ~known, 0, ONLY_TRAINS).astype(np.int64)
 
@@ -256,7 +296,7 @@ def _forward(kind: str, items: Sequence[Item], labels: NDArray[np.int64]) -> NDA
 
 
 def store_split(lake: Lake, split: Split) -> None:
-    """Keep the split; a split that is there already stays as it is."""
+    """Store the split in the table `splits`. A split that is there already does not change."""
     about = (split.split_id, split.kind, split.protocol, split.seed, split.folds)
     versions = json.dumps(dict(split.versions), sort_keys=True)
     rows = [
@@ -271,7 +311,11 @@ def store_split(lake: Lake, split: Split) -> None:
 
 
 def load_split(lake: Lake, split_id: str) -> Split:
-    """The split of that name; raises PlatelakeError where the table lacks it."""
+    """Read a split from the table `splits`.
+
+    Raises:
+        PlatelakeError: the table lacks the split, or its rows changed after it was made.
+    """
     rows = [row for row in lake.rows(SPLITS) if row["split_id"] == split_id]
     if not rows:
         raise PlatelakeError(f"table splits has no split {split_id}; train again to make one")
@@ -287,7 +331,7 @@ def load_split(lake: Lake, split_id: str) -> Split:
     )
     if found.split_id != split_id:
         raise PlatelakeError(
-            f"table splits: split {split_id} is not as it was made; restore the table, or train "
-            "again to make another"
+            f"table splits: split {split_id} changed after it was made; restore the table, or "
+            "train again to make another"
         )
     return found

@@ -56,12 +56,12 @@ def test_a_planted_leak_stops_the_training() -> None:
     split = make_split("photos", items(per_group=3), VERSIONS)
     fold = split.fold.copy()
     fold[0] = (fold[0] + 1) % split.folds  # one of three pictures of one part goes elsewhere
-    with pytest.raises(LeakError, match=r"1 groups stand in training and in test.*group-000"):
+    with pytest.raises(LeakError, match=r"1 groups are in both training and test.*group-000"):
         list(replace(split, fold=fold).rounds())
 
 
 def test_an_item_that_stands_twice_is_a_leak() -> None:
-    with pytest.raises(LeakError, match="stand twice"):
+    with pytest.raises(LeakError, match="are listed twice"):
         make_split("photos", [*items(), items()[0]], VERSIONS)
 
 
@@ -78,7 +78,7 @@ def test_inner_folds_keep_groups_together_within_the_training_items() -> None:
 def test_inner_folds_with_the_same_item_on_both_sides_are_a_leak() -> None:
     split = make_split("photos", items(), VERSIONS)
     same = replace(split, items=("item-000",) * len(split.items))
-    with pytest.raises(LeakError, match=r"1 groups stand in training and in test.*item-000"):
+    with pytest.raises(LeakError, match=r"1 groups are in both training and test.*item-000"):
         same.inner(np.arange(len(same.items)), 3, seed=0)
 
 
@@ -140,7 +140,7 @@ def test_a_split_that_was_changed_is_refused(lake: Lake) -> None:
     for row in rows:
         row["fold"] += row["item"] == "item-007"
     assert lake.upsert_rows(SPLITS, rows) == 1
-    with pytest.raises(PlatelakeError, match="is not as it was made"):
+    with pytest.raises(PlatelakeError, match="changed after it was made"):
         load_split(lake, split.split_id)
 
 
@@ -151,7 +151,7 @@ def test_a_round_that_would_train_on_one_class_is_said() -> None:
     day = date(2021, 9, 6)
     late = [Item(f"item-{n}", int(n == 2), f"g-{n}", day + timedelta(n)) for n in range(12)]
     crossing = Item("item-99", 1, "g-2", day + timedelta(11))
-    with pytest.raises(UsageError, match=r"in the judged ones, 0 are bad"):
+    with pytest.raises(UsageError, match=r"in the tested ones, 0 are bad"):
         make_split("lots", [*late, crossing], VERSIONS, "forward")
 
 
