@@ -1,1 +1,1 @@
-"""What a model is worth: metrics with intervals, cross-validation, plots."""
+"""How good a model is: metrics with intervals, cross-validation, plots."""

@@ -1,4 +1,4 @@
-"""What a model is worth: probabilities of items that it did not train on, and figures from them."""
+"""How good a model is: probabilities of items that it did not train on, and their figures."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from ml.figures.metrics import (
 )
 
 Fit = Callable[[Split, Round], Probabilities]
-"""Trains a round and gives the probabilities of the items that it judges."""
+"""Trains on a round and returns the probabilities of its test items, shape (len(test),)."""
 
 
 @dataclass(frozen=True)
 class CrossValidation:
     """Probabilities of each item by a model that did not train on it.
 
-    `p` has shape (items judged, splits): the same items, in each split's own folds. `fold` is
-    the fold that judged, of the same shape. `overlap` counts what stood on both sides of a round.
+    `p` has shape (tested items, splits): the same items, in each split's own folds. `fold`, of the
+    same shape, is the fold that tested the item. `overlap` counts the groups on both sides of a
+    round.
     """
 
     splits: tuple[Split, ...]
@@ -42,7 +43,7 @@ class CrossValidation:
     overlap: int = 0
 
     def by_fold(self, figure: Figure) -> list[float]:
-        """The figure of each fold of each split."""
+        """Compute the figure of each fold of each split."""
         found = []
         for at, split in enumerate(self.splits):
             for number in range(split.folds):
@@ -51,7 +52,7 @@ class CrossValidation:
         return found
 
     def mean_by_fold(self, values: NDArray[np.float64]) -> list[float]:
-        """The mean of values of shape `p` over the items of each fold of each split."""
+        """Compute the mean of values, shape of `p`, over the items of each fold of each split."""
         return [
             float(values[self.fold[:, at] == number, at].mean())
             for at, split in enumerate(self.splits)
@@ -62,19 +63,42 @@ class CrossValidation:
 def cross_validate(
     splits: Sequence[Split], fit: Fit, progress: Callable[[int, int], None]
 ) -> CrossValidation:
-    """Train every round of every split; `progress` is told rounds done and in all."""
+    """Train on every round of every split, and predict the items that the round tests.
+
+    Args:
+        splits: they must be of the same items.
+        fit: trains on a round, and returns the probability of bad of its test items, shape
+            (len(test),).
+        progress: called after each round with the number of rounds done and the total.
+
+    Returns:
+        Probabilities of all tested items, shape (items, splits).
+
+    Raises:
+        LeakError: a group or item is on both sides of a round.
+
+    Example:
+        >>> from ml.data.splits import Item, make_split
+        >>> items = [Item(f"lot-{n}", n % 2, f"lot-{n}") for n in range(8)]
+        >>> splits = [make_split("lots", items, {}, folds=2, seed=seed) for seed in range(3)]
+        >>> found = cross_validate(
+        ...     splits, lambda split, one: np.full(len(one.test), 0.5), lambda done, total: None
+        ... )
+        >>> found.p.shape
+        (8, 3)
+    """
     first = splits[0]
     evaluated = first.evaluated
     p = np.full((len(first.items), len(splits)), np.nan)
     total, done, overlap = sum(split.folds for split in splits), 0, 0
     for at, split in enumerate(splits):
-        assert split.items == first.items, "splits of one study are of the same items"
+        assert split.items == first.items, "splits of one study must have the same items"
         for one in split.rounds():
             p[one.test, at] = fit(split, one)
             done += 1
             overlap += one.overlap
             progress(done, total)
-    assert np.isfinite(p[evaluated]).all(), "an item was not judged"
+    assert np.isfinite(p[evaluated]).all(), "an item was not tested"
     return CrossValidation(
         tuple(splits),
         tuple(first.items[at] for at in evaluated),
@@ -87,14 +111,14 @@ def cross_validate(
 
 
 def deployed_thresholds(evaluated: CrossValidation, costs: Costs) -> Thresholds:
-    """The thresholds of least cost on all judged items: those of the model that is put to use."""
+    """Fit the thresholds of the model that is put to use: least cost on all tested items."""
     return fit_thresholds(np.repeat(evaluated.y, evaluated.p.shape[1]), evaluated.p.ravel(), costs)
 
 
 def item_costs(evaluated: CrossValidation, costs: Costs) -> NDArray[np.float64] | None:
-    """Cost of each item, shape of `p`, by thresholds fitted on the other folds' items.
+    """Compute the cost of each item, shape of `p`, by thresholds fitted on the other folds.
 
-    None where there are no other folds to fit on.
+    Return None if there are no other folds to fit on.
     """
     found = np.full(evaluated.p.shape, np.nan)
     for at, split in enumerate(evaluated.splits):
@@ -112,13 +136,13 @@ def item_costs(evaluated: CrossValidation, costs: Costs) -> NDArray[np.float64] 
 
 
 MEAN = Figure(lambda _, values, drawn: drawn @ values / drawn.sum(axis=1))
-"""The mean of what an item has, such as its cost."""
+"""The mean of a value of each item, such as its cost."""
 
 
 def figures(evaluated: CrossValidation, paid: NDArray[np.float64] | None) -> dict[str, Interval]:
-    """Each figure as the mean over the splits of its value over all judged items.
+    """Compute each figure over all tested items, as the mean over the splits, with its interval.
 
-    `paid` are the `item_costs`, where there are any.
+    `paid` are the `item_costs`, if there are any.
     """
     found = {
         name: bootstrap(mean_over_splits(figure), evaluated.y, evaluated.p, evaluated.groups)
@@ -130,7 +154,7 @@ def figures(evaluated: CrossValidation, paid: NDArray[np.float64] | None) -> dic
 
 
 def mean_over_splits(figure: Figure) -> Figure:
-    """The figure of a `p` of shape (n, splits): its mean over the columns."""
+    """Make the figure of a `p` of shape (n, splits): the mean over the columns."""
     return Figure(
         lambda y, p, drawn: np.mean(
             [figure.of_draws(y, p[:, at], drawn) for at in range(p.shape[1])], axis=0
@@ -139,7 +163,12 @@ def mean_over_splits(figure: Figure) -> Figure:
 
 
 def flat(found: Mapping[str, Interval]) -> dict[str, float]:
-    """Figures as plain metrics: ap, ap_low, ap_high, …; what is not defined is left out."""
+    """Turn figures into metrics ap, ap_low, ap_high, …. Values that are not defined are left out.
+
+    Example:
+        >>> flat({"ap": Interval(0.9, 0.8, float("nan"))})
+        {'ap': 0.9, 'ap_low': 0.8}
+    """
     values = {
         f"{name}{suffix}": value
         for name, one in found.items()

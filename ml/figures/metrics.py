@@ -1,8 +1,15 @@
-"""Figures of a model, from labels and probabilities, each with its interval.
+"""Figures of a model from labels and probabilities, each with its interval.
 
-`y` is int64, shape (n,), 1 for failed or bad; `p` is float64, shape (n,), the probability of that.
+`y` is int64, shape (n,), 1 for failed or bad. `p` is float64, shape (n,), the probability of that.
 Intervals are percentile bootstraps over groups (Efron 1979; Davison and Hinkley 1997, ch. 5):
-items of one group are drawn together, since they are not independent.
+items of one group are drawn together, because they are not independent.
+
+Example:
+    >>> y, p = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8])
+    >>> auroc(y, p), round(average_precision(y, p), 3), recall_at_fpr(y, p)
+    (0.75, 0.833, 0.5)
+    >>> round(brier(y, p), 3)
+    0.158
 """
 
 from __future__ import annotations
@@ -24,28 +31,34 @@ OfDraws = Callable[[Labels, Probabilities, Draws], NDArray[np.float64]]
 FALSE_POSITIVES = 0.05
 DRAWS = 1_000
 DRAWS_AT_ONCE = 4_000_000
-"""Items of all draws that are in memory together."""
+"""Items of all draws that are in memory at the same time."""
 
 COVERAGE = 0.95
 
 
 class Figure:
-    """A figure of labels and probabilities, and of a thousand draws of them in one go.
+    """A figure of labels and probabilities, which also computes many draws of them at once.
 
-    `of_draws` gives it for each draw, shape (draws,), NaN where it is not defined.
+    Call it with `y` and `p`, both of shape (n,), for the figure itself. `of_draws(y, p, drawn)`
+    returns the figure of each draw, shape (draws,), NaN if it is not defined. `drawn`, int64,
+    shape (draws, n), says how often a draw holds an item.
     """
 
     def __init__(self, of_draws: OfDraws) -> None:
         self.of_draws = of_draws
 
     def __call__(self, y: Labels, p: Probabilities) -> float:
-        """The figure of the items as they are."""
+        """Compute the figure with each item once."""
         return float(self.of_draws(y, p, np.ones((1, len(y)), np.int64))[0])
 
 
 @Figure
 def auroc(y: Labels, p: Probabilities, drawn: Draws) -> NDArray[np.float64]:
-    """Area under the ROC curve; NaN where only one class is there."""
+    """Compute the area under the ROC curve by trapezoids (Hanley and McNeil 1982).
+
+    It is the probability that a bad item has a higher `p` than a good one; equal ones count half.
+    It is NaN if only one class is there.
+    """
     found, false = _curve(y, p, drawn)
     twice = ((found[:, 1:] + found[:, :-1]) * np.diff(false, axis=1)).sum(axis=1)
     return _share(twice, 2 * found[:, -1] * false[:, -1])
@@ -53,7 +66,11 @@ def auroc(y: Labels, p: Probabilities, drawn: Draws) -> NDArray[np.float64]:
 
 @Figure
 def average_precision(y: Labels, p: Probabilities, drawn: Draws) -> NDArray[np.float64]:
-    """Average precision (AP), the step-wise area under precision and recall."""
+    """Compute the average precision (AP): the sum of precision times each step in recall.
+
+    This is scikit-learn's `average_precision_score`, without interpolation. It is NaN if only one
+    class is there.
+    """
     found, false = _curve(y, p, drawn)
     precision = _share(found, found + false)[:, 1:]
     area = (np.diff(found, axis=1) * np.nan_to_num(precision)).sum(axis=1)
@@ -62,7 +79,10 @@ def average_precision(y: Labels, p: Probabilities, drawn: Draws) -> NDArray[np.f
 
 @Figure
 def recall_at_fpr(y: Labels, p: Probabilities, drawn: Draws) -> NDArray[np.float64]:
-    """Largest recall at a threshold with at most 5 % false positives."""
+    """Compute the largest recall of all thresholds with at most 5 % false positives.
+
+    It is NaN if only one class is there.
+    """
     found, false = _curve(y, p, drawn)
     allowed = _share(false, false[:, -1:]) <= FALSE_POSITIVES
     most = np.where(allowed, found, 0).max(axis=1)
@@ -71,24 +91,24 @@ def recall_at_fpr(y: Labels, p: Probabilities, drawn: Draws) -> NDArray[np.float
 
 @Figure
 def brier(y: Labels, p: Probabilities, drawn: Draws) -> NDArray[np.float64]:
-    """Mean squared difference of probability and label (Brier 1950)."""
+    """Compute the mean squared difference between probability and label (Brier 1950)."""
     return _share(drawn @ (p - y) ** 2, drawn.sum(axis=1))
 
 
 def _curve(y: Labels, p: Probabilities, drawn: Draws) -> tuple[Draws, Draws]:
-    """True and false positives of each draw by falling threshold, both (draws, thresholds).
+    """Count true and false positives of each draw, both of shape (draws, thresholds).
 
-    The first threshold is above all, the last finds all.
+    Thresholds fall. The first is above all probabilities, the last finds all items.
     """
     order = np.argsort(-p, kind="stable")
     y, p, drawn = y[order], p[order], drawn[:, order]
-    at = np.flatnonzero(np.append(np.diff(p) != 0, True))  # Equal ones are found together.
+    at = np.flatnonzero(np.append(np.diff(p) != 0, True))  # Equal p are found together.
     found, false = (np.cumsum(drawn * side, axis=1)[:, at] for side in (y, 1 - y))
     return np.pad(found, ((0, 0), (1, 0))), np.pad(false, ((0, 0), (1, 0)))
 
 
 def _share(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
-    """Quotients; NaN where there is nothing to divide by."""
+    """Divide; NaN if `whole` is 0."""
     share = np.full(np.shape(part), np.nan)
     np.divide(part, whole, out=share, where=whole > 0)
     return share
@@ -100,7 +120,7 @@ FIGURES: Mapping[str, Figure] = {
     "recall_at_5_fpr": recall_at_fpr,
     "brier": brier,
 }
-"""What every training reports, besides its expected cost."""
+"""The figures that every training reports, besides its expected cost."""
 
 SMALLER_IS_BETTER = frozenset({"brier", "cost"})
 
@@ -116,7 +136,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a wrong or missing decision costs, in one unit of the plant's choice."""
+    """The cost of an item, in one unit that the plant chooses.
+
+    `escape` is for a bad item with the verdict good, `scrap` for a good item with the verdict bad,
+    `review` for any item with the verdict needs_human.
+    """
 
     escape: float
     scrap: float
@@ -125,20 +149,42 @@ class Costs:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """p < low: good; p ≥ high: bad; between them a person looks."""
+    """p < low: good; p ≥ high: bad; between them, a person decides."""
 
     low: float
     high: float
 
 
 def decide(p: float | Probabilities, thresholds: Thresholds) -> NDArray[np.str_]:
-    """The verdicts on these probabilities: text of the same shape."""
+    """Turn probabilities into verdicts, an array of text of the same shape.
+
+    Example:
+        >>> decide(np.array([0.1, 0.5, 0.9]), Thresholds(0.2, 0.8)).tolist()
+        ['good', 'needs_human', 'bad']
+    """
     is_good, is_bad = np.less(p, thresholds.low), np.greater_equal(p, thresholds.high)
     return np.where(is_bad, "bad", np.where(is_good, "good", "needs_human"))
 
 
 def expected_cost(y: Labels, p: Probabilities, thresholds: Thresholds, costs: Costs) -> float:
-    """Mean cost an item: escapes, good parts scrapped, and reviews (which find the truth)."""
+    """Compute the mean cost of an item (Elkan 2001; with review as a third decision, Chow 1970).
+
+    A review finds the truth, so it costs only itself.
+
+    Args:
+        y: labels, shape (n,), 1 for bad.
+        p: probabilities of bad, shape (n,).
+        thresholds: they turn probabilities into verdicts.
+        costs: of an escape, a scrapped good item and a review.
+
+    Returns:
+        The mean over the items, in the unit of the costs.
+
+    Example:
+        >>> y, p = np.array([0, 1, 0, 1]), np.array([0.1, 0.1, 0.5, 0.9])
+        >>> expected_cost(y, p, Thresholds(0.2, 0.8), Costs(escape=10, scrap=1, review=2))
+        3.0
+    """
     good, bad = p < thresholds.low, p >= thresholds.high
     escaped, scrapped = good & (y == 1), bad & (y == 0)
     total = costs.escape * escaped.sum() + costs.scrap * scrapped.sum()
@@ -146,10 +192,23 @@ def expected_cost(y: Labels, p: Probabilities, thresholds: Thresholds, costs: Co
 
 
 def fit_thresholds(y: Labels, p: Probabilities, costs: Costs) -> Thresholds:
-    """The pair of thresholds of least cost on these items; give validation items only.
+    """Find the pair of thresholds with the least cost on these items.
 
-    Cuts lie midway between neighbouring probabilities. Of pairs that cost the same, the one
-    with the widest review wins: what no item decides, a person should.
+    Cuts are halfway between neighbouring probabilities. Of pairs that cost the same, the one with
+    the widest review wins: a person should decide what no item decides.
+
+    Args:
+        y: labels, shape (n,), 1 for bad. Give items that the model was not trained on.
+        p: probabilities of bad, shape (n,).
+        costs: of an escape, a scrapped good item and a review.
+
+    Returns:
+        The thresholds. A high one above 1 means that no item is bad.
+
+    Example:
+        >>> y, p = np.array([0, 0, 1, 1]), np.array([0.1, 0.3, 0.5, 0.9])
+        >>> fit_thresholds(y, p, Costs(escape=10, scrap=1, review=2))
+        Thresholds(low=0.4, high=0.4)
     """
     order = np.argsort(p, kind="stable")
     y, p = y[order], p[order]
@@ -160,7 +219,7 @@ def fit_thresholds(y: Labels, p: Probabilities, costs: Costs) -> Thresholds:
     good_above = np.concatenate([np.cumsum((1 - y)[::-1])[::-1], [0]])[at]
     low_cost = costs.escape * bad_below - costs.review * at
     high_cost = costs.scrap * good_above + costs.review * at
-    # For each high cut the best low cut at or below it; the earliest of equals is the widest.
+    # For each high cut, the best low cut at or below it. The first of equals is the widest.
     is_new_best = np.diff(np.minimum.accumulate(low_cost), prepend=np.inf) < 0
     best_low = np.maximum.accumulate(np.where(is_new_best, np.arange(len(at)), 0))
     total = low_cost[best_low] + high_cost
@@ -169,7 +228,7 @@ def fit_thresholds(y: Labels, p: Probabilities, costs: Costs) -> Thresholds:
 
 
 def calibration(y: Labels, p: Probabilities, bins: int = 10) -> list[tuple[float, float, int]]:
-    """Mean probability, share of bad ones and count, by bins of equal count."""
+    """Compute mean probability, share of bad items and count for bins of equal count."""
     order = np.argsort(p, kind="stable")
     parts = [part for part in np.array_split(order, min(bins, len(p))) if len(part)]
     return [(float(p[part].mean()), float(y[part].mean()), len(part)) for part in parts]
@@ -178,7 +237,27 @@ def calibration(y: Labels, p: Probabilities, bins: int = 10) -> list[tuple[float
 def bootstrap(
     figure: Figure, y: Labels, p: Probabilities, groups: Sequence[str], seed: int = 0
 ) -> Interval:
-    """The figure with its interval; draws in which it is not defined are left out."""
+    """Compute a figure with its 95 % percentile bootstrap interval over groups (Efron 1979).
+
+    A thousand draws take groups with replacement. Draws in which the figure is not defined are
+    left out.
+
+    Args:
+        figure: such as `auroc`.
+        y: labels, shape (n,), 1 for bad.
+        p: probabilities of bad, shape (n,).
+        groups: group of each item, length n. Items of one group are drawn together.
+        seed: of the draws.
+
+    Returns:
+        The figure of the items with the bounds. The bounds are NaN if no draw defines it.
+
+    Example:
+        >>> y = np.array([0, 1] * 20)
+        >>> p = np.where(y == 1, 0.6, 0.4)
+        >>> bootstrap(auroc, y, p, [f"lot-{n // 2}" for n in range(40)])
+        Interval(value=1.0, low=1.0, high=1.0)
+    """
     values = [figure.of_draws(y, p, drawn) for drawn in _draws(groups, seed)]
     return _interval(figure(y, p), np.concatenate(values))
 
@@ -191,7 +270,26 @@ def paired_bootstrap(
     groups: Sequence[str],
     seed: int = 0,
 ) -> Interval:
-    """Challenger minus champion on the same items: both are judged on the same draws."""
+    """Compute challenger minus champion with its 95 % interval, both on the same draws.
+
+    Args:
+        figure: such as `average_precision`.
+        y: labels, shape (n,), 1 for bad.
+        challenger: its probabilities of bad, shape (n,).
+        champion: its probabilities for the same items, shape (n,).
+        groups: group of each item, length n. Items of one group are drawn together.
+        seed: of the draws.
+
+    Returns:
+        The difference of the figures with its bounds. If the interval is above 0, the challenger's
+        figure is larger.
+
+    Example:
+        >>> y = np.array([0, 1] * 20)
+        >>> good, bad = np.where(y == 1, 0.6, 0.4), np.where(y == 1, 0.4, 0.6)
+        >>> paired_bootstrap(auroc, y, good, bad, [f"lot-{n // 2}" for n in range(40)])
+        Interval(value=1.0, low=1.0, high=1.0)
+    """
     values = [
         figure.of_draws(y, challenger, drawn) - figure.of_draws(y, champion, drawn)
         for drawn in _draws(groups, seed)
@@ -200,7 +298,7 @@ def paired_bootstrap(
 
 
 def _draws(groups: Sequence[str], seed: int) -> Iterator[Draws]:
-    """A thousand draws of groups with replacement, as many at a time as memory takes."""
+    """Yield a thousand draws of groups with replacement, as many at a time as fit into memory."""
     _, member = np.unique(np.asarray(groups), return_inverse=True)
     count = int(member.max()) + 1
     draw = np.random.default_rng(seed)
@@ -220,5 +318,5 @@ def _interval(value: float, values: NDArray[np.float64]) -> Interval:
 
 
 def log_loss(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Mean negative log-likelihood of labels 0 or 1 under logits, both of shape (n,)."""
+    """Compute the mean negative log-likelihood of labels 0 or 1 from logits, both shape (n,)."""
     return float((np.logaddexp(0, logits) - labels * logits).mean())

@@ -1,4 +1,4 @@
-"""Pictures of a study: for the modeler who compares runs."""
+"""Plots of a study, for the modeler who compares runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GOOD, BAD = "#4477aa", "#cc3311"
-"""Told apart by people who do not tell red from green."""
+"""People who cannot tell red from green can tell these apart."""
 
 
 def _save(file: Path, draw: Callable[[Axes], None], title: str) -> None:
@@ -34,7 +34,7 @@ def _save(file: Path, draw: Callable[[Axes], None], title: str) -> None:
 def plot_figures(
     evaluated: CrossValidation, thresholds: Thresholds, costs: Costs, folder: Path
 ) -> None:
-    """Precision and recall, ROC, calibration, confusion and cost of probabilities out of fold."""
+    """Plot precision and recall, ROC, calibration, confusion and cost of tested items."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
     def pr(axes: Axes) -> None:
@@ -95,7 +95,7 @@ def _cost(axes: Axes, evaluated: CrossValidation, thresholds: Thresholds, costs:
 
 
 def plot_importance(names: Sequence[str], importance: Any, file: Path) -> None:
-    """The fifteen features that the model uses most."""
+    """Plot the fifteen features that the model uses most."""
     order = np.argsort(np.asarray(importance))[-15:]
 
     def draw(axes: Axes) -> None:
@@ -105,9 +105,9 @@ def plot_importance(names: Sequence[str], importance: Any, file: Path) -> None:
 
 
 def plot_shap(model: Any, features: Matrix, names: Sequence[str], file: Path) -> bool:
-    """SHAP values of these lots (Lundberg and Lee 2017); False where the model has no fast way.
+    """Plot SHAP values of lots (Lundberg and Lee 2017). Return False if no fast explainer fits.
 
-    `features` are what the model itself takes: scaled ones, where it stands behind a scaler.
+    `features` are the model's own input: scaled ones, if a scaler comes before it.
     """
     import shap
     from matplotlib import pyplot
@@ -118,7 +118,7 @@ def plot_shap(model: Any, features: Matrix, names: Sequence[str], file: Path) ->
             explained = shap.LinearExplainer(model, features)(features)
         else:
             explained = shap.TreeExplainer(model)(features)
-    except Exception:  # SHAP names unsupported models by many exceptions.
+    except Exception:  # SHAP raises many kinds of errors for models that it does not support.
         return False
     values = explained.values[..., 1] if explained.values.ndim == 3 else explained.values
     shap.summary_plot(values, features, feature_names=list(names), show=False, max_display=15)
@@ -128,7 +128,7 @@ def plot_shap(model: Any, features: Matrix, names: Sequence[str], file: Path) ->
 
 
 def plot_lots(frame: LotFrame, features: Matrix, names: Sequence[str], folder: Path) -> None:
-    """The data before any model: distributions, correlation, failed lots beside good ones."""
+    """Plot the data before any model: distributions, correlation, failed lots next to good ones."""
     for variable in frame.variables:
         failed = [v[variable] for v, y in zip(frame.values, frame.labels, strict=True) if y]
         good = [v[variable] for v, y in zip(frame.values, frame.labels, strict=True) if not y]
