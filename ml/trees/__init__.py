@@ -1,1 +1,1 @@
-"""Models on lots: trees of several kinds, and a logistic baseline."""
+"""Models for lots: trees of several kinds, and a logistic baseline."""

@@ -1,7 +1,7 @@
-"""Models on lots: trees of several kinds, and a logistic baseline to beat.
+"""Models for lots: trees of several kinds, and a logistic baseline to beat.
 
-Defaults are one stated choice for all stages. A search (Optuna's TPE) is made inside the training
-lots of each round, never on the lots that the round judges; it also searches the bands' width.
+The default parameters are the same for all stages. A search (Optuna's TPE) uses only the training
+lots of each round, never the lots that the round tests. It also searches the width of the bands.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from ml.figures.metrics import average_precision
 
 SEARCH_FOLDS = 3
 WIDTHS = (1.5, 1.75, 2.0, 2.25, 2.5, 3.0)
-"""Bands' widths that a search chooses from."""
+"""Widths of bands that a search chooses from."""
 
 
 @dataclass(frozen=True)
 class TreeRecipe:
-    """All that decides a model besides its data; as JSON it stands with every run.
+    """Everything that decides a model besides its data. Every run keeps it as JSON.
 
-    `trials` is the number of a search's tries in each round; 0: the parameters as given.
+    `kind` is a key of `KINDS`. `width` is that of the bands. `trials` is the number of tries of the
+    search in each round; 0: no search. `params` replace the defaults of the kind.
     """
 
     kind: str
@@ -40,7 +41,7 @@ class TreeRecipe:
 
 @dataclass(frozen=True)
 class Trial:
-    """One try of a search; `ap` is its mean average precision over the inner folds."""
+    """One try of a search. `ap` is its mean average precision over the inner folds."""
 
     params: Mapping[str, Any]
     ap: float
@@ -48,9 +49,9 @@ class Trial:
 
 @dataclass(frozen=True)
 class FittedTrees:
-    """A fitted model with the bands that its features are computed by.
+    """A fitted model with the bands that its features are computed with.
 
-    `trials` are the tries of the search that found its parameters, in their order.
+    `trials` are the tries of the search that found its parameters, in order.
     """
 
     recipe: TreeRecipe
@@ -59,13 +60,13 @@ class FittedTrees:
     trials: tuple[Trial, ...] = ()
 
     def predict(self, frame: LotFrame, at: Indices) -> NDArray[np.float64]:
-        """Probability of failure of these lots, shape (len(at),)."""
+        """Predict the probability of failure of the frame's lots at `at`, shape (len(at),)."""
         return np.asarray(self.model.predict_proba(frame.features(self.bands)[at])[:, 1], float)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of model: how to make it, its parameters, and what a search may change of them."""
+    """A kind of model: how to make it, its parameters, and which of them a search may change."""
 
     make: Callable[..., Any]
     params: Mapping[str, Any]
@@ -114,7 +115,7 @@ def _gradient_boosting(**params: Any) -> Any:
 def _lightgbm(**params: Any) -> Any:
     from lightgbm import LGBMClassifier
 
-    # One thread: lots are too few to share, and threads that wait for work cost more than it.
+    # One thread: lots are too few to share, so waiting threads cost more than the work itself.
     fixed: dict[str, Any] = {
         "n_jobs": 1,
         "deterministic": True,
@@ -172,17 +173,45 @@ KINDS: Mapping[str, Kind] = {
         lambda trial: {"C": trial.suggest_float("C", 0.01, 10.0, log=True)},
     ),
 }
-"""Class imbalance: the logistic baseline weighs classes. Trees do not; thresholds by cost do it."""
+"""Class imbalance: the logistic baseline weighs classes. Trees leave it to thresholds by cost."""
 
 
 def check_kind(kind: str) -> None:
-    """Raises UsageError for a kind that is none."""
+    """Raise UsageError if there is no such kind."""
     if kind not in KINDS:
         raise UsageError(f"no model kind {kind!r}; known: {', '.join(KINDS)}")
 
 
 def fit_trees(recipe: TreeRecipe, frame: LotFrame, split: Split, train: Indices) -> FittedTrees:
-    """Fit on these lots alone: the search if asked for, the bands, the model."""
+    """Fit bands and model on the training lots only, after a search if the recipe asks for one.
+
+    Args:
+        recipe: kind of model, parameters, seed and search.
+        frame: lots with their readings and labels.
+        split: makes the inner folds of a search. It is not used without a search.
+        train: indices of the training lots in the frame, shape (n,).
+
+    Returns:
+        The fitted model. It predicts any lots of a frame with the same variables.
+
+    Raises:
+        UsageError: there is no such kind, or a search has fewer than two groups of one label.
+
+    Example:
+        >>> from datetime import date
+        >>> from lakehouse.statistics import Groups
+        >>> from ml.data.splits import make_split
+        >>> lots, labels = tuple("abcdefgh"), np.array([0, 1] * 4)
+        >>> ph = np.random.default_rng(0).normal(np.repeat(labels, 20), 0.1)
+        >>> days = (date(2026, 1, 1),) * 8
+        >>> groups = Groups(np.full(8, 20))
+        >>> frame = LotFrame({}, ("ph",), days, lots, labels, groups, {"ph": ph})
+        >>> split = make_split("lots", frame.split_items(), {}, folds=2)
+        >>> first = next(split.rounds())
+        >>> fitted = fit_trees(TreeRecipe("decision_tree"), frame, split, first.train)
+        >>> bool(((fitted.predict(frame, first.test) > 0.5) == labels[first.test]).all())
+        True
+    """
     check_kind(recipe.kind)
     if not recipe.trials:
         return _fit(recipe, frame, train)
@@ -201,7 +230,7 @@ def _fit(recipe: TreeRecipe, frame: LotFrame, train: Indices) -> FittedTrees:
 def _searched(
     recipe: TreeRecipe, frame: LotFrame, split: Split, train: Indices
 ) -> tuple[TreeRecipe, tuple[Trial, ...]]:
-    """The recipe with the parameters of the best trial, and all trials."""
+    """Search parameters. Return the recipe with those of the best trial, and all trials."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
