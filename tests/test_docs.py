@@ -40,6 +40,8 @@ NAMES = (
     "ROADMAP.md",
     "SECURITY.md",
     "dags/README.md",
+    "ml/photos/README.md",
+    "ml/trees/README.md",
 )
 PAGES = [*(ROOT / name for name in NAMES), *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLE = ROOT / "docs" / "examples" / "electroplating.toml"

@@ -1,1 +1,1 @@
-"""Models on photos: networks, their training, and a linear layer on a given backbone."""
+"""Models for photos: networks, their training, and a linear layer on a given backbone."""

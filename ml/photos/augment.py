@@ -1,7 +1,7 @@
-"""Augmentation, for training only: each picture by draws of its own, whatever else is in its batch.
+"""Augmentation, for training only: each picture has its own draws, whatever else is in its batch.
 
-So one process and several that share the batches see the same pictures. Everything is computed on
-whole batches, on the device where they lie.
+So a single process and several that share the batches see the same pictures. Everything is
+computed on whole batches, on their device.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _DRAWS = _PLAIN + 2 * _GRID * _GRID
 
 @dataclass(frozen=True)
 class Augmented:
-    """What a training step sees.
+    """The input of a training step.
 
-    `pictures` are uint8, shape (n, height, width, 3). `drawn` says which got a defect, shape (n,).
+    `pictures` are uint8, shape (n, height, width, 3). `drawn`, bool, shape (n,), says which of them
+    got a drawn defect.
     """
 
     pictures: Tensor
@@ -36,10 +37,18 @@ class Augmented:
 def augment(
     pictures: Tensor, labels: Tensor, items: NDArray[np.intp], epoch: int, recipe: CnnRecipe
 ) -> Augmented:
-    """These pictures as this epoch shows them.
+    """Augment pictures for one epoch.
 
-    `pictures` are uint8, shape (n, height, width, 3), `labels` 0 or 1, shape (n,); `items` number
-    the pictures within the training, and with the recipe's seed decide the draws.
+    Args:
+        pictures: uint8, shape (n, height, width, 3).
+        labels: 0 or 1, shape (n,). Only good pictures get drawn defects.
+        items: numbers of the pictures within the training, shape (n,). With the recipe's seed and
+            the epoch they decide the draws.
+        epoch: its number.
+        recipe: says which changes are made, and how large they are.
+
+    Returns:
+        The pictures of the same shape, and which of them got a defect.
     """
     draws = _draws(recipe.seed, epoch, items).to(pictures.device)
     x = pictures.permute(0, 3, 1, 2).float() / 255
@@ -59,18 +68,18 @@ def augment(
 
 
 def _draws(seed: int, epoch: int, items: NDArray[np.intp]) -> Tensor:
-    """Numbers from 0 to 1, shape (n, draws), by seed, epoch and picture alone."""
+    """Draw numbers from 0 to 1, shape (n, draws). Only seed, epoch and picture decide them."""
     rows = [np.random.default_rng([seed, epoch, int(i)]).random(_DRAWS, np.float32) for i in items]
     return torch.from_numpy(np.stack(rows) if rows else np.empty((0, _DRAWS), np.float32))
 
 
 def _moved(x: Tensor, draws: Tensor, recipe: CnnRecipe) -> Tensor:
-    """Flipped, stretched and shifted; what comes in from outside is the mirrored inside."""
+    """Flip, stretch and shift. What comes in from outside is the inside, mirrored."""
     turn = torch.ones(len(x), 2, device=x.device)
     if recipe.flips:
         turn = 1 - 2 * (draws[:, 0:2] < 0.5).float()
     stretch = torch.exp((draws[:, 4:6] * 2 - 1) * recipe.zoom)
-    # Sides go from -1 to 1, so what a closer look leaves out may be on either side.
+    # Coordinates go from -1 to 1. A zoomed picture may leave out something on either side.
     reach = 2 * recipe.shift + (1 - stretch).clamp_min(0)
     where = torch.diag_embed(turn * stretch)
     middle = (draws[:, 2:4] * 2 - 1) * reach
@@ -79,11 +88,11 @@ def _moved(x: Tensor, draws: Tensor, recipe: CnnRecipe) -> Tensor:
 
 
 def _with_defect(x: Tensor, draws: Tensor) -> Tensor:
-    """Each picture with a stroke, a blob, a region of other light, or one of other texture.
+    """Draw a stroke, a blob, a region of other light, or one of other texture on each picture.
 
-    After the synthetic defects of DRAEM (Zavrtanik et al. 2021) and CutPaste (Li et al. 2021): a
-    super-ellipse with a warped outline, darker three times of four. `x` is shape (n, 3, h, w), 0
-    to 1.
+    This follows the synthetic defects of DRAEM (Zavrtanik et al. 2021) and CutPaste (Li et al.
+    2021): a super-ellipse with a warped outline, darker three times out of four. `x` has shape
+    (n, 3, h, w), 0 to 1.
     """
     draw = [part.view(-1, 1, 1) for part in draws[:, 10:_PLAIN].unbind(1)]
     kind = (draw[0] * 4).long().clamp(max=3)
@@ -100,9 +109,10 @@ def _with_defect(x: Tensor, draws: Tensor) -> Tensor:
 
 
 def _outline(kind: Tensor, draw: list[Tensor], grid: Tensor, height: int, width: int) -> Tensor:
-    """How far each pixel is inside the defect: shape (n, height, width), 0 to 1.
+    """Compute how far each pixel is inside the defect: shape (n, height, width), 0 to 1.
 
-    Sides go from -1 to 1. A stroke (kind 0) is long and thin, a blob (1) small, a region large.
+    Coordinates go from -1 to 1. A stroke (kind 0) is long and thin, a blob (1) is small, a region
+    is large.
     """
     across = torch.linspace(-1, 1, width, device=grid.device).view(1, 1, -1)
     down = torch.linspace(-1, 1, height, device=grid.device).view(1, -1, 1)

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: tensors and plain values, never code."""
+"""Checkpoints of a training. They hold tensors and plain values, never code."""
 
 import os
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from lakehouse.errors import PlatelakeError
 
 
 def write_checkpoint(file: Path, state: Mapping[str, Any]) -> None:
-    """Write the state, whole or not at all."""
+    """Write the whole state, or nothing."""
     part = file.with_name(file.name + ".part")
     with part.open("wb") as stream:
         torch.save(dict(state), stream)
@@ -21,19 +21,21 @@ def write_checkpoint(file: Path, state: Mapping[str, Any]) -> None:
 
 
 def read_checkpoint(file: Path, about: str, device: torch.device) -> dict[str, Any]:
-    """The state in the file, whose `about` must be this.
+    """Read the state in a file. Its `about` must be the given one.
 
-    Raises PlatelakeError where the file is torn, holds code, or belongs to another training.
+    Raises:
+        PlatelakeError: the file is damaged, holds code, or belongs to another training.
     """
     try:
         state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
-    except Exception as error:  # Errors on torn or hostile files have no common class.
+    except Exception as error:  # Errors on damaged or hostile files have no common class.
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise PlatelakeError(
-            f"checkpoint {file} cannot be read: {reason}; remove it to train anew"
+            f"checkpoint {file} cannot be read: {reason}; remove it to train from the start"
         ) from None
     if state.get("about") != about:
         raise PlatelakeError(
-            f"checkpoint {file} is of another recipe, split or data; remove it to train anew"
+            f"checkpoint {file} is of another recipe, split or data; remove it to train from the "
+            "start"
         )
     return state

@@ -1,7 +1,7 @@
-"""A CNN trained by several processes, through Spark's TorchDistributor.
+"""Training a CNN with several processes, through Spark's TorchDistributor.
 
-Each process has its share of the pictures, and no other process has them. Gradients and statistics
-of the batch are summed over the processes, so a step is the step of one process on the whole batch.
+Each process has its own share of the pictures. Gradients and statistics of the batch are summed
+over the processes, so a step equals the step of a single process on the whole batch.
 """
 
 from __future__ import annotations
@@ -34,16 +34,29 @@ def fit_cnn_together(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
-    """As `fit_cnn`, by the recipe's processes on this machine, which a Spark session starts.
+    """Train as `fit_cnn` does, with several processes on this machine.
 
-    There has to be one. `recipe.threads` is of each process. Dropout is drawn by each process for
-    its own share; everything else is as in one process, up to rounding. `progress` runs in the
-    first process.
+    A running Spark session starts the processes. Each draws the dropout of its own share.
+    Everything else is as in a single process, up to rounding.
+
+    Args:
+        recipe: says how many processes there are. Its `threads` are those of each process.
+        frame: the pictures.
+        train: as in `fit_cnn`.
+        validate: as in `fit_cnn`.
+        checkpoint: as in `fit_cnn`.
+        progress: as in `fit_cnn`. It runs in the first process.
+
+    Returns:
+        The trained network.
+
+    Raises:
+        UsageError: the recipe has fewer than two processes.
     """
     from pyspark.ml.torch.distributor import TorchDistributor
 
     if recipe.processes < 2:
-        raise UsageError(f"{recipe.processes} process does not train together; give 2 or more")
+        raise UsageError(f"training together needs 2 or more processes, not {recipe.processes}")
     with tempfile.TemporaryDirectory() as folder:
         distributor = TorchDistributor(recipe.processes, local_mode=True, use_gpu=False)
         parts = (recipe, frame, train, validate, checkpoint, progress, Path(folder))
@@ -60,8 +73,8 @@ def train_share(
     progress: Progress | None,
     folder: Path,
 ) -> None:
-    """What one of the processes does; the first writes the result into `folder`."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # gloo adds in main memory.
+    """Train in one of the processes. The first one writes the result into `folder`."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # gloo sums in main memory.
     torch.distributed.init_process_group("gloo")
     try:
         rank = torch.distributed.get_rank()
@@ -80,7 +93,7 @@ def train_share(
 
 
 def summed(tensors: Sequence[Tensor]) -> None:
-    """Make each tensor its sum over all processes; tensors of one type travel as one."""
+    """Replace each tensor by its sum over all processes. Tensors of one type are sent together."""
     for kind in sorted({tensor.dtype for tensor in tensors}, key=str):
         alike = [tensor for tensor in tensors if tensor.dtype == kind]
         flat = torch.cat([tensor.reshape(-1) for tensor in alike])

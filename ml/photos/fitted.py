@@ -1,4 +1,4 @@
-"""A trained CNN: calibrated probabilities, heat maps, and the file that holds all of it."""
+"""A trained CNN: calibrated probabilities, heat maps, and its ONNX file."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ CHECKED = 8
 FLIPS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
 JUDGED_AT_ONCE = 64
 LEAST_SLOPE = 1e-3
-"""Of the calibration: a network that ranks validation pictures backwards is not turned round."""
+"""Lower limit of the calibration's slope. It never reverses the order of a network's logits."""
 
 
 class Exported(nn.Module):
-    """What is exported. In: uint8, shape (n, height, width, 3), RGB.
+    """The module that is exported. In: uint8, shape (n, height, width, 3), RGB.
 
     Out: the probability of bad, float32, shape (n,), and heat, float32, shape (n, h, w), 0 to 1.
     """
 
     def logits(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Calibrated logits and heat."""
+        """Compute calibrated logits and heat."""
         raise NotImplementedError
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability and heat."""
+        """Compute probability and heat."""
         logits, heat = self.logits(pictures)
         return torch.sigmoid(logits), heat
 
@@ -56,7 +56,7 @@ class Calibrated(Exported):
         self.flips = FLIPS if flips else FLIPS[:1]
 
     def logits(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Each is the mean over the flips."""
+        """Compute calibrated logits and heat, each as the mean over the flips."""
         turned = torch.cat([pictures.flip(sides) for sides in self.flips])
         logits, cells = self.network.evidence(turned)
         heat = self.network.heat_of(cells)
@@ -67,14 +67,14 @@ class Calibrated(Exported):
 
 
 class Averaged(Exported):
-    """Several at once."""
+    """Several networks that give a verdict together."""
 
     def __init__(self, members: Sequence[Calibrated]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
     def logits(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean of the members' calibrated logits, and of their heat."""
+        """Compute the mean of the members' calibrated logits, and of their heat."""
         members = [cast(Exported, member) for member in self.members]
         found = [member.logits(pictures) for member in members]
         logits, heat = (torch.stack(parts).mean(0) for parts in zip(*found, strict=True))
@@ -82,16 +82,16 @@ class Averaged(Exported):
 
 
 class Classifier(ABC):
-    """What judges pictures, by one network or several."""
+    """A trained model for pictures, of one network or several."""
 
     recipe: CnnRecipe
 
     @abstractmethod
     def module(self) -> Exported:
-        """The whole model, on the CPU, ready to be exported."""
+        """Return the whole model, on the CPU, ready for export."""
 
     def predict(self, frame: PictureFrame, indices: Indices) -> NDArray[np.float64]:
-        """Probability of bad of the frame's pictures at these indices, shape (n,), 0 to 1."""
+        """Predict the probability of bad of the frame's pictures at these indices, shape (n,)."""
         found = np.full(len(indices), np.nan)
         module = self.module()
         source = Source(frame, indices, self.recipe.memory_bytes, ALONE)
@@ -102,13 +102,13 @@ class Classifier(ABC):
         return found
 
     def heat(self, tensor: Tensors) -> NDArray[np.float32]:
-        """Where the evidence lies in one picture, (height, width, 3): shape (h, w), 0 to 1."""
+        """Show where the evidence is in a picture, (height, width, 3): shape (h, w), 0 to 1."""
         with torch.inference_mode():
             _, heat = self.module()(torch.from_numpy(tensor[None].copy()))
         return np.asarray(heat[0].numpy(), np.float32)
 
     def onnx(self, frame: PictureFrame) -> bytes:
-        """The model as an ONNX file; raises PlatelakeError unless it does what the model does."""
+        """Export the model, and compare file and model on 8 pictures: see `export_onnx`."""
         count = min(CHECKED, len(frame.items))
         spread = np.linspace(0, len(frame.items) - 1, count).astype(np.intp)
         return export_onnx(self, load(frame, spread)[0])
@@ -116,13 +116,13 @@ class Classifier(ABC):
 
 @dataclass(frozen=True)
 class Ensemble(Classifier):
-    """Networks that judge together; each validated on another fold of the training pictures."""
+    """Networks that predict together, each validated on another fold of the training pictures."""
 
     recipe: CnnRecipe
     members: tuple[Fitted, ...]
 
     def module(self) -> Averaged:
-        """All members."""
+        """Return the mean of all members."""
         return Averaged([member.module() for member in self.members]).eval()
 
 
@@ -130,8 +130,7 @@ class Ensemble(Classifier):
 class Fitted(Classifier):
     """A trained network with its calibration: p = sigmoid(slope * logit + offset).
 
-    `best_epoch` is the one whose weights these are; `history` has one mapping an epoch, and
-    `loader_share` is the share of the training's time that waited for pictures.
+    The weights are those of epoch `best_epoch`. `history` has one mapping for each epoch.
     """
 
     recipe: CnnRecipe
@@ -145,26 +144,33 @@ class Fitted(Classifier):
 
     @property
     def loader_share(self) -> float:
-        """Of the epochs' seconds, those in which training waited for the loader; 0 to 1."""
+        """Share of the epochs' time in which training waited for pictures, 0 to 1."""
         seconds = sum(epoch["seconds"] for epoch in self.history)
         return sum(epoch["loader_seconds"] for epoch in self.history) / max(seconds, 1e-9)
 
     def module(self) -> Calibrated:
-        """The network with its calibration."""
+        """Return the network with its calibration."""
         module = Calibrated(self.network, self.slope, self.offset, self.recipe.judge_flips)
         return module.eval()
 
 
 def export_onnx(fitted: Classifier, shown: Tensors) -> bytes:
-    """`pictures` in, `probability` and `heat` out; any number of pictures at once.
+    """Export a model as an ONNX file, and check that file and model agree.
 
-    Raises PlatelakeError unless file and model agree on the pictures shown, shape (n, height,
-    width, 3).
+    Args:
+        fitted: the model.
+        shown: pictures to compare on, uint8, shape (n, height, width, 3).
+
+    Returns:
+        The file. It takes `pictures`, any number of them, and gives `probability` and `heat`.
+
+    Raises:
+        PlatelakeError: file and model differ by more than 1e-4.
     """
     module = fitted.module()
     sample = torch.from_numpy(shown.copy())
     two = torch.cat([sample, sample])[:2]
-    # It warns of packages that a network here has no use for.
+    # It warns about packages that these networks do not need.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     program = torch.onnx.export(
         module,
@@ -193,10 +199,21 @@ def export_onnx(fitted: Classifier, shown: Tensors) -> bytes:
 
 
 def calibrate(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[float, float]:
-    """Slope and offset of Platt's scaling, both shape (n,) in; fit on validation pictures only.
+    """Fit Platt's scaling: maximum likelihood with smoothed targets (Platt 1999, sec. 2.2).
 
-    Maximum likelihood with Platt's smoothed targets (Platt 1999, sec. 2.2), by Newton's method with
-    halved steps (Lin, Lin and Weng 2007). The slope is never below 0.001.
+    It uses Newton's method with halved steps (Lin, Lin and Weng 2007).
+
+    Args:
+        logits: shape (n,), of validation pictures only.
+        labels: 0 or 1, shape (n,).
+
+    Returns:
+        Slope and offset: p = sigmoid(slope * logit + offset). The slope is never below 0.001.
+
+    Example:
+        >>> slope, offset = calibrate(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([0, 0, 1, 1]))
+        >>> round(slope, 3), round(abs(offset), 3)
+        (0.674, 0.0)
     """
     bad, good = int(labels.sum()), int(len(labels) - labels.sum())
     target = np.where(labels == 1, (bad + 1) / (bad + 2), 1 / (good + 2))

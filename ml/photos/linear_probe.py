@@ -1,9 +1,9 @@
-"""A linear layer on a backbone that stays as it is given: what few pictures can teach, in minutes.
+"""A linear layer on a frozen backbone. It learns from few pictures, in minutes.
 
 The backbone's features of a picture never change, so they are computed once for all rounds of a
-study. Strength of the penalty and calibration come from predictions across folds of the training
-pictures; then the layer learns from all of them, so that none is lost to validation. Known as a
-linear probe (Kornblith et al. 2019, "Do better ImageNet models transfer better?").
+study. Predictions across folds of the training pictures decide the penalty and the calibration.
+Then the layer learns from all training pictures, so none is lost to validation. This is known as
+a linear probe (Kornblith et al. 2019, "Do better ImageNet models transfer better?").
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ml.photos.training import repeatable
 
 Features = NDArray[np.float64]
 STRENGTHS = (0.01, 0.1, 1.0)
-"""Inverse strengths of the squared penalty that are tried, scikit-learn's C."""
+"""Inverse strengths of the squared penalty to try: scikit-learn's C."""
 
 
 def fit_probe(
@@ -37,16 +37,26 @@ def fit_probe(
 ) -> Fitted:
     """Fit the layer on the frame's pictures at `train`.
 
-    `folds` are pairs of indices into the frame, whose second parts make up `train`.
+    Args:
+        recipe: names a timm network and its weights.
+        frame: the pictures.
+        train: indices of the training pictures, shape (n,).
+        folds: pairs (fit, validate) of indices into the frame. All `validate` together are `train`.
+
+    Returns:
+        The backbone with the fitted layer, and its calibration.
+
+    Raises:
+        PlatelakeError: the file of weights is not the one that the recipe names.
     """
     with repeatable(recipe):
         return _fitted(recipe, frame, train, folds)
 
 
 def predict_probe(fitted: Fitted, frame: PictureFrame, at: Indices) -> Probabilities:
-    """What `fitted.predict` says, from the features that the layer learned from.
+    """Predict as `fitted.predict` does, but from the features that are already computed.
 
-    The backbone, which takes nearly all the time, sees each picture once a study.
+    The backbone takes nearly all the time. It sees each picture only once in a study.
     """
     network = fitted.network
     assert isinstance(network, Backbone)
@@ -95,12 +105,12 @@ def _backbone(recipe: CnnRecipe, frame: PictureFrame) -> Backbone:
 
 @functools.lru_cache(maxsize=1)
 def _features_of(recipe: CnnRecipe, files: tuple[str, ...], sha256: str) -> list[Features]:
-    """A place for the features of this study, filled when they are first needed."""
+    """Return the list that keeps the features of this study. It is filled on first use."""
     return []
 
 
 def _features(recipe: CnnRecipe, frame: PictureFrame) -> Features:
-    """Of all pictures of the frame, shape (n, features): means over the flips, as judged."""
+    """Compute features of all pictures, shape (n, features): means over the flips of a verdict."""
     place = _features_of(recipe, tuple(frame.files), frame.sha256)
     if not place:
         network = _backbone(recipe, frame)
@@ -120,7 +130,10 @@ def _features(recipe: CnnRecipe, frame: PictureFrame) -> Features:
 def _layer(
     recipe: CnnRecipe, features: Features, labels: NDArray[np.int64], strength: float
 ) -> tuple[Features, float]:
-    """Weights, shape (features,), and offset of a logistic regression on standardised features."""
+    """Fit a logistic regression on standardised features: weights, shape (features,), and offset.
+
+    They are for features that are not standardised.
+    """
     from sklearn.linear_model import LogisticRegression
 
     mean, deviation = features.mean(0), features.std(0) + 1e-6

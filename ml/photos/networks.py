@@ -1,8 +1,8 @@
-"""Networks by name: pictures as the lake keeps them in, a logit and a map of the evidence out.
+"""Networks by name. They turn pictures of the lake into a logit and a map of the evidence.
 
-All preprocessing is inside, so that what is exported is whole. In: uint8, shape (n, height, width,
-3), RGB, 0 to 255. Out: logits, float32, shape (n,), above 0 for bad; and `cells`, float32, shape
-(n, h, w), from which `heat` makes 0 to 1: where in the picture the evidence lies.
+All preprocessing is inside, so the exported file needs nothing else. In: uint8, shape (n, height,
+width, 3), RGB, 0 to 255. Out: logits, float32, shape (n,), above 0 for bad; and `cells`, float32,
+shape (n, h, w). `heat` scales them to 0 to 1: they show where in the picture the evidence is.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ LUMINANCE = (0.299, 0.587, 0.114)
 
 
 class Network(nn.Module):
-    """What every network here promises."""
+    """The interface of all networks in this module."""
 
     def evidence(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, shape (n,), and cells, shape (n, h, w)."""
+        """Compute logits, shape (n,), and cells, shape (n, h, w)."""
         raise NotImplementedError
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """The logits alone."""
+        """Compute only the logits, shape (n,)."""
         return self.evidence(pictures)[0]
 
     def heat(self, pictures: Tensor) -> Tensor:
-        """Where the evidence lies: shape (n, h, w), 0 to 1."""
+        """Show where the evidence is: shape (n, h, w), 0 to 1."""
         return self.heat_of(self.evidence(pictures)[1])
 
     def heat_of(self, cells: Tensor) -> Tensor:
-        """The heat that these cells mean."""
+        """Turn cells into heat, 0 to 1."""
         return torch.sigmoid(cells)
 
 
@@ -48,10 +48,26 @@ def make_network(
     dropout: float = 0.0,
     weights: str = "",
 ) -> Network:
-    """The network of that name, for tensors of that size, with fresh weights.
+    """Make a network with new random weights, except those from a file.
 
-    `dropout` is a probability, of `small` alone. `weights` is a safetensors file for a timm
-    backbone. Raises UsageError that names what there is.
+    Args:
+        name: small, first_study or timm:NAME.
+        height: of the tensors, in pixels.
+        width: of the tensors, in pixels.
+        dropout: probability, only for `small`.
+        weights: safetensors file for a timm backbone.
+
+    Returns:
+        The network, on the CPU.
+
+    Raises:
+        UsageError: there is no such network, the weights do not fit, or timm is not installed.
+
+    Example:
+        >>> network = make_network("small", 64, 48)
+        >>> logits, cells = network.evidence(torch.zeros((2, 64, 48, 3), dtype=torch.uint8))
+        >>> logits.shape, cells.shape
+        (torch.Size([2]), torch.Size([2, 4, 3]))
     """
     if name == "small":
         return Small(height, width, dropout)
@@ -67,7 +83,7 @@ def _as_floats(pictures: Tensor) -> Tensor:
 
 
 def _resized(x: Tensor, height: int, width: int) -> Tensor:
-    """Means over whole pixels first where it shrinks a lot, then bilinear."""
+    """Resize bilinearly. If the picture shrinks a lot, take means over whole pixels first."""
     factor = min(x.shape[2] // height, x.shape[3] // width)
     if factor > 1:
         x = F.avg_pool2d(x, factor)
@@ -77,18 +93,18 @@ def _resized(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def _grey(x: Tensor) -> Tensor:
-    """Shape (n, 3, h, w) to (n, 1, h, w)."""
+    """Turn RGB, shape (n, 3, h, w), into grey, shape (n, 1, h, w)."""
     return (x * x.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 class Small(Network):
-    """Our own: five by five, then three blocks of convolution and maximum; 99,105 parameters.
+    """Our own network: a 5 x 5 convolution, then three blocks of convolution and maximum.
 
-    The last maps are pooled by mean and by maximum, side by side: a stain may cover a part, a crack
-    is one cell. Mean and maximum are linear in the cells of the class activation map (Zhou et al.
-    2016) that is the heat map. Grey and colour, dark and bright sources look alike to it: it sees
-    the picture standardised by its own mean and deviation, and the luminance less that of its
-    surroundings.
+    It has 99,105 parameters. The last maps are pooled both by mean and by maximum, because a stain
+    may cover a part, but a crack is one cell. The layer's weights for mean and maximum, applied to
+    the maps, give the class activation map (Zhou et al. 2016) that is the heat map. Grey and
+    colour, dark and bright sources look alike to the network: it sees the picture standardised by
+    its own mean and deviation, and the luminance minus that of its surroundings.
     """
 
     SIDE = 192
@@ -109,7 +125,7 @@ class Small(Network):
         self.head = nn.Linear(2 * self.WIDTHS[-1], 1)
 
     def evidence(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """As promised; cells are 1/16 of the input's sides."""
+        """Compute logits and cells. The sides of the map of cells are 1/16 of the input's."""
         x = self.standardised(_resized(_as_floats(pictures), *self.size))
         maps = self.maps(x.contiguous(memory_format=torch.channels_last)).float()
         pooled = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
@@ -119,7 +135,7 @@ class Small(Network):
         return logits, cells
 
     def standardised(self, x: Tensor) -> Tensor:
-        """Shape (n, 3, h, w), 0 to 1, to (n, 4, h, w)."""
+        """Standardise RGB, shape (n, 3, h, w), 0 to 1, and add the contrast: (n, 4, h, w)."""
         grey = _grey(x)
         mean = grey.mean((2, 3), keepdim=True)
         deviation = ((grey - mean) ** 2).mean((2, 3), keepdim=True).sqrt()
@@ -127,7 +143,7 @@ class Small(Network):
         return torch.cat([(x - mean) / (deviation + 0.02), apart], 1)
 
     def _surroundings(self, x: Tensor) -> Tensor:
-        """Means over about 5 x 5 cells of 4 pixels; exact means cost five times more."""
+        """Compute means over about 5 x 5 cells of 4 pixels. Exact means cost five times more."""
         coarse = F.pad(F.avg_pool2d(x, self.CELL), (2, 2, 2, 2), mode="replicate")
         smooth = F.avg_pool2d(coarse, 5, 1)
         return F.interpolate(smooth, size=x.shape[2:], mode="bilinear", align_corners=False)
@@ -136,8 +152,8 @@ class Small(Network):
 class FirstStudy(Network):
     """The first study's CNN, kept as a baseline: grey 256 x 256, 3,299,109 parameters.
 
-    Its heat is Grad-CAM (Selvaraju et al. 2017, eq. 1 and 2) on the last pooled maps. The gradient
-    through the three dense layers is written out, so that it can be exported.
+    Its heat is Grad-CAM (Selvaraju et al. 2017, eq. 1 and 2) on the last pooled maps. The code
+    writes out the gradient through the three dense layers, so that it can be exported.
     """
 
     SIDE = 256
@@ -153,7 +169,7 @@ class FirstStudy(Network):
         self.last = nn.Linear(80, 1)
 
     def evidence(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """As promised; cells are 32 x 32 and already the heat."""
+        """Compute logits and cells. Cells are 32 x 32, and are already the heat."""
         maps = self.maps(_grey(_resized(_as_floats(pictures), self.SIDE, self.SIDE)))
         first = F.relu(self.first(maps.flatten(1)))
         second = F.relu(self.second(first))
@@ -165,16 +181,16 @@ class FirstStudy(Network):
         return logits, heat / heat.amax((1, 2), keepdim=True).clamp_min(1e-12)
 
     def heat_of(self, cells: Tensor) -> Tensor:
-        """The cells."""
+        """Return the cells."""
         return cells
 
 
 class Backbone(Network):
-    """A convolutional backbone of timm, by name, and a linear layer on its last three scales.
+    """A convolutional backbone of timm, with a linear layer on its last three scales.
 
     The maps of each scale are pooled by mean and by maximum. The logit is linear in both, so the
-    cells are the class activation map (Zhou et al. 2016) of all scales together, as fine as the
-    finest of them. Pictures are scaled as timm says for that model.
+    cells are the class activation map (Zhou et al. 2016) of all scales together, with the
+    resolution of the finest one. Pictures are scaled as timm says for that model.
     """
 
     SCALES = 3
@@ -187,12 +203,12 @@ class Backbone(Network):
         self.head = nn.Linear(2 * sum(s[1] for s in _shapes(self.body)[-self.SCALES :]), 1)
 
     def evidence(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """As promised."""
+        """Compute logits and cells. Cells have the resolution of the finest scale."""
         maps = self._maps(pictures)
         return self.head(_pooled(maps))[:, 0].float(), self._cells(maps)
 
     def features(self, pictures: Tensor) -> Tensor:
-        """What the linear layer sees, shape (n, features)."""
+        """Compute the input of the linear layer, shape (n, features)."""
         return _pooled(self._maps(pictures))
 
     def _maps(self, pictures: Tensor) -> list[Tensor]:
@@ -202,7 +218,7 @@ class Backbone(Network):
         return [scale.float() for scale in maps[-self.SCALES :]]
 
     def _cells(self, maps: list[Tensor]) -> Tensor:
-        """What each place says, all scales on the finest one's cells."""
+        """Sum the evidence of all scales at each cell of the finest one."""
         mean, most = self.head.weight[0].float().chunk(2)
         parts = torch.split(mean + most, [scale.shape[1] for scale in maps])
         cells = [
@@ -224,7 +240,7 @@ def _by_channel(x: Tensor, values: tuple[float, ...]) -> Tensor:
 
 
 HEADS = ("fc.", "head.", "classifier.")
-"""What timm calls the layers that classify, which are not used here."""
+"""timm's names of the layers that classify. They are not used."""
 
 
 def _timm_model(name: str, weights: str) -> Any:
@@ -233,7 +249,7 @@ def _timm_model(name: str, weights: str) -> Any:
     except ImportError:
         raise UsageError(
             f"network timm:{name} needs the packages timm and torchvision; install them by "
-            "`pip install timm torchvision`, or take network small"
+            "`pip install timm torchvision`, or use network small"
         ) from None
     if not timm.is_model(name):
         raise UsageError(f"timm has no model {name!r}; list them by `timm.list_models()`")
@@ -246,20 +262,20 @@ def _timm_model(name: str, weights: str) -> Any:
         unused = [name for name in unused if not name.startswith(HEADS)]
         if missing or unused:
             raise UsageError(
-                f"{weights} holds weights of another model than timm's {name}: "
+                f"{weights} does not hold the weights of timm's {name}: "
                 f"{len(missing)} are missing, such as {missing[:1]}, {len(unused)} are not known, "
                 f"such as {unused[:1]}"
             )
     if len({shape[2] for shape in _shapes(body)}) < Backbone.SCALES:
         raise UsageError(
             f"timm's {name} gives no maps of {Backbone.SCALES} scales, which the heat map needs; "
-            "take a convolutional model, such as resnet18"
+            "use a convolutional model, such as resnet18"
         )
     return body
 
 
 def _shapes(body: Any) -> list[torch.Size]:
-    """Of the maps of each scale, (1, channels, h, w), the finest first; none where it has none."""
+    """Return the shapes of each scale's maps, (1, channels, h, w), the finest first, if any."""
     if not hasattr(body, "forward_intermediates"):
         return []
     with torch.no_grad():
@@ -273,13 +289,13 @@ def _shapes(body: Any) -> list[torch.Size]:
 
 
 class Norm(nn.BatchNorm2d):
-    """Batch normalisation over the whole batch, also where several processes share it.
+    """Batch normalisation over the whole batch, also if several processes share it.
 
-    torch has that (`SyncBatchNorm`) for GPUs alone.
+    torch has this (`SyncBatchNorm`) only for GPUs.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised, same shape."""
+        """Normalise. The shape stays the same."""
         if not (self.training and torch.distributed.is_initialized()):
             plain: Tensor = super().forward(x)
             return plain
@@ -304,24 +320,24 @@ class Norm(nn.BatchNorm2d):
 
 
 class SumOverProcesses(torch.autograd.Function):
-    """The sum of a tensor over all processes; its gradient is the sum of theirs."""
+    """Sum of a tensor over all processes. Its gradient is the sum of the processes' gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        """Same shape."""
+        """Sum the tensor. The shape stays the same."""
         total = x.clone()
         torch.distributed.all_reduce(total)
         return total
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Tensor:
-        """Same shape."""
+        """Sum the gradient. The shape stays the same."""
         total = slope.clone()
         torch.distributed.all_reduce(total)
         return total
 
 
 def _convolved(inside: int, outside: int, side: int, stride: int) -> nn.Sequential:
-    """Convolution, normalisation, and what is above zero of it."""
+    """Make a block of convolution, normalisation and ReLU."""
     convolution = nn.Conv2d(inside, outside, side, stride, side // 2, bias=False)
     return nn.Sequential(convolution, Norm(outside), nn.ReLU())

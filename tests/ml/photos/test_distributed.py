@@ -71,5 +71,5 @@ def test_two_processes_fit_what_one_fits(
 
 
 def test_one_process_is_not_several(frame: PictureFrame) -> None:
-    with pytest.raises(UsageError, match="give 2 or more"):
+    with pytest.raises(UsageError, match="needs 2 or more processes"):
         fit_cnn_together(RECIPE, frame, TRAIN, VALIDATE)
