@@ -1,7 +1,7 @@
-"""MLflow's embedded database in a lake that was moved or copied: its paths name the lake it is in.
+"""Correct the paths in MLflow's embedded database after a lake was moved or copied.
 
-MLflow keeps the place of each artifact as an absolute path. In a copy they would lead to the
-original: its models would be read, and what is trained be written there.
+MLflow stores the place of each artifact as an absolute path. In a copy, these paths would lead to
+the original: its models would be read, and new models would be written there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lakehouse.errors import PlatelakeError
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlflow"
-"""The folder of the artifacts, beside the database."""
+"""The folder of the artifacts, next to the database."""
 
 PLACES = (
     ("experiments", "artifact_location"),
@@ -29,19 +29,22 @@ PLACES = (
     ("model_versions", "storage_location"),
     ("model_versions", "source"),
 )
-"""The columns in which MLflow keeps them."""
+"""The columns in which MLflow stores these paths."""
 
 
 def is_own(uri: str, lake: Path) -> bool:
-    """Whether this SQLite URI names the database of that lake, whose path is absolute."""
+    """Return whether this SQLite URI names the database of the lake, given by absolute path."""
     name = make_url(uri).database
     return name is not None and Path(name).resolve() == lake / DATABASE
 
 
 def point_here(lake: Path) -> None:
-    """Have the paths of the lake's own database begin at this lake, in one transaction.
+    """Make the paths in the lake's own database begin at this lake, in one transaction.
 
-    A database that is not there yet, or names this lake already, is left as it is.
+    If there is no database yet, or it names this lake already, do nothing.
+
+    Raises:
+        PlatelakeError: the database cannot be read or changed.
     """
     database = lake / DATABASE
     if not database.is_file():
@@ -59,13 +62,15 @@ def point_here(lake: Path) -> None:
     except sqlite3.Error as error:
         raise PlatelakeError(
             f"{database} names another folder for its models, and cannot be changed ({error}); "
-            "give the user of this process the right to write there, or close what has it open"
+            "let the user of this process write to it, or close the program that has it open"
         ) from None
-    structlog.get_logger().info("the lake was moved: its models are found here", before=moved)
+    structlog.get_logger().info(
+        "the lake was moved: paths of its models are corrected", before=moved
+    )
 
 
 def _elsewhere(sql: sqlite3.Connection, here: str) -> list[str]:
-    """The folders of artifacts, but this one, that some lake's database was made beside."""
+    """List the other folders of artifacts in the database that are those of a lake."""
     if ("experiments", "artifact_location") not in set(_places(sql)):
         return []
     rows = sql.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
@@ -77,7 +82,7 @@ def _is_of_a_lake(location: str | None) -> bool:
 
 
 def _places(sql: sqlite3.Connection) -> Iterator[tuple[str, str]]:
-    """Those of the places that the database has; an older MLflow's has fewer."""
+    """Yield the places that the database has. An older MLflow has fewer."""
     for table, column in PLACES:
         known = sql.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
         if (column,) in known:
@@ -98,6 +103,6 @@ def _rewrite(sql: sqlite3.Connection, old: str, here: str) -> None:
 
 
 def _source(artifacts: str) -> str:
-    """How the source of a table in that lake begins, as MLflow writes it."""
+    """Return how the source of a table in that lake begins, as MLflow writes it."""
     lake = Path(unquote(urlsplit(artifacts).path)).parent
     return json.dumps({"path": f"file:{lake}/"}).removesuffix('"}')

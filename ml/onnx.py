@@ -1,7 +1,7 @@
-"""Models as ONNX, the one format: no pickle is ever written or read.
+"""Models as ONNX, the only format. Pickle is never written or read.
 
 What a model needs besides its weights (bands, thresholds, versions of the data) is JSON in the
-file's own metadata, so that one file with one hash is the whole model.
+file's own metadata. So one file with one hash is the whole model.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ml.trees.models import FittedTrees
 KEY = "platelake"
 OPSET = 17
 TOLERANCE = 1e-5
-"""Largest difference of a probability between a fitted model and its file."""
+"""Largest allowed difference of a probability between a fitted model and its file."""
 
 
 class ExportError(PlatelakeError):
-    """A model's file does not do what the model does."""
+    """A model's file does not give the same results as the model."""
 
 
 def without_traces(model: Any) -> bytes:
-    """The ONNX model as a file, without what torch writes of where each node was made.
+    """Serialise the ONNX model without torch's notes of where each node was made.
 
-    That holds the paths of this machine, so equal models would differ from checkout to checkout.
+    They hold the paths of this machine, so equal models would differ from checkout to checkout.
     """
     for of_nodes in (model.graph, *model.functions):
         del of_nodes.metadata_props[:]
@@ -40,9 +40,18 @@ def without_traces(model: Any) -> bytes:
 
 
 def trees_to_onnx(fitted: FittedTrees, features: Matrix) -> bytes:
-    """The model as ONNX: `features` float32 (n, features) in, `probabilities` (n, 2) out.
+    """Export a model as an ONNX file, and check that file and model agree.
 
-    Raises ExportError unless file and model agree on these features.
+    Args:
+        fitted: the model.
+        features: float32, shape (n, features), to compare on.
+
+    Returns:
+        The file. It takes `features`, float32, shape (n, features), and gives `probabilities`,
+        shape (n, 2), of good and of failed.
+
+    Raises:
+        ExportError: a probability differs by more than 1e-5.
     """
     from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
     from skl2onnx import convert_sklearn, update_registered_converter
@@ -73,7 +82,7 @@ def trees_to_onnx(fitted: FittedTrees, features: Matrix) -> bytes:
 
 
 def check_equal(model: Any, file: Any, name: str) -> None:
-    """Raises ExportError where probabilities of the model and of its file differ."""
+    """Raise ExportError if probabilities of the model and of its file differ."""
     difference = float(np.max(np.abs(np.asarray(model) - np.asarray(file)), initial=0.0))
     if not difference <= TOLERANCE:
         raise ExportError(
@@ -83,7 +92,7 @@ def check_equal(model: Any, file: Any, name: str) -> None:
 
 
 def session(content: bytes) -> Any:
-    """An ONNX Runtime session of one thread: callers run several side by side."""
+    """Open an ONNX Runtime session of one thread. Callers run several at the same time."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -93,14 +102,14 @@ def session(content: bytes) -> Any:
 
 
 def run(content: bytes, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The outputs of the model for these inputs, by name."""
+    """Run the model on these inputs. Return its outputs by name."""
     opened = session(content)
     names = [output.name for output in opened.get_outputs()]
     return dict(zip(names, opened.run(names, dict(inputs)), strict=True))
 
 
 def with_card(content: bytes, card: Mapping[str, Any]) -> bytes:
-    """The file with its card: what a predictor needs to know, as JSON."""
+    """Add the card to the file: what a predictor needs to know, as JSON."""
     import onnx
 
     graph = onnx.load_model_from_string(content)
@@ -109,12 +118,12 @@ def with_card(content: bytes, card: Mapping[str, Any]) -> bytes:
 
 
 def read_card(opened: Any, name: str) -> dict[str, Any]:
-    """The card of an open session; raises PlatelakeError for a file that has none."""
+    """Read the card of an open session. Raise PlatelakeError if the file has none."""
     text = opened.get_modelmeta().custom_metadata_map.get(KEY)
     if not text:
         raise PlatelakeError(
-            f"{name} is an ONNX file, but none of platelake's: it has no card with thresholds; "
-            "train a model by `platelake train`"
+            f"{name} is an ONNX file, but platelake did not make it: it has no card with "
+            "thresholds; train a model by `platelake train`"
         )
     card: dict[str, Any] = json.loads(text)
     return card

@@ -1,7 +1,7 @@
-"""MLflow: studies as runs, models as versions, the champion as an alias. The only import of it.
+"""MLflow: studies as runs, models as versions, the champion as an alias.
 
-Models are ONNX files; pickle is refused. The sha256 of a version's file is a tag of the version,
-and a file that does not match it is not opened.
+Only this module imports it. Models are ONNX files; pickle is refused. The sha256 of a version's
+file is a tag of the version. A file that does not match it is not opened.
 """
 
 from __future__ import annotations
@@ -47,12 +47,15 @@ class Version:
     sha256: str
 
     def __str__(self) -> str:
-        """As messages name it."""
+        """Name it for messages."""
         return f"{self.name} version {self.number}"
 
 
 def registry_of(settings: Settings) -> Registry:
-    """The tracking server of the settings; artifacts of the embedded one lie in the lake."""
+    """Open the tracking server of the settings. Artifacts of the embedded one are in the lake.
+
+    If the lake was moved, this corrects the paths in its embedded database.
+    """
     uri = settings.mlflow_address()
     if not uri.startswith("sqlite:"):
         return Registry(uri)
@@ -63,7 +66,24 @@ def registry_of(settings: Settings) -> Registry:
 
 
 class Registry:
-    """One tracking server, or the embedded SQLite file. `artifacts` is for a new local one."""
+    """One tracking server, or the embedded SQLite file.
+
+    All methods raise PlatelakeError with the address if MLflow cannot be used.
+
+    Args:
+        uri: of the server or of the SQLite file.
+        artifacts: URI of the folder for artifacts of new experiments, for a local one only.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     registry = Registry(f"sqlite:///{folder}/mlflow.db", Path(folder).as_uri())
+        ...     with registry.run("chromate-lots", "decision_tree", {}) as run_id:
+        ...         registry.log(run_id, {"seed": 0}, {"ap": 0.9})
+        ...     run = registry.runs("chromate-lots")[0]
+        >>> run["status"], run["params"], run["metrics"]
+        ('FINISHED', {'seed': '0'}, {'ap': 0.9})
+    """
 
     def __init__(self, uri: str, artifacts: str | None = None) -> None:
         import logging
@@ -82,7 +102,17 @@ class Registry:
     def run(
         self, experiment: str, name: str, tags: Mapping[str, str], parent: str | None = None
     ) -> Iterator[str]:
-        """A run's id. It ends as FINISHED, as FAILED on an error, as KILLED on an interrupt."""
+        """Open a run: it ends as FINISHED, as FAILED on an error, as KILLED on an interrupt.
+
+        Args:
+            experiment: its name. It is made if it does not exist.
+            name: of the run.
+            tags: of the run. Host and process are added, to find runs of a dead process.
+            parent: id of the parent run.
+
+        Yields:
+            The run's id.
+        """
         import mlflow
 
         with self._speaking():
@@ -108,7 +138,7 @@ class Registry:
             try:
                 with self._speaking():
                     self._client.set_terminated(run_id, status)
-            except Exception:  # The error on its way says more than this one.
+            except Exception:  # The error that ended the run says more than this one.
                 if status == "FINISHED":
                     raise
 
@@ -119,10 +149,14 @@ class Registry:
         metrics: Mapping[str, float | Sequence[float]],
         folder: Path | None = None,
     ) -> None:
-        """Parameters, figures, and all files below the folder.
+        """Log parameters, figures, and all files below a folder.
 
-        A figure of several values, by fold or by epoch, is a step each; what is no number is left
-        out.
+        Args:
+            run_id: the run.
+            params: by name. Each value is cut to 6,000 characters.
+            metrics: by name. Several values, by fold or by epoch, are logged as one step each. NaN
+                and infinite values are left out.
+            folder: files to log, with their folders.
         """
         from mlflow.entities import Metric, Param
 
@@ -142,13 +176,13 @@ class Registry:
                 self._client.log_artifacts(run_id, str(folder))
 
     def log_files(self, run_id: str, *files: Path) -> None:
-        """Single files, as they are."""
+        """Log single files."""
         with self._speaking():
             for file in files:
                 self._client.log_artifact(run_id, str(file))
 
     def log_table(self, run_id: str, name: str, path: str, version: int) -> None:
-        """The table and the Delta version that the run learned from; nothing of it is read."""
+        """Log the table and Delta version that the run learned from, without reading the table."""
         import mlflow
         from mlflow.data.delta_dataset_source import DeltaDatasetSource
         from mlflow.data.meta_dataset import MetaDataset
@@ -160,7 +194,7 @@ class Registry:
         self._still_running(run_id)
 
     def log_model(self, run_id: str, content: bytes, example: Mapping[str, Any]) -> str:
-        """Keep the ONNX file with signature and example; the model's URI."""
+        """Log an ONNX file with signature and example. Return the model's URI."""
         import mlflow
         import onnx
         from mlflow.models import infer_signature
@@ -182,14 +216,14 @@ class Registry:
         return str(logged.model_uri)
 
     def _still_running(self, run_id: str) -> None:
-        """MLflow's `start_run` ends a run when it is left; it goes on here."""
+        """Set the run to running again: MLflow's `start_run` ends it on leaving."""
         with self._speaking():
             self._client.update_run(run_id, status="RUNNING")
 
     def runs(self, experiment: str, where: str = "", at_most: int = 500) -> list[dict[str, Any]]:
-        """Runs of an experiment, the newest first: id, name, status, tags, params, metrics.
+        """List runs of an experiment, the newest first: id, name, status, tags, params, metrics.
 
-        `where` is a filter as MLflow has it.
+        `where` is a filter in MLflow's syntax. If there is no such experiment, the list is empty.
         """
         with self._speaking():
             found = self._client.get_experiment_by_name(experiment)
@@ -214,7 +248,7 @@ class Registry:
         ]
 
     def read_run(self, run_id: str) -> dict[str, Any]:
-        """A run's metrics and params, its run_id and experiment_id."""
+        """Read a run's metrics, params, run_id and experiment_id."""
         with self._speaking():
             run = self._client.get_run(run_id)
         return {
@@ -225,12 +259,12 @@ class Registry:
         }
 
     def read_json(self, run_id: str, path: str) -> Any:
-        """A JSON file that was logged with the run."""
+        """Read a JSON file that was logged with the run."""
         with self._speaking():
             return json.loads(Path(self._client.download_artifacts(run_id, path)).read_text())
 
     def mark_killed(self, experiment: str, is_gone: Callable[[Mapping[str, str]], bool]) -> int:
-        """End, as KILLED, the runs left 'running' by a process that is gone by its tags."""
+        """Mark running runs as KILLED if `is_gone` says so of their tags. Return how many."""
         running = self.runs(experiment, "attributes.status = 'RUNNING'")
         left = [run for run in running if is_gone(run["tags"])]
         with self._speaking():
@@ -241,12 +275,25 @@ class Registry:
     # -- models ------------------------------------------------------------------------------
 
     def register(self, name: str, model_uri: str, run_id: str, content: bytes) -> Version:
-        """The model as the next version of that name, and its challenger."""
+        """Register a logged model as the next version of a name, and make it the challenger.
+
+        Args:
+            name: of the registered model. It is made if it does not exist.
+            model_uri: what `log_model` returned.
+            run_id: the run that trained the model.
+            content: the ONNX file that was logged. If MLflow stored other bytes, these must open.
+
+        Returns:
+            The version, with the hash of the stored file.
+
+        Raises:
+            PlatelakeError: the stored file is not a model, or MLflow cannot be used.
+        """
         import mlflow
         from mlflow.exceptions import MlflowException
 
         with self._speaking():
-            with suppress(MlflowException):  # Where it is there already, the next line works.
+            with suppress(MlflowException):  # If it exists already, the next line works.
                 self._client.create_registered_model(name)
             model_id = model_uri.rpartition("/")[2]
             made = self._client.create_model_version(name, model_uri, run_id, model_id=model_id)
@@ -256,11 +303,11 @@ class Registry:
             self._client.set_model_version_tag(name, str(number), SHA256, sha256)
             self._client.set_registered_model_alias(name, CHALLENGER, str(number))
         if sha256 != hashlib.sha256(content).hexdigest():
-            open_model(stored.read_bytes(), name, number)  # MLflow may have written it anew
+            open_model(stored.read_bytes(), name, number)  # MLflow may have rewritten it.
         return Version(name, number, run_id, sha256)
 
     def version(self, name: str, alias: str = CHAMPION) -> Version | None:
-        """The version that an alias, or a number, stands for; None where there is none."""
+        """Find the version of an alias or a number. Return None if there is none."""
         from mlflow.exceptions import MlflowException
 
         with self._speaking():
@@ -277,18 +324,26 @@ class Registry:
         return Version(name, int(found.version), str(found.run_id), found.tags.get(SHA256, ""))
 
     def need(self, reference: str) -> Version:
-        """The version of NAME@ALIAS, NAME@NUMBER, or NAME (its champion)."""
+        """Find the version of NAME@ALIAS, NAME@NUMBER, or NAME (its champion).
+
+        Raises:
+            UsageError: there is none.
+        """
         name, _, alias = reference.partition("@")
         found = self.version(name, alias or CHAMPION)
         if found is None:
             raise UsageError(
-                f"MLflow has no {name}@{alias or CHAMPION}; `platelake compare` names what there "
+                f"MLflow has no {name}@{alias or CHAMPION}; `platelake compare` lists what there "
                 "is, `platelake train` and `platelake promote` make it"
             )
         return found
 
     def content(self, version: Version) -> bytes:
-        """The version's ONNX file; raises PlatelakeError unless it is the one registered."""
+        """Read the version's ONNX file.
+
+        Raises:
+            PlatelakeError: it is missing, or not the file that was registered, by its hash.
+        """
         import mlflow
 
         with self._speaking():
@@ -305,19 +360,24 @@ class Registry:
         return content
 
     def load(self, reference: str) -> Any:
-        """The LotModel or PhotoModel that a reference stands for."""
+        """Open the LotModel or PhotoModel of a reference, as `need` finds it.
+
+        Raises:
+            UsageError: there is no such version.
+            PlatelakeError: its file is not the one that was registered, or is not a model.
+        """
         version = self.need(reference)
         return open_model(self.content(version), version.name, version.number)
 
     def move_champion(self, version: Version, record: Mapping[str, Any]) -> None:
-        """Make it the champion; the record of why is added to the model's history."""
+        """Make a version the champion. Add the record of why to the model's history."""
         history = [*self.history(version.name), {**record, "version": version.number}]
         with self._speaking():
             self._client.set_registered_model_tag(version.name, HISTORY, json.dumps(history[-40:]))
             self._client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
 
     def history(self, name: str) -> list[dict[str, Any]]:
-        """Every promotion and rollback of the model, the oldest first."""
+        """Read the last 40 promotions and rollbacks of the model, the oldest first."""
         with self._speaking():
             tags = self._client.get_registered_model(name).tags
         found: list[dict[str, Any]] = json.loads(tags.get(HISTORY, "[]"))
@@ -325,14 +385,14 @@ class Registry:
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
-        """Speaking with this server, not with one of another Registry; errors in a sentence."""
+        """Use this server, not that of another Registry, and raise errors as one sentence."""
         import mlflow
         from mlflow.exceptions import MlflowException
 
         mlflow.set_tracking_uri(self.uri)
         try:
             with warnings.catch_warnings():
-                # Pixels and counts are whole numbers, and none is ever missing.
+                # Pixels and counts are whole numbers, and are never missing.
                 warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
                 yield
         except MlflowException as error:

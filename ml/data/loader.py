@@ -100,7 +100,7 @@ def pictures(
         if not one.places:
             opened[place : place + 1] = itertools.islice(later, 1)
             if not opened:
-                deque(found, maxlen=0)  # At its end it raises if the pass is not whole.
+                deque(found, maxlen=0)  # Its end raises an error if rows or pictures are missing.
             yield one.share()
 
 

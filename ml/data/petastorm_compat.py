@@ -110,7 +110,7 @@ def _import() -> Any:
     for name in _ASK_NUMPY:
         module = importlib.import_module(f"petastorm.{name}")
         module.np = _Overlay(np, _NUMPY)  # type: ignore[attr-defined]
-    # It prints a line to standard output after each pass.
+    # petastorm prints a line to standard output after each pass.
     reader.print = lambda *_: None  # type: ignore[attr-defined]
     return reader
 
@@ -138,7 +138,7 @@ def _old_names() -> Iterator[None]:
 
 _reader = _import()
 
-# They can be imported from here on.
+# These imports work only after the line above.
 from petastorm.arrow_reader_worker import ArrowReaderWorker  # noqa: E402
 from petastorm.workers_pool import EmptyResultError  # noqa: E402
 from petastorm.workers_pool.ventilator import ConcurrentVentilator  # noqa: E402
@@ -181,7 +181,7 @@ class _Ventilator(ConcurrentVentilator):  # type: ignore[misc]
         super().__init__(*args, **{**how, "max_ventilation_queue_size": None})
 
     def start(self) -> None:
-        """Hand them out."""
+        """Hand out all row groups."""
         self._ventilate()
 
 

@@ -133,7 +133,7 @@ def fit_cnn(
 
 
 def gains_by_bfloat16(device: torch.device) -> bool:
-    """Tell if 16 bits are faster there. A processor without AVX-512 takes eight times as long."""
+    """Return whether 16 bits are faster. Without AVX-512, a processor takes eight times as long."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return torch.backends.cpu.get_cpu_capability() == "AVX512"

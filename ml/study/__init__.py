@@ -1,1 +1,1 @@
-"""A study, from the lake to a challenger: candidates, promotion, reproduction."""
+"""Studies, from the lake to a challenger: candidates, promotion, reproduction."""

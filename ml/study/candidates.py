@@ -1,8 +1,7 @@
-"""A study: candidates of one kind of model, judged on the same splits, kept on disk, then logged.
+"""A study: candidates of one kind of model, tested on the same splits, stored, then logged.
 
-Training writes all there is to know of each candidate into a folder and speaks to MLflow only
-before and after. So a tracking server that goes away costs no training: the folder can be logged
-later.
+Training writes everything about each candidate into a folder, and uses MLflow only before and
+after. So no training is lost if the tracking server goes away: the folder can be logged later.
 """
 
 from __future__ import annotations
@@ -43,11 +42,11 @@ STUDY_FILE, RUN_FILE, JUDGED_FILE, EXAMPLE_FILE = (
 
 @dataclass(frozen=True)
 class Final:
-    """The model that is put to use: fitted on all items, with an input that it takes.
+    """The model that is put to use. It is fitted on all items; `example` is an input of it.
 
-    `card` is what its predictor needs to know besides thresholds and provenance; `trials` are
-    those of the search that found its parameters: params, and ap over the inner folds. `by_epoch`
-    are values of its training, one an epoch.
+    `card` is what its predictor needs to know besides thresholds and provenance. `trials` are the
+    tries of the search that found its parameters: params, and ap over the inner folds. `by_epoch`
+    has values of its training, one for each epoch.
     """
 
     content: bytes
@@ -60,7 +59,7 @@ class Final:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A recipe, and how to train it: on one round of a split, and on everything."""
+    """A recipe, and how to train it: `fit` on one round of a split, `finish` on everything."""
 
     name: str
     recipe: Mapping[str, Any]
@@ -70,7 +69,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Study:
-    """What the candidates have in common."""
+    """What the candidates share."""
 
     stage: str
     kind: str
@@ -78,7 +77,7 @@ class Study:
     data_sha256: str
     costs: Costs
     tables: Mapping[str, str]
-    """Path of each table that was learned from; its version is in the splits."""
+    """Path of each table that the models learn from. Its version is in the splits."""
     options: Mapping[str, Any]
 
     @property
@@ -88,7 +87,10 @@ class Study:
 
 
 def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
-    """Judge the candidate on every split, fit it on everything, and write all of it down."""
+    """Test a candidate on every split, fit it on everything, and write both into a folder.
+
+    The folder appears only when it is complete.
+    """
     log = structlog.get_logger()
 
     def progress(done: int, total: int) -> None:
@@ -124,7 +126,7 @@ def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
 
 
 def run_as_json(study: Study, candidate: Candidate, evaluated: CrossValidation) -> dict[str, Any]:
-    """Parameters, figures and tags of the candidate's run."""
+    """Return parameters, figures and tags of the candidate's run."""
     by_fold = {f"{name}_by_fold": evaluated.by_fold(figure) for name, figure in FIGURES.items()}
     paid = item_costs(evaluated, study.costs)
     if paid is not None:
@@ -156,7 +158,7 @@ def _flat_params(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def judged_as_json(evaluated: CrossValidation) -> dict[str, Any]:
-    """Every item's label, probabilities and folds, for whoever compares models on them."""
+    """Return every item's label, probabilities and folds, to compare models on them."""
     return {
         "splits": [split.split_id for split in evaluated.splits],
         "items": list(evaluated.items),
@@ -170,12 +172,15 @@ def judged_as_json(evaluated: CrossValidation) -> dict[str, Any]:
 def log_study(registry: Registry, folder: Path, run_id: str) -> Version:
     """Log a study's folder below this run, and register its best candidate as challenger.
 
-    The best is that of the highest average precision; of equals, that of the lowest Brier score.
-    Raises PlatelakeError that names the folder where MLflow is away.
+    The best has the highest average precision. Of equals, it has the lowest Brier score.
+
+    Raises:
+        PlatelakeError: the study cannot be logged. The message names the folder and the command
+            that logs it later.
     """
     try:
         return _log_study(registry, folder, run_id)
-    except Exception as error:  # Whatever it is, the training is not lost.
+    except Exception as error:  # No error may lose the training.
         raise PlatelakeError(
             f"{error}; the trained models are kept in {folder}: `platelake train log {folder}` "
             "logs them once MLflow is back"
@@ -214,7 +219,7 @@ def _log_study(registry: Registry, folder: Path, run_id: str) -> Version:
 
 
 def begin_folder(study: Study, folder: Path, tags: Mapping[str, str]) -> None:
-    """The study's folder with what its candidates have in common."""
+    """Make the study's folder, and write what its candidates share."""
     (folder / "models").mkdir(parents=True, exist_ok=True)
     about = {
         "model": study.model,

@@ -1,4 +1,4 @@
-"""What studies of lots and of photos have in common: where they work, how they judge and log."""
+"""What studies of lots and of photos share: the context, the protocol, training and logging."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ml.study.candidates import Candidate, Study, begin_folder, log_study, train
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a study judges: protocol, number of folds, and a split for each of the seeds."""
+    """How a study tests: protocol, number of folds, and number of seeds, one split for each."""
 
     name: str = "kfold"
     folds: int = 5
@@ -38,7 +38,7 @@ class Protocol:
     def splits(
         self, kind: str, items: Sequence[Item], versions: Mapping[str, int]
     ) -> tuple[Split, ...]:
-        """The splits; one where the protocol leaves nothing to a seed."""
+        """Make the splits: one for each seed, or one in all if the protocol uses no seed."""
         seeds = self.seeds if self.name == "kfold" else 1
         return tuple(
             make_split(kind, items, versions, self.name, self.folds, seed) for seed in range(seeds)
@@ -47,7 +47,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """Where a training works: the stage's lake, the registry, and a local folder for its files."""
+    """What a training works with: lake, stage, settings, registry, a local folder for its files."""
 
     lake: Lake
     stage: Stage
@@ -57,14 +57,14 @@ class TrainingContext:
 
     @property
     def costs(self) -> Costs:
-        """The stated costs."""
+        """The costs in the settings."""
         s = self.settings
         return Costs(s.cost_escape, s.cost_scrap, s.cost_review)
 
     def study(
         self, kind: str, splits: Sequence[Split], sha256: str, options: Mapping[str, Any]
     ) -> Study:
-        """A study of these splits, which are kept in the lake first."""
+        """Store the splits in the lake, then make a study of them."""
         for split in splits:
             store_split(self.lake, split)
         path = {table.name: self.lake.path(table) for table in all_tables(self.stage)}
@@ -73,7 +73,7 @@ class TrainingContext:
 
 
 def check_inner(splits: Sequence[Split]) -> None:
-    """Raises UsageError where a round's training cannot be split once more."""
+    """Raise UsageError if a round's training items cannot be split again."""
     for split in splits:
         for one in split.rounds():
             split.inner(one.train, 2, 0)
@@ -87,7 +87,21 @@ def run_study(
 ) -> Version:
     """Train the candidates under one parent run, then log what they left on disk.
 
-    A second training of that kind on this lake waits: both would go on from the same kept rounds.
+    A second training of this kind on this lake waits, because both would continue from the same
+    stored rounds.
+
+    Args:
+        context: what the training works with.
+        study: what the candidates share.
+        candidates: each is trained on all rounds, then on everything.
+        report: writes plots of the data into a folder, before the training.
+
+    Returns:
+        The best candidate's version, registered as challenger.
+
+    Raises:
+        LeakError: a group or item is on both sides of a split. The run keeps the count.
+        PlatelakeError: MLflow cannot be used. The trained models stay on disk.
     """
     with context.lake.lock(f"train-{study.kind}"):
         return _run_study(context, study, candidates, report)
@@ -123,7 +137,7 @@ def _run_study(
 
 
 def end_dead_runs(registry: Registry, experiment: str) -> None:
-    """Mark as killed the runs that a process of this machine left running and is gone."""
+    """Mark runs as killed if a process of this machine left them running and has ended."""
     here = socket.gethostname()
 
     def is_gone(tags: Mapping[str, str]) -> bool:
@@ -132,7 +146,7 @@ def end_dead_runs(registry: Registry, experiment: str) -> None:
 
     count = registry.mark_killed(experiment, is_gone)
     if count:
-        structlog.get_logger().info("runs of a process that is gone marked as killed", runs=count)
+        structlog.get_logger().info("marked runs of an ended process as killed", runs=count)
 
 
 def _alive(process: int) -> bool:
@@ -147,14 +161,14 @@ def _alive(process: int) -> bool:
 
 @contextmanager
 def interrupts() -> Iterator[None]:
-    """A request to end is an interrupt, so that runs end as KILLED and checkpoints stay."""
+    """Turn SIGTERM into an interrupt, so that runs end as KILLED and checkpoints stay."""
 
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
     try:
         before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # Not the main thread: whoever runs that has its own way to end.
+    except ValueError:  # Not the main thread: its owner has its own way to end.
         yield
         return
     try:
@@ -165,9 +179,10 @@ def interrupts() -> Iterator[None]:
 
 @functools.cache
 def git_commit() -> str:
-    """The commit of the code that trains, with a hash of what differs from it, if anything does.
+    """Return the commit of the code, with a hash of the changes to it, if there are any.
 
-    unknown outside a checkout. Asked once: a process runs the code that it started with.
+    Outside a checkout it is "unknown". It is read once: a process runs the code that it started
+    with.
     """
     commit, changed = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
     if not changed:

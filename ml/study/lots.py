@@ -1,4 +1,4 @@
-"""From the lake to a challenger in MLflow: studies of trees on lots."""
+"""Studies of trees on lots, from the lake to a challenger in MLflow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ml.study.context import Protocol, TrainingContext, check_inner, run_study
 from ml.trees.models import TreeRecipe, check_kind, fit_trees
 
 BACKGROUND = 40
-"""Lots that an explanation compares with; they travel in the model's card."""
+"""Number of lots that an explanation compares with. The model's card holds them."""
 
 
 def train_lots(
@@ -29,7 +29,11 @@ def train_lots(
     group: str,
     versions: Mapping[str, int] | None = None,
 ) -> Version:
-    """Judge each recipe, log the study, register the best as challenger."""
+    """Test each recipe on the lots, log the study, and register the best as challenger.
+
+    `group` is lot or day: what is never on both sides of a split. `versions` are Delta versions of
+    the tables; without it, the current ones.
+    """
     for recipe in recipes:
         check_kind(recipe.kind)
     frame = lot_frame(context.lake, context.stage, versions)
@@ -48,7 +52,7 @@ def train_lots(
 
 
 def lot_candidate(recipe: TreeRecipe, frame: LotFrame, split: Split) -> Candidate:
-    """How one recipe is trained on rounds and on all lots."""
+    """Make the candidate that trains one recipe on rounds and on all lots."""
 
     def fit(split: Split, one: Round) -> Probabilities:
         return fit_trees(recipe, frame, split, one.train).predict(frame, one.test)

@@ -1,4 +1,4 @@
-"""From the lake to a challenger in MLflow: studies of networks on pictures."""
+"""Studies of networks on pictures, from the lake to a challenger in MLflow."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ def train_photos(
     near: int = PERCEPTUAL_NEIGHBOURS,
     versions: Mapping[str, int] | None = None,
 ) -> Version:
-    """Judge each recipe on the pictures, log the study, register the best as challenger.
+    """Test each recipe on the pictures, log the study, and register the best as challenger.
 
-    `groups` maps names of photos to a group that the plant knows, such as the part. Pictures
-    whose perceptual hashes differ in at most `near` bits are one group as well; -1: none are.
+    `groups` maps names of photos to groups that the plant knows, such as the part. Pictures whose
+    perceptual hashes differ in at most `near` bits are one group too; -1 links none. `versions` are
+    Delta versions of the tables; without it, the current ones.
     """
     frame = picture_frame(context.lake, groups, near, versions)
     splits = protocol.splits("photos", frame.split_items(), frame.versions)
@@ -49,21 +50,24 @@ def train_photos(
 
 
 VALIDATION_FOLDS = 5
-"""Of a round's training groups, one in so many validates a network: stops it, and calibrates.
+"""One fold in this many of a round's training groups validates a network: stops and calibrates it.
 
-Where fewer groups are good or bad, one in as many, and there are as many members at most.
+If fewer groups are good or bad, there are only as many folds, and at most as many members.
 """
 
 
 EPOCH_FIGURES = ("loss", "validation_loss", "validation_ap", "learning_rate")
-"""What is logged of every epoch of the networks that are put to use."""
+"""What is logged for every epoch of the networks that are put to use."""
 
 
 def photo_candidate(
     recipe: CnnRecipe, frame: PictureFrame, split: Split, context: TrainingContext, folder: Path
 ) -> Candidate:
-    """How one recipe is trained on rounds and on all pictures; a study that was cut is resumed."""
-    # Other code may train another model: what it left is not gone on with.
+    """Make the candidate that trains one recipe on rounds and on all pictures.
+
+    It continues a study that was interrupted.
+    """
+    # Other code may train another model, so files that it left are not continued.
     about = [asdict(recipe), frame.sha256, git_commit(), torch.__version__]
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     place = folder / "checkpoints" / key
@@ -99,7 +103,7 @@ def photo_candidate(
     def finish() -> Final:
         place.mkdir(parents=True, exist_ok=True)
         model = trained(split, np.arange(len(frame.items)), "all")
-        shutil.rmtree(place)  # The next study trains anew.
+        shutil.rmtree(place)  # The next study trains from the start.
         blank = np.zeros((1, frame.height, frame.width, 3), np.uint8)
         card = {"width": frame.width, "height": frame.height}
         return Final(model.onnx(frame), card, {"pictures": blank}, by_epoch=_by_epoch(model))
@@ -115,7 +119,7 @@ def _member(
     checkpoint: Path,
     context: TrainingContext,
 ) -> Fitted:
-    """One network, trained here or on several processes; every epoch is told."""
+    """Train one network, in this process or in several, and log every epoch."""
     log = structlog.get_logger()
 
     def told(about: dict[str, float]) -> None:
@@ -125,13 +129,13 @@ def _member(
         return fit_cnn(recipe, frame, fit, validate, checkpoint=checkpoint, progress=told)
     _ = context.lake.spark  # It starts the processes.
     model = fit_cnn_together(recipe, frame, fit, validate, checkpoint=checkpoint)
-    for epoch in model.history:  # Other processes have other logs.
+    for epoch in model.history:  # The other processes have their own logs.
         told(epoch)
     return model
 
 
 def _by_epoch(model: Ensemble) -> dict[str, list[float]]:
-    """What is logged of the training, a value an epoch, or one a member."""
+    """Return what is logged of the training: a value for each epoch, or for each member."""
     found = {
         f"{name}_by_epoch_{number}": [epoch[name] for epoch in member.history]
         for number, member in enumerate(model.members)

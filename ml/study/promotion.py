@@ -1,8 +1,8 @@
-"""Who is champion: challenger and champion on the same items, and the evidence kept with the alias.
+"""Compare challenger and champion on the same items, move the alias, and keep the evidence.
 
-Both are judged out of fold on the challenger's splits. Where the champion was not judged on these
-(the data has grown since), its recipe is trained on them anew: what is compared are two ways to
-make a model, on items that neither has trained on.
+Both predict only items that they did not train on, by the challenger's splits. If the champion was
+not tested on these splits, because the data has grown since, its recipe is trained on them again.
+So the comparison is between two ways to make a model.
 """
 
 from __future__ import annotations
@@ -21,20 +21,28 @@ from ml.registry import Registry, Version
 from ml.study.candidates import JUDGED_FILE
 
 DECIDES = "ap"
-"""The figure whose interval must be better: average precision."""
+"""The figure that decides: average precision. Its whole interval must be above zero."""
 
 
 class NotBetterError(PlatelakeError):
-    """The champion stays: nothing shows that the challenger is better."""
+    """The champion stays, because nothing shows that the challenger is better."""
 
 
 PredictAgain = Callable[[Version, list[str]], Mapping[str, Any]]
-"""Judges a version's recipe on these splits; the content of its judged file."""
+"""Trains and tests a version's recipe on the splits with these names. See `judged_as_json`."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Challenger minus champion on the same items, by figure; no champion, no differences."""
+    """Challenger minus champion on the same items, by figure.
+
+    Without a champion, there are no differences, and the challenger counts as better.
+
+    Example:
+        >>> old, new = (Version("chromate-lots", number, "run", "") for number in (1, 2))
+        >>> Comparison(new, old, [], {"ap": Interval(0.05, -0.01, 0.1)}).is_better
+        False
+    """
 
     challenger: Version
     champion: Version | None
@@ -43,12 +51,25 @@ class Comparison:
 
     @property
     def is_better(self) -> bool:
-        """Whether the whole interval of the deciding figure is above zero."""
+        """Whether the whole interval of the figure that decides is above zero."""
         return self.champion is None or self.differences[DECIDES].low > 0
 
 
 def compare(registry: Registry, challenger: Version, predict_again: PredictAgain) -> Comparison:
-    """The challenger beside the champion of its name."""
+    """Compare the challenger with the champion of the same name.
+
+    Args:
+        registry: where both are.
+        challenger: the version to compare.
+        predict_again: trains and tests the champion's recipe on the challenger's splits. It is
+            called only if the champion was tested on other splits.
+
+    Returns:
+        Paired differences of all figures, each with a 95 % bootstrap interval over groups.
+
+    Raises:
+        PlatelakeError: the two were not tested on the same items.
+    """
     champion = registry.version(challenger.name)
     new = registry.read_json(challenger.run_id, JUDGED_FILE)
     if champion is None or champion.number == challenger.number:
@@ -58,7 +79,7 @@ def compare(registry: Registry, challenger: Version, predict_again: PredictAgain
         old = predict_again(champion, new["splits"])
     if old["items"] != new["items"]:
         raise PlatelakeError(
-            f"{champion} and {challenger} were not judged on the same items; train the challenger "
+            f"{champion} and {challenger} were not tested on the same items; train the challenger "
             "again on the lake as it is now"
         )
     y = np.asarray(new["y"])
@@ -71,9 +92,20 @@ def compare(registry: Registry, challenger: Version, predict_again: PredictAgain
 
 
 def promote(registry: Registry, found: Comparison, force: str | None, by: str) -> dict[str, Any]:
-    """Move the champion's alias if the challenger is better, or for a stated reason; the record.
+    """Make the challenger the champion if it is better, or for a stated reason.
 
-    Raises NotBetterError with the interval where it is not better.
+    Args:
+        registry: where the model is.
+        found: the comparison of challenger and champion.
+        force: the reason to promote a challenger that is not shown to be better.
+        by: who promotes.
+
+    Returns:
+        The record that is added to the model's history: what, why, by whom and when.
+
+    Raises:
+        NotBetterError: the challenger is not shown to be better, and no reason is given, or it is
+            the champion already. The message has the interval.
     """
     champion = registry.version(found.challenger.name)
     if champion and champion.number == found.challenger.number:
@@ -100,9 +132,21 @@ def promote(registry: Registry, found: Comparison, force: str | None, by: str) -
 
 
 def rollback(registry: Registry, name: str, reason: str, by: str) -> Version:
-    """Make the champion of before the champion again; the version that it now is.
+    """Make the earlier champion the champion again.
 
-    What was rolled back from is not rolled back to.
+    A second rollback does not return to the version that the first one left.
+
+    Args:
+        registry: where the model is.
+        name: of the registered model.
+        reason: it is kept in the history.
+        by: who rolls back.
+
+    Returns:
+        The version that is now the champion.
+
+    Raises:
+        UsageError: there is no champion, or none before it.
     """
     current = registry.need(name)
     earlier = [

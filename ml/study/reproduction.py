@@ -1,4 +1,4 @@
-"""A registered model made again from what its run has written down."""
+"""Train a registered model again from what its run has stored."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Reproduced:
-    """The figures as logged and as found again."""
+    """The figures as they were logged, and as they came out again."""
 
     version: Version
     logged: Mapping[str, float]
     found: Mapping[str, float]
     largest_difference: float
-    """Of the probabilities of all judged items."""
+    """Largest difference of a probability over all tested items."""
 
     @property
     def is_equal(self) -> bool:
@@ -43,10 +43,11 @@ class Reproduced:
 
 
 def reproduce(context: TrainingContext, version: Version) -> Reproduced:
-    """Rebuild the frame from the pinned versions, check its hash, train again, compare.
+    """Read the data at the pinned versions, check its hash, train again, and compare the figures.
 
-    Raises PlatelakeError where a pinned version is gone, QualityGateError where the data is not
-    what the model was trained on.
+    Raises:
+        PlatelakeError: a pinned version is gone.
+        QualityGateError: the data is not what the model was trained on.
     """
     card = context.registry.load(f"{version.name}@{version.number}").card
     logged = context.registry.read_json(version.run_id, JUDGED_FILE)
@@ -56,7 +57,7 @@ def reproduce(context: TrainingContext, version: Version) -> Reproduced:
         raise QualityGateError(
             f"the data of {version} at versions {dict(splits[0].versions)} is not what it was "
             f"trained on: hash {sha256[:16]}, logged {card['data_sha256'][:16]}; the lake's tables "
-            "were written over or restored"
+            "were overwritten or restored"
         )
     found = evaluated_again(context, candidate, splits)
     y, p, q = np.asarray(logged["y"]), np.asarray(logged["p"]), np.asarray(found["p"])
@@ -72,7 +73,7 @@ def reproduce(context: TrainingContext, version: Version) -> Reproduced:
 def candidate_again(
     context: TrainingContext, kind: str, recipe: Mapping[str, Any], splits: list[Split]
 ) -> tuple[Candidate, str]:
-    """The candidate that a recipe makes on these splits' data, and the hash of that data."""
+    """Make a recipe's candidate on the data of these splits. Return it with the data's hash."""
     versions = splits[0].versions
     if kind == "lots":
         lots = lot_frame(context.lake, context.stage, versions)
@@ -91,26 +92,26 @@ def candidate_again(
 def evaluated_again(
     context: TrainingContext, candidate: Candidate, splits: list[Split]
 ) -> dict[str, Any]:
-    """The candidate judged on the splits, as it stands in a judged file."""
+    """Test the candidate on the splits. Return what `judged_as_json` gives."""
     log = structlog.get_logger()
 
     def progress(done: int, total: int) -> None:
         log.info("trained again", candidate=candidate.name, rounds=done, of=total)
 
     found = judged_as_json(cross_validate(splits, candidate.fit, progress))
-    shutil.rmtree(_rounds(context), ignore_errors=True)  # The next one trains anew.
+    shutil.rmtree(_rounds(context), ignore_errors=True)  # The next one trains from the start.
     return found
 
 
 def _rounds(context: TrainingContext) -> Path:
-    """Where rounds are kept until all are done."""
+    """Return the folder that keeps rounds until all are done."""
     return context.folder / "reproduced"
 
 
 def predict_again(
     context: TrainingContext, version: Version, split_ids: list[str]
 ) -> dict[str, Any]:
-    """A version's recipe, judged on other splits than its own."""
+    """Train and test a version's recipe on splits other than its own."""
     runs = context.registry.runs(version.name, f"attributes.run_id = '{version.run_id}'")
     if not runs:
         raise PlatelakeError(f"MLflow has no run of {version}; its recipe is not known")

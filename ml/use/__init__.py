@@ -1,1 +1,1 @@
-"""A trained model in use: predict, score the lake, explain."""
+"""Use a trained model: predict, score the lake, explain."""

@@ -1,4 +1,4 @@
-"""Why a model says what it says: features that moved it, and where it looked on a photo."""
+"""Why a model gives a verdict: the features that moved it, and where it looked on a photo."""
 
 from __future__ import annotations
 
@@ -23,23 +23,27 @@ from ml.use.predictor import LotModel, PhotoModel, Verdict
 SHOWN = 10
 SEED = 0
 PERMUTATIONS = 3
-"""Orders of features tried, each forward and backward."""
+"""Number of orders of features to try, each forward and backward."""
 
 AppContext = list[tuple[str, float, float]]
-"""Feature, its value, and by how much it moves the probability; the largest first."""
+"""Features, their values, and how much each moves the probability. The largest comes first."""
 
 
 def explain_lot(
     lake: Lake, stage: Stage, model: LotModel, day: date, lot: str
 ) -> tuple[Verdict, AppContext]:
-    """The verdict on a lot of the lake with the features that drove it."""
+    """Return the verdict on a lot of the lake, with the features that moved it.
+
+    Raises:
+        PlatelakeError: the lake has no such lot.
+    """
     values = lot_readings(lake, stage, day, lot)
     features = as_matrix([lot_statistics(values, model.bands)], model.variables)
     return model.predict_features(features)[0], shap_parts(model, features)
 
 
 def lot_readings(lake: Lake, stage: Stage, day: date, lot: str) -> dict[str, Array]:
-    """The readings of one lot by variable, in order of time."""
+    """Read the readings of one lot by variable, shape (readings,), in order of time."""
     table = readings(stage)
     names = [variable.name for variable in stage.readings.variables]
     log = lake.log(table)
@@ -52,10 +56,10 @@ def lot_readings(lake: Lake, stage: Stage, day: date, lot: str) -> dict[str, Arr
 
 
 def shap_parts(model: LotModel, features: Matrix) -> AppContext:
-    """Shapley values of one lot's features, shape (1, features), by permutations.
+    """Estimate Shapley values of one lot's features, shape (1, features), by permutations.
 
-    They say by how much each feature moves the probability away from its mean over the lots in
-    the model's card (Lundberg and Lee 2017).
+    They say how much each feature moves the probability away from its mean over the lots in the
+    model's card (Lundberg and Lee 2017). The ten largest are returned.
     """
     import shap
 
@@ -73,7 +77,11 @@ def shap_parts(model: LotModel, features: Matrix) -> AppContext:
 
 
 def heat_picture(model: PhotoModel, content: bytes, settings: Settings, file: Path) -> Verdict:
-    """Write the photo with the places that speak for bad in red; the verdict on it."""
+    """Write the photo with the evidence for bad in red. Return the verdict on it.
+
+    Raises:
+        PlatelakeError: the photo cannot be read.
+    """
     verdict = model.predict([content], settings)[0]
     if verdict.probability is None:
         raise PlatelakeError(f"the photo cannot be read: {verdict.reason}")
@@ -82,7 +90,11 @@ def heat_picture(model: PhotoModel, content: bytes, settings: Settings, file: Pa
 
 
 def heat_png(model: PhotoModel, content: bytes, settings: Settings) -> bytes:
-    """A PNG of the model's view of the photo with its heat map over it; raises PhotoError."""
+    """Make a PNG of the model's view of the photo with its heat map over it.
+
+    Raises:
+        PhotoError: the photo cannot be read.
+    """
     tensor = read_tensor(content, model.width, model.height, settings)
     shown = with_heat(Image.fromarray(tensor), grey_heat(model.heat(tensor)))
     target = io.BytesIO()
@@ -91,12 +103,12 @@ def heat_png(model: PhotoModel, content: bytes, settings: Settings) -> bytes:
 
 
 def grey_heat(heat: NDArray[np.float32]) -> Image.Image:
-    """A heat map, shape (h, w), 0 to 1, as a grey picture of that size."""
+    """Turn a heat map, shape (h, w), 0 to 1, into a grey picture of that size."""
     return Image.fromarray((255 * np.clip(heat, 0, 1)).astype(np.uint8))
 
 
 def with_heat(photo: Image.Image, heat: Image.Image) -> Image.Image:
-    """The photo, in place, with the places of a grey heat map of the whole of it in red."""
+    """Paint a grey heat map of the whole photo onto it in red. This changes the photo itself."""
     alpha = heat.resize(photo.size, Image.Resampling.BILINEAR)
     photo.paste((220, 30, 30), mask=alpha.point(lambda v: int(v * 0.6)))
     return photo

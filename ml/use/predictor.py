@@ -1,7 +1,7 @@
-"""A trained model put to use: the same object in Spark, in the app and on the command line.
+"""A trained model in use: the same object in Spark, in the app and on the command line.
 
-It is made from one ONNX file and starts no Spark. Preprocessing is inside: readings become
-features by the model's own bands, image bytes become a tensor of the model's own size.
+It is made from one ONNX file, and starts no Spark. Preprocessing is inside: the model's own bands
+turn readings into features, and image bytes become a tensor of the model's own size.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ UNREADABLE = "unreadable"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the model says of one item, and by what it says so.
+    """A model's verdict on one item, with what decided it.
 
-    `probability` is that of failed or bad; None with the verdict `unreadable`, whose cause is
-    `reason`. p < `low`: good; p ≥ `high`: bad; between: needs_human.
+    `probability` is that of failed or bad. With the verdict `unreadable` it is None, and `reason`
+    says why. p < `low`: good; p ≥ `high`: bad; between them: needs_human.
     """
 
     verdict: str
@@ -44,7 +44,11 @@ class Verdict:
 
 
 class Model:
-    """A model file that is open: its card, and its verdicts on probabilities."""
+    """An open model file: its card, and its verdicts on probabilities.
+
+    Raises:
+        PlatelakeError: ONNX Runtime cannot run the file, or it has no card.
+    """
 
     def __init__(self, content: bytes, name: str, version: int) -> None:
         self.name, self.version, self.content = name, version, content
@@ -53,28 +57,28 @@ class Model:
             self._session = session(content)
         except Exception as error:  # ONNX Runtime's errors have no common class.
             raise PlatelakeError(
-                f"model {name} version {version} is no ONNX file that can be run: {error}"
+                f"model {name} version {version} is not an ONNX file that can be run: {error}"
             ) from None
         self.card = read_card(self._session, f"model {name} version {version}")
         self.thresholds = Thresholds(**self.card["thresholds"])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A worker of Spark gets the file, and opens it once."""
+        """Send only the file to a worker of Spark. The worker opens it once."""
         return open_once, (self.content, self.name, self.version)
 
     def verdict(self, p: float) -> Verdict:
-        """The verdict on a probability."""
+        """Return the verdict on a probability."""
         low, high = self.thresholds.low, self.thresholds.high
         return Verdict(str(decide(p, self.thresholds)), p, low, high, self.name, self.version)
 
     def unreadable(self, reason: str) -> Verdict:
-        """The verdict on what could not be read."""
+        """Return the verdict on an item that could not be read."""
         low, high = self.thresholds.low, self.thresholds.high
         return Verdict(UNREADABLE, None, low, high, self.name, self.version, reason)
 
 
 class LotModel(Model):
-    """Judges lots by their readings."""
+    """Predicts lots from their readings."""
 
     def __init__(self, content: bytes, name: str, version: int) -> None:
         super().__init__(content, name, version)
@@ -82,29 +86,46 @@ class LotModel(Model):
         self.bands = {key: Band(**value) for key, value in self.card["bands"].items()}
 
     def predict(self, lots: Sequence[Mapping[str, Array]]) -> list[Verdict]:
-        """Verdicts on lots, each a mapping of variable to readings, in the variable's unit."""
+        """Return verdicts on lots.
+
+        Args:
+            lots: each maps all variables to readings, shape (n,), n ≥ 1, in the variable's unit
+                and in order of time.
+
+        Returns:
+            A verdict for each lot, in order.
+        """
         rows = [lot_statistics(values, self.bands) for values in lots]
         return self.predict_features(as_matrix(rows, self.variables))
 
     def predict_features(self, features: Matrix) -> list[Verdict]:
-        """Verdicts on lots by their features, shape (lots, features), of the model's bands."""
+        """Return verdicts on lots by their features, shape (lots, features), by its own bands."""
         return [self.verdict(float(p)) for p in self.probabilities(features)]
 
     def probabilities(self, features: Matrix) -> NDArray[np.float64]:
-        """Probability of failure, shape (lots,)."""
+        """Predict the probability of failure, shape (lots,)."""
         (found,) = self._session.run(["probabilities"], {"features": features})
         return np.asarray(found[:, 1], np.float64)
 
 
 class PhotoModel(Model):
-    """Judges photos by their bytes, or by the tensors that the lake has decoded already."""
+    """Predicts photos from their bytes, or from tensors that the lake has decoded already."""
 
     def __init__(self, content: bytes, name: str, version: int) -> None:
         super().__init__(content, name, version)
         self.width, self.height = int(self.card["width"]), int(self.card["height"])
 
     def predict(self, photos: Sequence[bytes], settings: Settings) -> list[Verdict]:
-        """Verdicts on image files; one that cannot be read says why, the others are judged."""
+        """Return verdicts on image files.
+
+        Args:
+            photos: contents of the files.
+            settings: limits on what is decoded.
+
+        Returns:
+            A verdict for each file, in order. A file that cannot be read has the verdict
+            `unreadable` with the reason; the others get their verdicts.
+        """
         found = []
         for content in photos:
             try:
@@ -116,35 +137,64 @@ class PhotoModel(Model):
         return found
 
     def read(self, content: bytes, settings: Settings) -> NDArray[np.uint8]:
-        """The tensor of an image file, shape (height, width, 3); raises PhotoError."""
+        """Decode an image file into a tensor, shape (height, width, 3), or raise PhotoError."""
         return read_tensor(content, self.width, self.height, settings)
 
     def look(self, tensor: NDArray[np.uint8]) -> tuple[Verdict, NDArray[np.float32]]:
-        """The verdict on one RGB tensor and, of the same run, its heat map as `heat` gives it."""
+        """Return the verdict on one RGB tensor and, from the same run, its heat map as `heat`."""
         found, heat = self._session.run(["probability", "heat"], {"pictures": tensor[None]})
         return self.verdict(float(found[0])), np.asarray(heat[0], np.float32)
 
     def probabilities(self, tensors: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Probability of bad, shape (n,), of RGB tensors, shape (n, height, width, 3)."""
+        """Predict the probability of bad, (n,), of RGB tensors, uint8, (n, height, width, 3)."""
         (found,) = self._session.run(["probability"], {"pictures": tensors})
         return np.asarray(found, np.float64)
 
     def heat(self, tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Where the model looks, shape (h, w), 0 to 1, of one RGB tensor (height, width, 3)."""
+        """Show where the model looks, (h, w), 0 to 1, on one RGB tensor (height, width, 3)."""
         (found,) = self._session.run(["heat"], {"pictures": tensor[None]})
         return np.asarray(found[0], np.float32)
 
 
 @functools.lru_cache(maxsize=1)
 def open_once(content: bytes, name: str, version: int) -> Any:
-    """As `open_model`, and the same object where it was the last that was opened."""
+    """Open a model as `open_model` does. Return the last opened object if it is the same model."""
     return open_model(content, name, version)
 
 
 def open_model(content: bytes, name: str, version: int) -> Any:
-    """The LotModel or PhotoModel in this file."""
+    """Open the LotModel or PhotoModel in an ONNX file.
+
+    Args:
+        content: the file.
+        name: of the registered model, for verdicts and messages.
+        version: its number.
+
+    Raises:
+        PlatelakeError: the file is not a model that this program can run.
+
+    Example:
+        >>> from datetime import date
+        >>> from lakehouse.statistics import Groups
+        >>> from ml.data.lots import LotFrame
+        >>> from ml.data.splits import make_split
+        >>> from ml.onnx import trees_to_onnx, with_card
+        >>> from ml.trees.models import TreeRecipe, fit_trees
+        >>> labels, days = np.array([0, 1] * 4), (date(2026, 1, 1),) * 8
+        >>> ph = np.random.default_rng(0).normal(np.repeat(labels, 20), 0.1)
+        >>> groups = Groups(np.full(8, 20))
+        >>> frame = LotFrame({}, ("ph",), days, tuple("abcdefgh"), labels, groups, {"ph": ph})
+        >>> split = make_split("lots", frame.split_items(), {}, folds=2)
+        >>> fitted = fit_trees(TreeRecipe("decision_tree"), frame, split, np.arange(8))
+        >>> card = {"kind": "lots", "variables": ["ph"], "thresholds": {"low": 0.2, "high": 0.8}}
+        >>> card["bands"] = {name: vars(band) for name, band in fitted.bands.items()}
+        >>> content = trees_to_onnx(fitted, frame.features(fitted.bands))
+        >>> model = open_model(with_card(content, card), "chromate-lots", 1)
+        >>> [found.verdict for found in model.predict(frame.values[:2])]
+        ['good', 'bad']
+    """
     kind = Model(content, name, version).card.get("kind")
     kinds: dict[Any, type[Model]] = {"lots": LotModel, "photos": PhotoModel}
     if kind not in kinds:
-        raise PlatelakeError(f"model {name} version {version} judges {kind!r}, which is unknown")
+        raise PlatelakeError(f"model {name} version {version} is for {kind!r}, which is unknown")
     return kinds[kind](content, name, version)

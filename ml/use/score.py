@@ -1,10 +1,10 @@
 """Verdicts on all lots and pictures of the lake, incrementally.
 
-Lots are judged by the lake's features if these fit the model, else by features computed for it.
-Pictures are judged in this process, one in each thread; on a cluster, workers judge many. Verdicts
-of one model file are brought up to date with what changed since it last scored; a new champion
-scores everything once. A file is known by its hash: another tracking server counts its versions
-from 1 again.
+Lots are scored by the lake's features if these fit the model, else by features computed for it.
+Pictures are scored in this process, one in each thread. On a cluster, Spark's workers score them
+if there are many. A model file scores only what changed since it last scored; a new champion
+scores everything once. A file is known by its hash, because another tracking server counts its
+versions from 1 again.
 """
 
 from __future__ import annotations
@@ -38,18 +38,27 @@ from ml.figures.metrics import Probabilities, Thresholds, decide
 from ml.use.predictor import UNREADABLE, LotModel, Model, PhotoModel
 
 AT_ONCE = 256
-"""So many pictures are read at once: 40 MB of tensors at 224 x 224."""
+"""Pictures that are read at once: 40 MB of tensors at 224 x 224."""
 PIXELS_AT_ONCE = 32 * 224 * 224
-"""So many pixels are judged at once by all threads. Lite0 takes 600 bytes for each, 1 GB in all."""
+"""Pixels that all threads score at once. Lite0 takes 600 bytes for each, 1 GB in all."""
 KEPT_AT_ONCE = 4_096
-"""After so many pictures their verdicts are stored: a run that is killed loses no more."""
+"""Verdicts are stored after this many pictures, so a run that is killed loses no more."""
 IN_READINGS = 4_000
-"""So many readings are as much work as a picture."""
+"""One picture is as much work as this many readings."""
 PICTURE = ("pixel_sha256", "tensor_width", "tensor_height", "tensor")
 
 
 def score_lots(lake: Lake, stage: Stage, model: LotModel) -> int:
-    """Judge the lots whose readings changed since this model last did; verdicts that changed."""
+    """Score the lots whose readings changed since this model last scored.
+
+    Args:
+        lake: the lake. Verdicts go into its table `lot_verdicts`.
+        stage: names the table of readings.
+        model: the model, usually the champion.
+
+    Returns:
+        How many verdicts changed. 0 if there is nothing new.
+    """
     source = readings(stage)
     pending = _pending(lake, LOT_VERDICTS, source, model)
     if pending is None:
@@ -78,10 +87,10 @@ def score_lots(lake: Lake, stage: Stage, model: LotModel) -> int:
 def _features(
     lake: Lake, stage: Stage, model: LotModel, version: int
 ) -> tuple[Table, int, Callable[[pa.Table], pa.Table]]:
-    """Where the lots' features come from: a table, its version, and how to get them from its rows.
+    """Choose the source of the features: a table, its version, and a function of its rows.
 
-    This is `lot_features` if all of it was computed from that version of the readings and with the
-    model's bands; else it is the readings.
+    It is `lot_features` if all of it was computed from that version of the readings and with the
+    model's bands. If not, it is the readings.
     """
     source, table = readings(stage), lot_features(stage)
     at, bands = lake.version(table), model.bands
@@ -98,9 +107,17 @@ def _features(
 
 
 def score_photos(lake: Lake, model: PhotoModel) -> int:
-    """Judge the pictures that this model has not judged yet; verdicts that were added.
+    """Score the pictures that this model has not scored yet.
 
-    Pictures never change, so one that has a verdict of this version keeps it.
+    Pictures never change, so a verdict of this model stays. A run that is killed continues from the
+    last stored verdicts.
+
+    Args:
+        lake: the lake. Verdicts go into its table `photo_verdicts`.
+        model: the model, usually the champion.
+
+    Returns:
+        How many verdicts changed. 0 if there is nothing new.
     """
     pending = _pending(lake, PHOTO_VERDICTS, PICTURES, model)
     if pending is None:
@@ -114,7 +131,7 @@ def score_photos(lake: Lake, model: PhotoModel) -> int:
     about = _about(model, version)
     scope = {"model_version": [model.version]}
     is_new = ~pc.field("pixel_sha256").isin(done["pixel_sha256"].combine_chunks())
-    # On one machine Spark has no more processors than this process, and takes more memory.
+    # On one machine, Spark has no more processors than this process, and takes more memory.
     if lake.local or lake.count(PICTURES, version, is_new) * IN_READINGS <= lake.here.rows:
         batches = lake.batches(PICTURES, PICTURE, is_new, version, AT_ONCE)
         stored, changed = [done], 0
@@ -123,7 +140,7 @@ def score_photos(lake: Lake, model: PhotoModel) -> int:
             stored.append(part)
             if len(part) >= KEPT_AT_ONCE:
                 among = {**scope, "pixel_sha256": part["pixel_sha256"].to_pylist()}
-                so_far = {"model": consumed["model"]}  # No version of pictures: there are more.
+                so_far = {"model": consumed["model"]}  # No version of pictures: more will follow.
                 changed += lake.upsert(PHOTO_VERDICTS, part, among, so_far)
         return changed + lake.upsert(PHOTO_VERDICTS, pa.concat_tables(stored), scope, consumed)
     known = lake.spark.createDataFrame(done.select(["pixel_sha256"]))
@@ -137,9 +154,9 @@ def score_photos(lake: Lake, model: PhotoModel) -> int:
 def _pending(
     lake: Lake, target: Table, source: Table, model: Model
 ) -> tuple[dict[str, int], dict[str, int] | None] | None:
-    """The versions to score at and those scored before by this model; None: nothing to do."""
+    """Return the versions to score, and those that this model scored before. None: up to date."""
     version = lake.version(source)
-    file = int(model.sha256[:13], 16)  # As much of it as a JSON number holds.
+    file = int(model.sha256[:13], 16)  # As much of the hash as a JSON number can hold.
     consumed = {source.name: version, "model": file}
     before = lake.consumed(target)
     if version < 0 or before == consumed:
@@ -148,7 +165,7 @@ def _pending(
 
 
 def _about(model: Model, data_version: int) -> dict[str, Any]:
-    """What all verdicts of this run say of themselves."""
+    """Return the columns that are equal for all verdicts of this run."""
     return {
         "model_version": model.version,
         "model": model.name,
@@ -163,9 +180,9 @@ def _about(model: Model, data_version: int) -> dict[str, Any]:
 def _verdicts(
     table: Table, keys: pa.Table, p: Probabilities, reasons: pa.Array, about: dict[str, Any]
 ) -> pa.Table:
-    """Rows of that table, of verdicts on the items with these keys.
+    """Make the table's rows with the verdicts on the items with these keys.
 
-    `p` are probabilities, shape (items,). What has a reason is unreadable and has none.
+    `p` are probabilities, shape (items,). An item with a reason is unreadable, and gets none.
     """
     schema = table.arrow_schema()
     thresholds = Thresholds(about["low"], about["high"])
@@ -183,10 +200,10 @@ def _verdicts(
 def _evaluated_here(
     model: PhotoModel, batches: Iterable[pa.RecordBatch], about: dict[str, Any]
 ) -> Iterator[pa.Table]:
-    """Verdicts on pictures, a batch at a time.
+    """Yield verdicts on pictures, a batch at a time.
 
     A single picture takes as much time as one of a batch, and less memory. Many threads share one
-    session: the threads of a session itself would wait in a busy loop.
+    session, because the threads of a session itself would wait in a busy loop.
     """
     at_once = max(1, PIXELS_AT_ONCE // (model.height * model.width))
     with ThreadPoolExecutor(min(os.cpu_count() or 1, at_once)) as threads:
@@ -200,7 +217,7 @@ def _predict_pictures(
     about: dict[str, Any],
     each: Callable[..., Iterable[Any]] = map,
 ) -> pa.Table:
-    """Verdicts on the pictures, each by itself."""
+    """Return verdicts on the pictures. Each is scored alone."""
     found = list(each(functools.partial(_predict_picture, model), pictures.to_pylist()))
     p = np.array([one for one, _ in found], float)
     reasons = pa.array([reason for _, reason in found], pa.string())
@@ -208,7 +225,7 @@ def _predict_pictures(
 
 
 def _predict_picture(model: PhotoModel, row: Row) -> tuple[float, str | None]:
-    """Probability of bad, or why it is unreadable: the tensor is not what the model takes."""
+    """Return the probability of bad, or the reason if the tensor does not fit the model."""
     size = model.height * model.width * 3
     height, width, content = row["tensor_height"], row["tensor_width"], row["tensor"] or b""
     if (height, width) != (model.height, model.width):

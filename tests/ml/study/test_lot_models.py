@@ -278,7 +278,7 @@ def test_a_hostile_pickle_is_not_run(context: TrainingContext, tmp_path: Path) -
         def __reduce__(self) -> Any:
             return os.mkdir, (str(mark),)
 
-    with pytest.raises(PlatelakeError, match="no ONNX file that can be run"):
+    with pytest.raises(PlatelakeError, match="is not an ONNX file that can be run"):
         open_model(pickle.dumps(Hostile()), "hostile", 1)
     folder = tmp_path / "model"
     mlflow.sklearn.save_model(
