@@ -1,1 +1,1 @@
-"""The lake: its tables, what fills them, and what keeps them honest."""
+"""The lake: its tables, the steps that fill them, and the checks that keep them correct."""

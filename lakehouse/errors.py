@@ -1,23 +1,23 @@
-"""The errors a person sees. Each says what is wrong, where, and what to do."""
+"""The errors that a person sees. Each says what is wrong, where, and what to do."""
 
 
 class PlatelakeError(Exception):
-    """Something a person must put right; jobs print its message and exit with `exit_code`."""
+    """A person must correct something; jobs print the message and exit with `exit_code`."""
 
     exit_code = 1
 
 
 class UsageError(PlatelakeError):
-    """A command, setting or stage file that cannot be meant as written."""
+    """Invalid command, option, setting or stage file."""
 
     exit_code = 2
 
 
 class QualityGateError(PlatelakeError):
-    """Counts that do not add up: the run stops rather than believe itself."""
+    """Counts do not reconcile: the run stops, because its result may be wrong."""
 
     exit_code = 3
 
 
 DISK_FULL = ("No space left on device", "Disk quota exceeded")
-"""How the system, and all that runs on it, says that a disk is full."""
+"""Texts that mean a full disk, in the messages of the system and its programs."""

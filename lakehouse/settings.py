@@ -1,7 +1,7 @@
 """Settings: `conf/lakehouse.toml`, then `PLATELAKE_*` in the environment, then options.
 
-A key that is not a setting is an error wherever it stands, so that a misspelt one is
-never silently the default. Secrets (a password in `sql_url`) come only from the environment.
+An unknown key is an error in each of these places, so a misspelt key never gives the default
+silently. Secrets (a password in `sql_url`) come only from the environment.
 """
 
 import os
@@ -29,15 +29,15 @@ EXAMPLE_URL = "mysql+pymysql://USER:PASSWORD@HOST/DATABASE"
 
 
 def conf_directory() -> Path:
-    """The folder of `lakehouse.toml` and `stages/`: `PLATELAKE_CONF`, else the project's own."""
+    """Return the folder of `lakehouse.toml` and `stages/`: `PLATELAKE_CONF` or the project's."""
     named = os.environ.get(CONF_VARIABLE)
     return Path(named) if named else Path(__file__).resolve().parent.parent / "conf"
 
 
 def settings_files() -> list[Path]:
-    """`lakehouse.toml`, then the file that `PLATELAKE_SETTINGS` names; the later counts.
+    """Return `lakehouse.toml`, then the file that `PLATELAKE_SETTINGS` names; the later one wins.
 
-    Raises UsageError where the named file is not there.
+    Raises UsageError if the named file does not exist.
     """
     files = [conf_directory() / "lakehouse.toml"]
     if named := os.environ.get(SETTINGS_VARIABLE):
@@ -49,9 +49,9 @@ def settings_files() -> list[Path]:
 
 @dataclass(frozen=True)
 class Here:
-    """How much is read and computed in the driver; Spark does what is more.
+    """How much the driver reads and computes itself; Spark does more than that.
 
-    On one machine Spark has no more processors than the driver, so this is much.
+    The limits are high because on one machine Spark has no more processors than the driver.
     """
 
     bytes: int = 4 << 30
@@ -59,7 +59,7 @@ class Here:
 
 
 class Settings(BaseSettings):
-    """Everything about a run that is not about one stage's files."""
+    """All settings of a run, except those of one stage's files."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
@@ -73,10 +73,10 @@ class Settings(BaseSettings):
         2.0,
         ge=0,
         allow_inf_nan=False,
-        description="How long a file must keep its size and time before it is taken",
+        description="How long a file must keep its size and time before it is read",
     )
     after_ingest: Literal["keep", "archive", "remove"] = Field(
-        "keep", description="What becomes of a file of the landing zone once the lake holds it"
+        "keep", description="What happens to a landed file once the lake holds it"
     )
     max_line_bytes: int = Field(1 << 20, gt=0, description="Longest line a text file may have")
     max_file_bytes: int = Field(1 << 30, gt=0, description="Largest text file that is read")
@@ -87,16 +87,16 @@ class Settings(BaseSettings):
     max_photo_pixels: int = Field(50_000_000, gt=0, description="Largest photo that is decoded")
     photos_per_commit: int = Field(2_000, gt=0, description="Photos in one commit of the lake")
     here_bytes: int = Field(
-        Here.bytes, ge=0, description="Files of up to so many bytes are read in the driver"
+        Here.bytes, ge=0, description="Up to this many bytes of files are read in the driver"
     )
     here_rows: int = Field(
-        Here.rows, ge=0, description="Rows of up to so many are computed in the driver"
+        Here.rows, ge=0, description="Up to this many rows are computed in the driver"
     )
     excursion_width: float = Field(
         2.0,
         gt=0,
         allow_inf_nan=False,
-        description="Robust standard deviations from the centre that leave the band",
+        description="Robust standard deviations from the centre to the edge of the band",
     )
     cost_escape: float = Field(
         100.0, gt=0, allow_inf_nan=False, description="Cost of a bad part that leaves the plant"
@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         10.0, gt=0, allow_inf_nan=False, description="Cost of a good part that is scrapped"
     )
     cost_review: float = Field(
-        1.0, gt=0, allow_inf_nan=False, description="Cost of a person's look at a part"
+        1.0, gt=0, allow_inf_nan=False, description="Cost of one part that a person inspects"
     )
     mlflow_uri: str = Field(
         "",
@@ -114,21 +114,21 @@ class Settings(BaseSettings):
     )
     app_folder: str = Field(
         "",
-        description="Local folder of the app's own files: what waits for SQL, the champion as it "
-        "was last seen; empty: `app` in the lake's folder",
+        description="Local folder of the app's own files: rows that wait for SQL, the last known "
+        "champion; empty: `app` in the lake's folder",
     )
     sign_up: Literal["open", "invitation", "off"] = Field(
         "invitation", description="Who may make an account in the app"
     )
-    upload_files: int = Field(20, gt=0, description="Photos that are judged at once, at most")
+    upload_files: int = Field(20, gt=0, description="Most photos that are inspected at once")
     sampled_share: float = Field(
-        0.05, ge=0, le=1, description="Share of the good verdicts that people look at all the same"
+        0.05, ge=0, le=1, description="Share of the good verdicts that people also inspect"
     )
     secure_cookies: bool = Field(
-        True, description="Off: the app may be used by plain http from other machines"
+        True, description="Off: other machines may use the app by plain http"
     )
     trusted_proxies: str = Field(
-        "", description="Addresses, by comma, whose X-Forwarded-For and -Proto the app believes"
+        "", description="Addresses, by comma, whose X-Forwarded-For and -Proto the app trusts"
     )
     oidc_issuer: str = Field(
         "", description="OpenID Connect provider, such as https://accounts.google.com"
@@ -144,13 +144,13 @@ class Settings(BaseSettings):
 
     @property
     def here(self) -> Here:
-        """How much is read and computed in the driver."""
+        """How much the driver reads and computes itself."""
         return Here(self.here_bytes, self.here_rows)
 
     @field_validator("sql_url")
     @classmethod
     def _sql_url(cls, url: str) -> str:
-        """The message never holds the value: there may be a password in it."""
+        """Check the URL; the message never shows it, because it may hold a password."""
         if url and _parsed(url) is None:
             raise ValueError(f"is not a SQLAlchemy URL such as {EXAMPLE_URL}")
         return url
@@ -164,39 +164,39 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Options before environment before files; nothing else is looked at."""
+        """Read options before the environment before files, and nothing else."""
         toml = TomlConfigSettingsSource(settings_cls, settings_files())
         return init_settings, env_settings, toml
 
     def mlflow_address(self) -> str:
-        """The tracking server's URI, with the embedded default filled in."""
+        """Return the tracking server's URI; by default a file in the lake."""
         if self.mlflow_uri:
             return self.mlflow_uri
         if "://" in self.lake:
             raise UsageError(
-                f"the lake is at {self.lake}, so the models need a tracking server of their own: "
+                f"the lake is at {self.lake}, so the models need their own tracking server: "
                 "set PLATELAKE_MLFLOW_URI, for example http://HOST:5000"
             )
         return f"sqlite:///{Path(self.lake).resolve() / 'mlflow.db'}"
 
     def app_address(self) -> Path:
-        """The folder of the app's own files, with the embedded default filled in."""
+        """Return the folder of the app's own files; by default in the lake."""
         if self.app_folder:
             return Path(self.app_folder).resolve()
         if "://" in self.lake:
             raise UsageError(
-                f"the lake is at {self.lake}, so the app needs a local folder of its own: "
+                f"the lake is at {self.lake}, so the app needs its own local folder: "
                 "set PLATELAKE_APP_FOLDER"
             )
         return Path(self.lake).resolve() / "app"
 
     def sql_address(self) -> str:
-        """The summaries' SQLAlchemy URL, with the embedded default filled in."""
+        """Return the SQLAlchemy URL of the summaries; by default a file in the lake."""
         if self.sql_url:
             return self.sql_url
         if "://" in self.lake:
             raise UsageError(
-                f"the lake is at {self.lake}, so the summaries need a database of their own: "
+                f"the lake is at {self.lake}, so the summaries need their own database: "
                 f"set PLATELAKE_SQL_URL, for example {EXAMPLE_URL}"
             )
         file = str(Path(self.lake).resolve() / "summaries.db")
@@ -204,7 +204,10 @@ class Settings(BaseSettings):
 
 
 def load_settings(**options: Any) -> Settings:
-    """Settings with the given options on top; options that are None are not given."""
+    """Load the settings; the options override them, except options that are None.
+
+    Raises UsageError that lists all faults.
+    """
     _refuse_unknown_environment()
     for file in settings_files():
         _refuse_secret_in_file(file)
@@ -215,7 +218,7 @@ def load_settings(**options: Any) -> Settings:
 
 
 def explain(error: ValidationError) -> str:
-    """All faults of a validation on one line: where, what."""
+    """Return all faults of a validation in one line: where, what."""
     faults = []
     for fault in error.errors():
         where = ".".join(str(part) for part in fault["loc"])
@@ -252,21 +255,21 @@ def _refuse_secret_in_file(file: Path) -> None:
         raise UsageError(f"{file} is not TOML: {error}") from None
     if content.get("oidc_client_secret"):
         raise UsageError(
-            f"{file} holds oidc_client_secret; take it out and set PLATELAKE_OIDC_CLIENT_SECRET"
+            f"{file} holds oidc_client_secret; remove it and set PLATELAKE_OIDC_CLIENT_SECRET"
         )
-    url = _parsed(content.get("sql_url"))  # What is no URL is refused with the other settings.
+    url = _parsed(content.get("sql_url"))  # An invalid URL is refused with the other settings.
     if url is not None and (url.password or SECRETS.intersection(url.query)):
         raise UsageError(
-            f"{file} holds a password in sql_url; take it out and set PLATELAKE_SQL_URL instead"
+            f"{file} holds a password in sql_url; remove it and set PLATELAKE_SQL_URL instead"
         )
 
 
 SECRETS = {"password", "passwd", "ssl_key_password"}
-"""Parts of a URL's query that PyMySQL takes as passwords."""
+"""Parts of a URL's query that PyMySQL uses as passwords."""
 
 
 def _parsed(url: Any) -> URL | None:
     try:
         return make_url(url)
-    except (ArgumentError, ValueError):  # The latter holds parts of a badly written password.
+    except (ArgumentError, ValueError):  # ValueError may show part of a badly written password.
         return None

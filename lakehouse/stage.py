@@ -1,6 +1,6 @@
-"""A stage of the plant as configuration: where its files lie and what their columns mean.
+"""A stage of the plant as configuration: where its files are and what their columns mean.
 
-`conf/stages/<stage>.toml` is read into these models; nothing about one stage stands in code.
+`conf/stages/<stage>.toml` is read into these models; the code knows nothing about one stage.
 """
 
 import codecs
@@ -31,7 +31,7 @@ TAKEN = (
     "again broken cells date day fault file file_date first grouped header line lot measured_at "
     "outside raw reason rule sha256 sound stored time"
 )
-"""Columns that stand beside the variables somewhere between file and feature."""
+"""Column names that the code uses next to the variables, from file to feature."""
 
 
 def _listed(value: object) -> object:
@@ -40,9 +40,9 @@ def _listed(value: object) -> object:
 
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], BeforeValidator(_listed), Field(min_length=1)]
-"""One name or several; several are alternatives, the first that a file has counts."""
+"""One name or several alternatives; the first that a file has is used."""
 SomeNames = Annotated[list[Name], BeforeValidator(_listed)]
-"""Any number of names, also none."""
+"""Any number of names, or none."""
 
 
 DATE_PARTS = {
@@ -54,10 +54,10 @@ DATE_PARTS = {
 
 
 def date_pattern(form: str) -> str:
-    """A date form of strptime as a regular expression of the whole text, its groups Y or y, m, d.
+    """Turn a strptime date form into a regular expression of the whole text; groups Y or y, m, d.
 
-    A month or day may be written with one digit, unless it touches another part: nothing would
-    say where it ends. Raises ValueError for what is not a part of a date.
+    A month or day may have one digit, unless it touches another part: then its end would be
+    unclear. Raises ValueError if a part is not a part of a date.
     """
     pieces = [piece for piece in re.split(r"(%.)", form) if piece]
     pattern = ""
@@ -82,7 +82,7 @@ def _date_format(form: str) -> str:
 
 
 DateFormat = Annotated[str, AfterValidator(_date_format)]
-"""A date as strptime writes it, of %Y or %y, %m and %d."""
+"""A date form of strptime with %Y or %y, %m and %d."""
 
 
 def _expression(pattern: str) -> str:
@@ -99,13 +99,13 @@ PLAIN = "".join(map(chr, range(0x20, 0x7F))) + "\t\r\n"
 
 
 def _encoding(name: str) -> str:
-    """Of texts whose line breaks and delimiters are the bytes of ASCII, as both passes need."""
+    """Check that line breaks and delimiters are the bytes of ASCII, as both passes need."""
     try:
         plain = PLAIN.encode(name) == PLAIN.encode("ascii")
     except (LookupError, UnicodeError):
         raise ValueError(f"{name!r} is not an encoding that Python knows") from None
     if not plain or codecs.lookup(name).name.startswith("iso2022"):  # That shifts letters to ASCII.
-        raise ValueError(f"files in {name!r} cannot be read: ASCII is not itself in it")
+        raise ValueError(f"files in {name!r} cannot be read: it changes the bytes of ASCII")
     return name
 
 
@@ -130,16 +130,16 @@ class _Model(BaseModel):
 
 
 class Text(_Model):
-    """How the files of one kind are written."""
+    """Format of the files of one kind."""
 
-    files: Names = Field(description="Globs below the landing directory; ** is any depth")
+    files: Names = Field(description="Globs below the landing directory; ** means any depth")
     delimiter: str = Field(",", pattern=r'^[^"\r\n\x00]$')
     encodings: list[Encoding] = Field(["utf-8", "cp949"], min_length=1)
-    ignore: SomeNames = Field([], description="Columns that are known and not read")
+    ignore: SomeNames = Field([], description="Known columns that are not read")
 
 
 class DateSource(_Model):
-    """Where a row's day comes from: the file's name or a column."""
+    """Source of a row's day: the file's name or a column."""
 
     file_name: Expression | None = Field(
         None, description="Regular expression; its group is the date"
@@ -157,7 +157,7 @@ class DateSource(_Model):
 
 
 class Variable(_Model):
-    """A measured quantity: its column in the file, its unit and what is physically possible."""
+    """A measured quantity: its column in the file, its unit and its physical limits."""
 
     name: str = Field(pattern=NAME)
     column: Names
@@ -189,25 +189,25 @@ class Readings(Text):
             raise ValueError(f"variables: a name is used twice in {', '.join(names)}")
         taken = sorted({*TAKEN.split(), *(f"{name}_z" for name in names)}.intersection(names))
         if taken:
-            raise ValueError(f"variables: {', '.join(taken)} is a name the tables need themselves")
+            raise ValueError(f"variables: {', '.join(taken)} is a name that the tables use")
         columns = [self.lot, self.time, self.date.column or []]
         columns += [variable.column for variable in self.variables]
         twice = _repeated(name for alternatives in columns for name in dict.fromkeys(alternatives))
         if twice:
-            raise ValueError(f"column {', '.join(twice)} is given two meanings")
+            raise ValueError(f"column {', '.join(twice)} has two meanings")
         return self
 
 
 class ErrorLists(Text):
-    """The lists of failed lots, a row a day."""
+    """The lists of failed lots, one row per day."""
 
     date: Names
     date_format: DateFormat = "%Y-%m-%d"
-    lots: Names = Field(description="Columns of failed lots; * stands for any characters")
+    lots: Names = Field(description="Columns of failed lots; * means any characters")
 
 
 class Photos(_Model):
-    """The photos' folders, one label a folder, and the size they are decoded to."""
+    """The photos' folders, one label per folder, and the size they are decoded to."""
 
     labels: dict[str, Names] = Field(min_length=1)
     unlabelled: SomeNames = []
@@ -217,7 +217,7 @@ class Photos(_Model):
     @model_validator(mode="after")
     def _labels(self) -> Self:
         if UNLABELLED in self.labels:
-            raise ValueError(f"labels: {UNLABELLED} is its own key, not a label")
+            raise ValueError(f"labels: {UNLABELLED} is a key next to labels, not a label")
         return self
 
 
@@ -228,7 +228,7 @@ class Stage(_Model):
     title: str
     time_zone: TimeZone = "Asia/Seoul"
     lot_pattern: Expression = Field(
-        "[0-9]+", description="What a lot's number looks like, as a whole"
+        "[0-9]+", description="Regular expression of a whole lot number"
     )
     readings: Readings
     error_lists: ErrorLists
@@ -241,7 +241,7 @@ class Stage(_Model):
 
 
 def load_stage(name: str | None = None, file: Path | None = None) -> Stage:
-    """The stage of that name in `conf/stages`, or of the given file (its name is the file's).
+    """Load a stage by its name in `conf/stages`, or from the file, whose name it then has.
 
     Raises UsageError that lists every fault of the file, or the stages that exist.
     """
@@ -250,8 +250,8 @@ def load_stage(name: str | None = None, file: Path | None = None) -> Stage:
         file = folder / f"{name}.toml"
         if not name or not re.match(NAME, name) or not file.is_file():
             known = ", ".join(sorted(path.stem for path in folder.glob("*.toml"))) or "none"
-            what = f"no stage {name!r} in {folder}" if name else "no stage is given by --stage"
-            raise UsageError(f"{what}; known: {known}; or name a file by --stage-file")
+            what = f"no stage {name!r} in {folder}" if name else "--stage is missing"
+            raise UsageError(f"{what}; known: {known}; or name a file with --stage-file")
     try:
         content = tomllib.loads(file.read_text("utf-8-sig"))
         return Stage.model_validate({"name": name or file.stem, **content})

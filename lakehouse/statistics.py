@@ -1,12 +1,12 @@
-"""Statistics of lots, each defined once, over many lots at a time.
+"""Statistics of lots. Each is defined once and is computed for many lots at a time.
 
-The readings lie lot after lot in one array, those of a lot in order of time; `Groups` says how
-many each lot has. A statistic is an array of one number a lot, NaN where it has no value (the skew
-of a constant). The numbers of a lot depend on its own readings and their order, to the last bit,
-and not on the lots that are computed together with it.
+One array holds the readings lot after lot, and those of a lot in order of time. `Groups` holds the
+number of readings of each lot. A statistic is an array with one number per lot; NaN means that it
+has no value (the skew of a constant). A lot's numbers depend only on its own readings and their
+order, to the last bit, and not on the other lots in the array.
 
 For a variable with band centre c and scale s, the distance of a reading x is |x - c| / s; it is
-0 where s is 0. A reading is an excursion where its distance exceeds the band's width.
+0 if s is 0. A reading is an excursion if its distance exceeds the band's width.
 """
 
 from __future__ import annotations
@@ -28,35 +28,43 @@ T = TypeVar("T", bound=np.generic)
 class Groups:
     """Lots in an array that holds the readings lot after lot.
 
-    `sizes` is the number of readings of each lot, shape (lots,), each 1 or more.
+    Args:
+        sizes: Number of readings of each lot, shape (lots,), each 1 or more.
+
+    Example:
+        >>> groups = Groups.of(np.array([7, 7, 8]))
+        >>> groups.sizes.tolist()
+        [2, 1]
+        >>> groups.sum(np.array([1.0, 2.0, 5.0])).tolist()
+        [3.0, 5.0]
     """
 
     sizes: Numbers
 
     @classmethod
     def of(cls, keys: NDArray[np.generic]) -> Groups:
-        """The groups of equal neighbours in `keys`, shape (readings,)."""
+        """Group equal neighbours in `keys`, shape (readings,)."""
         is_first = np.ones(len(keys), bool)
         is_first[1:] = keys[1:] != keys[:-1]
         return cls(np.diff(np.append(np.flatnonzero(is_first), len(keys))))
 
     @cached_property
     def starts(self) -> Numbers:
-        """Where each lot starts, shape (lots,)."""
+        """Index of each lot's first reading, shape (lots,)."""
         return np.cumsum(self.sizes) - self.sizes
 
     def sum(self, x: NDArray[np.generic]) -> Array:
-        """Sum of each lot; of a mask, how often it is true."""
+        """Sum `x` over each lot; for a mask, count how often it is true."""
         return np.add.reduceat(x, self.starts, dtype=np.float64)
 
     def spread(self, values: NDArray[T]) -> NDArray[T]:
-        """One value a lot, repeated for each of its readings."""
+        """Repeat each lot's value for each of its readings."""
         return np.repeat(values, self.sizes)
 
     def sort(self, x: Array) -> Array:
-        """The readings with those of each lot in ascending order.
+        """Sort the readings within each lot, ascending.
 
-        Lots of equal size are the rows of one matrix, which is sorted at once.
+        Lots of equal size become the rows of one matrix, because sorting that once is faster.
         """
         by_size = np.argsort(self.sizes, kind="stable")
         sizes, firsts = np.unique(self.sizes[by_size], return_index=True)
@@ -69,9 +77,9 @@ class Groups:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One column of the readings, shape (readings,), with what several statistics share.
+    """One column of the readings, shape (readings,), and values that several statistics share.
 
-    `edge` is the width of the band where the column holds distances.
+    `edge` is the band's width, if the column holds distances.
     """
 
     x: Array
@@ -80,17 +88,17 @@ class Sample:
 
     @cached_property
     def minimum(self) -> Array:
-        """Of each lot."""
+        """Minimum of each lot."""
         return np.minimum.reduceat(self.x, self.groups.starts)
 
     @cached_property
     def maximum(self) -> Array:
-        """Of each lot."""
+        """Maximum of each lot."""
         return np.maximum.reduceat(self.x, self.groups.starts)
 
     @cached_property
     def mean(self) -> Array:
-        """Of each lot; a second pass removes the rounding error of the first.
+        """Mean of each lot; a second pass removes the rounding error of the first.
 
         So the mean of equal readings is that reading, and their deviation is 0.
         """
@@ -100,7 +108,7 @@ class Sample:
 
     @cached_property
     def centred(self) -> Array:
-        """Each reading less the mean of its lot."""
+        """Each reading minus the mean of its lot."""
         return self.x - self.groups.spread(self.mean)
 
     @cached_property
@@ -114,18 +122,18 @@ class Sample:
         return self.groups.sort(self.x)
 
     def std(self) -> Array:
-        """Sample standard deviation; NaN for one reading."""
+        """Return the sample standard deviation; NaN for one reading."""
         degrees = self.groups.sizes - 1
         return np.sqrt(_ratio(self.groups.sum(self.squares), degrees, degrees > 0))
 
     def skew(self) -> Array:
-        """Third standardised moment, population form (no bias correction); NaN of a constant."""
+        """Return the third standardised moment without bias correction; NaN for a constant."""
         second = self.groups.sum(self.squares) / self.groups.sizes
         third = self.groups.sum(self.squares * self.centred) / self.groups.sizes
         return _ratio(third, second * np.sqrt(second), self.minimum < self.maximum)
 
     def quantile(self, q: float) -> Array:
-        """Linear between readings, as `numpy.quantile`."""
+        """Return the quantile, linear between readings like `numpy.quantile`."""
         last = self.groups.sizes - 1
         place = q * last
         below = place.astype(np.int64)
@@ -139,7 +147,7 @@ class Sample:
 
 
 def _ratio(x: Array, y: Array | Numbers, has_value: NDArray[np.bool_]) -> Array:
-    """Of each lot, x / y; NaN for the lots without a value."""
+    """Return x / y for each lot; NaN for the lots without a value."""
     found = np.full(len(x), np.nan)
     np.divide(x, y, out=found, where=has_value)
     return found
@@ -164,7 +172,7 @@ class Band:
     width: float
 
     def distance(self, x: Array) -> Array:
-        """Distance of each reading from the centre, in scales."""
+        """Return the distance of each reading from the centre, in scales."""
         return np.abs(x - self.centre) / self.scale if self.scale > 0 else x * 0.0
 
 
@@ -172,19 +180,38 @@ BAND_QUANTILES = (0.05, 0.5, 0.95)
 BAND_NORMAL = 2 * 1.6448536269514722
 """Standard deviations of a normal distribution between its 5th and its 95th percentile.
 
-From these two a scale is right for a flat distribution between hard limits as well, where the
-median absolute deviation overstates it by half; one lot in twenty may be off without moving it.
+A scale from these two is also right for a flat distribution between hard limits. There the median
+absolute deviation is too large by half. One lot in twenty may be off and not change the scale.
 """
 
 
 def band(quantiles: Sequence[float], width: float) -> Band:
-    """The band of a variable of which these are the `BAND_QUANTILES`."""
+    """Return the band of a variable from its `BAND_QUANTILES`."""
     low, centre, high = quantiles
     return Band(centre, (high - low) / BAND_NORMAL, width)
 
 
 def fit_band(x: Array, width: float) -> Band:
-    """The band of these readings, shape (n,), n ≥ 1."""
+    """Fit the band of one variable.
+
+    Args:
+        x: Readings, shape (n,), n ≥ 1, in the variable's unit.
+        width: Distance from the centre to the band's edge, in scales.
+
+    Returns:
+        The median as centre, and as scale the range from the 5th to the 95th percentile over that
+        of a normal distribution; both in the variable's unit.
+
+    Raises:
+        IndexError: There is no reading.
+
+    Example:
+        >>> band = fit_band(np.arange(101.0), width=2.0)
+        >>> band.centre, round(band.scale, 2), band.width
+        (50.0, 27.36, 2.0)
+        >>> band.distance(np.array([50.0, 110.0])).round(2).tolist()
+        [0.0, 2.19]
+    """
     return band(np.quantile(x, BAND_QUANTILES).tolist(), width)
 
 
@@ -201,7 +228,7 @@ VALUES = (
     ),
     Statistic("skew", "double", "skewness", Sample.skew),
 )
-"""Of a variable's readings."""
+"""Statistics of a variable's readings."""
 
 DISTANCES = (
     Statistic(
@@ -223,7 +250,7 @@ DISTANCES = (
         lambda z: z.groups.sum(np.maximum(z.x - z.edge, 0.0)),
     ),
 )
-"""Of a variable's distances from its band's centre."""
+"""Statistics of a variable's distances from its band's centre."""
 
 TOGETHER = (
     Statistic(
@@ -245,13 +272,13 @@ TOGETHER = (
         lambda n: n.maximum,
     ),
 )
-"""Of the number of variables that are outside their bands in one reading."""
+"""Statistics of the number of variables that are outside their bands in one reading."""
 
 
 def feature_columns(
     values: Mapping[str, Array], groups: Groups, bands: Mapping[str, Band]
 ) -> dict[str, Array]:
-    """All statistics of these lots, each of shape (lots,): the columns of `lot_features`.
+    """Compute all statistics of the lots, each of shape (lots,): the columns of `lot_features`.
 
     `values` maps each variable to its readings, shape (readings,), in its unit.
     """
@@ -259,7 +286,7 @@ def feature_columns(
 
 
 def value_columns(values: Mapping[str, Array], groups: Groups) -> dict[str, Array]:
-    """Those of `feature_columns` that need no bands."""
+    """Compute the columns of `feature_columns` that need no bands."""
     found = {"readings": groups.sizes.astype(np.float64)}
     with np.errstate(over="ignore", invalid="ignore"):
         for name, x in values.items():
@@ -271,7 +298,7 @@ def value_columns(values: Mapping[str, Array], groups: Groups) -> dict[str, Arra
 def band_columns(
     values: Mapping[str, Array], groups: Groups, bands: Mapping[str, Band]
 ) -> dict[str, Array]:
-    """Those of `feature_columns` that depend on the bands."""
+    """Compute the columns of `feature_columns` that depend on the bands."""
     found: dict[str, Array] = {}
     outside = np.zeros(groups.sizes.sum())
     for name, x in values.items():
@@ -282,6 +309,6 @@ def band_columns(
 
 
 def lot_statistics(values: Mapping[str, Array], bands: Mapping[str, Band]) -> dict[str, float]:
-    """All statistics of one lot, each variable's readings of shape (n,), n ≥ 1, equally long."""
+    """Compute all statistics of one lot; all variables have readings of one shape (n,), n ≥ 1."""
     groups = Groups(np.array([len(next(iter(values.values())))]))
     return {name: float(x[0]) for name, x in feature_columns(values, groups, bands).items()}

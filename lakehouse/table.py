@@ -1,4 +1,4 @@
-"""What a table is: columns with meaning and unit, key, checks. Pure; importing starts no Spark."""
+"""Table declarations: columns with meaning and unit, key, checks. Importing starts no Spark."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class Column:
     """One column.
 
-    `type` is a Spark type name (`string`, `double`, `array<string>`, …). `bookkeeping` marks
-    what tells about the writing (run, time of writing) and not about the plant: two tables
-    that differ only there hold the same data.
+    `type` is a Spark type name (`string`, `double`, `array<string>`, …). `bookkeeping` marks a
+    column that describes the run that wrote the row (run, time of writing), not the plant: two
+    tables that differ only there hold the same data.
     """
 
     name: str
@@ -31,8 +31,8 @@ class Column:
 class Check:
     """A condition, in SQL, that every stored row meets; Delta enforces it on each commit.
 
-    Without brackets around what is compared: delta-rs, which keeps it in words of its own, loses
-    them.
+    Write no brackets around the compared values: delta-rs stores the condition in its own form and
+    loses them.
     """
 
     name: str
@@ -43,8 +43,8 @@ class Check:
 class Table:
     """A declared table.
 
-    `key` columns are never null and together unique. `compress` is off for bytes that are
-    compressed already. `changes` keeps Delta's change feed, for the jobs that read on.
+    `key` columns are never null, and together they are unique. `compress` is off if the bytes are
+    compressed already. `changes` keeps Delta's change feed for the jobs that come after.
     `mirrored` tables are copied to SQL.
     """
 
@@ -58,10 +58,10 @@ class Table:
     mirrored: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a declaration that contradicts itself."""
+        """Check that column names are unique and that the key has only columns."""
         names = [column.name for column in self.columns]
         assert len(set(names)) == len(names), f"{self.name}: a column is declared twice"
-        assert set(self.key) <= set(names), f"{self.name}: key {self.key} is not all columns"
+        assert set(self.key) <= set(names), f"{self.name}: key {self.key} has an unknown column"
 
     @property
     def names(self) -> list[str]:
@@ -70,15 +70,15 @@ class Table:
 
     @property
     def facts(self) -> list[str]:
-        """The columns that tell about the plant, in order."""
+        """The names of the columns that describe the plant, in order."""
         return [column.name for column in self.columns if not column.bookkeeping]
 
     def row(self, *values: Any) -> dict[str, Any]:
-        """A row by its columns, from one value for each, in order."""
+        """Return a row by column name, from one value for each column in order."""
         return dict(zip(self.names, values, strict=True))
 
     def arrow_schema(self) -> pa.Schema:
-        """The Arrow schema; times are microseconds in UTC."""
+        """Return the Arrow schema; times are in UTC, in microseconds."""
         import pyarrow as pa
 
         return pa.schema(
@@ -89,14 +89,14 @@ class Table:
         )
 
     def arrow(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-        """The rows as Arrow; a time must have a zone."""
+        """Return the rows as Arrow; times must have a zone."""
         import pyarrow as pa
 
         values = [{name: row[name] for name in self.names} for row in rows]
         return pa.Table.from_pylist(values, self.arrow_schema())
 
     def schema(self) -> StructType:
-        """The Spark schema; key columns are not nullable, meaning and unit are the comment."""
+        """Return the Spark schema; key columns are not nullable, comments give meaning and unit."""
         from pyspark.sql.types import StructField, StructType
 
         return StructType(
@@ -115,7 +115,7 @@ class Table:
 
 
 def arrow_type(name: str) -> pa.DataType:
-    """The Arrow type of a column's type."""
+    """Return the Arrow type of a column's type."""
     import pyarrow as pa
 
     if name.startswith("array<"):
@@ -134,7 +134,7 @@ def arrow_type(name: str) -> pa.DataType:
 
 
 def spark_type(name: str) -> DataType:
-    """The Spark type of that name; works with no session."""
+    """Return the Spark type of that name; needs no session."""
     from pyspark.sql import types
 
     if name.startswith("array<"):

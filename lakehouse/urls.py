@@ -1,19 +1,19 @@
-"""URLs that people give: no password belongs into one that others may see."""
+"""URLs that people give. They must not hold a password, because others may see them."""
 
 import re
 
 KEYS = (
     "use an ssh key, by an agent or as IdentityFile in ~/.ssh/config of the user who runs this, "
-    "with its public half in authorized_keys there"
+    "and add its public key to authorized_keys on that machine"
 )
-"""What to do instead, for a landing zone on another machine."""
+"""The advice for a landing zone on another machine."""
 
 
 def has_password(url: str) -> bool:
-    """Whether there is a password between the URL's scheme and its host."""
+    """Return whether the URL has a password between its scheme and its host."""
     return re.match(r"[^:/]+://[^/@]*:[^/]*@", url) is not None
 
 
 def without_password(text: str) -> str:
-    """The text without what stands before the host in a URL."""
+    """Remove the user and password before the host from each URL in the text."""
     return re.sub(r"//[^/\s]*@", "//", text)

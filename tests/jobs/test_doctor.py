@@ -104,7 +104,7 @@ def test_a_lake_at_a_url_does_not_show_its_password(capsys: pytest.CaptureFixtur
     assert invoke(["doctor", "--lake", "s3://me:geheim@host/lake"]) == 1
     out = capsys.readouterr().out
     assert "s3://host/lake, not looked at" in out and "geheim" not in out
-    assert "the lake is at s3://host/lake, so the summaries need a database" in out
+    assert "the lake is at s3://host/lake, so the summaries need their own database" in out
 
 
 def test_delta_jars_are_compared_with_the_list(

@@ -226,7 +226,7 @@ def test_an_unknown_option_is_refused() -> None:
 def test_a_password_in_the_file_is_refused_and_never_printed(conf: Conf, url: str) -> None:
     file = conf(f'sql_url = "{url}"')
     assert refusal() == (
-        f"{file} holds a password in sql_url; take it out and set PLATELAKE_SQL_URL instead"
+        f"{file} holds a password in sql_url; remove it and set PLATELAKE_SQL_URL instead"
     )
 
 
@@ -278,6 +278,6 @@ def test_a_lake_elsewhere_needs_a_database() -> None:
     with pytest.raises(UsageError) as error:
         settings.sql_address()
     assert str(error.value) == (
-        "the lake is at hdfs://node:9000/lake, so the summaries need a database of their own: "
+        "the lake is at hdfs://node:9000/lake, so the summaries need their own database: "
         f"set PLATELAKE_SQL_URL, for example {EXAMPLE}"
     )

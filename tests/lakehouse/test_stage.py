@@ -164,8 +164,8 @@ def test_the_least_stage_and_its_defaults(write: Write) -> None:
     "name", ["", "no", "Chromate", "../stages/chromate", "chromate.toml", None]
 )
 def test_an_unknown_stage_lists_those_that_exist(name: str | None) -> None:
-    what = f"no stage {name!r} in {CONF / 'stages'}" if name else "no stage is given by --stage"
-    assert refusal(name) == f"{what}; known: chromate; or name a file by --stage-file"
+    what = f"no stage {name!r} in {CONF / 'stages'}" if name else "--stage is missing"
+    assert refusal(name) == f"{what}; known: chromate; or name a file with --stage-file"
 
 
 def test_stages_are_those_of_the_configured_folder(
@@ -173,11 +173,11 @@ def test_stages_are_those_of_the_configured_folder(
 ) -> None:
     monkeypatch.setenv("PLATELAKE_CONF", str(tmp_path))
     where = f"in {tmp_path / 'stages'}; known:"
-    assert refusal("x") == f"no stage 'x' {where} none; or name a file by --stage-file"
+    assert refusal("x") == f"no stage 'x' {where} none; or name a file with --stage-file"
     (tmp_path / "stages").mkdir()
     for name in ("nickel", "anodising"):
         shutil.move(write(), tmp_path / "stages" / f"{name}.toml")
-    assert refusal("x") == f"no stage 'x' {where} anodising, nickel; or name a file by --stage-file"
+    assert refusal("x") == f"no stage 'x' {where} anodising, nickel; or name a file with --stage-file"
     assert load_stage("nickel").name == "nickel"
 
 
@@ -295,7 +295,7 @@ NAME_PATTERN = "String should match pattern '^[a-z][a-z0-9_]*$'"
             pytest.param(
                 {"error_lists__encodings": [encoding]},
                 f"error_lists.encodings.0: files in '{encoding}' cannot be read: "
-                "ASCII is not itself in it",
+                "it changes the bytes of ASCII",
                 id=encoding,
             )
             for encoding in ("utf-16", "utf-16-le", "utf-8-sig", "iso2022-kr", "utf-7", "cp037")
@@ -358,22 +358,22 @@ NAME_PATTERN = "String should match pattern '^[a-z][a-z0-9_]*$'"
         ),
         pytest.param(
             {"readings__variables__0__name": "line"},
-            "readings: variables: line is a name the tables need themselves",
+            "readings: variables: line is a name that the tables use",
             id="a name of the tables",
         ),
         pytest.param(
             {"readings__variables": [PH, {**PH, "name": "ph_z", "column": "z"}]},
-            "readings: variables: ph_z is a name the tables need themselves",
+            "readings: variables: ph_z is a name that the tables use",
             id="a name of the features",
         ),
         pytest.param(
             {"readings__variables__0__column": ["pH", "Time", "Lot"]},
-            "readings: column Lot, Time is given two meanings",
+            "readings: column Lot, Time has two meanings",
             id="column of two meanings",
         ),
         pytest.param(
             {"readings__variables__0__column": "Date"},
-            "readings: column Date is given two meanings",
+            "readings: column Date has two meanings",
             id="date column of two meanings",
         ),
         pytest.param(
@@ -383,7 +383,7 @@ NAME_PATTERN = "String should match pattern '^[a-z][a-z0-9_]*$'"
         ),
         pytest.param(
             {"photos__labels": {"good": "*", "unlabelled": "x"}},
-            "photos: labels: unlabelled is its own key, not a label",
+            "photos: labels: unlabelled is a key next to labels, not a label",
             id="unlabelled as label",
         ),
         pytest.param(

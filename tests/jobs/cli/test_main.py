@@ -118,7 +118,7 @@ def test_a_run_without_a_stage_names_the_stages(
 ) -> None:
     write_sensor(tmp_path, DAY)
     assert invoke(["run", "--landing", str(tmp_path)]) == 2
-    assert "no stage is given by --stage; known: chromate;" in said(capsys)
+    assert "--stage is missing; known: chromate;" in said(capsys)
 
 
 def test_the_quarantine_of_a_lake_that_is_not_there_is_an_error(
