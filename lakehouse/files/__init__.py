@@ -1,1 +1,1 @@
-"""One file of the plant becomes rows: sensor files, error lists, photos, and their rules."""
+"""Turn one file of the plant into rows: sensor files, error lists, photos, and their rules."""

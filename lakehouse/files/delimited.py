@@ -1,8 +1,8 @@
-"""Delimited text: what a file is like as a whole, then its rows as cells, in bounded memory.
+"""Read delimited text: first the file as a whole, then its rows as cells, in bounded memory.
 
-A file is passed twice: `inspect` finds its hash, encoding, header and whole-file faults
-before a row is believed; `read_cells` then gives its rows block by block. A row is a line:
-a quoted line break would let one stray quote swallow the rows behind it.
+A file is read twice. `inspect` finds its hash, encoding, header and faults of the whole file before
+any row is used. `read_cells` then gives its rows block by block. A row is one line: if quoted line
+breaks were allowed, one stray quote would swallow the rows after it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from lakehouse.files.headers import Headers, shown, split_cells
 
 BLOCK = 4 << 20
 BLANK = " \t\r\n\v\f"
-"""What an empty line may hold: the white space of `bytes.strip`, so both passes agree."""
+"""Characters of a blank line: the white space of `bytes.strip`, so that both passes agree."""
 
 CHANGED = "the file changed while it was read; run again once it is complete"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a kind of file should hold.
+    """The columns and limits of one kind of file.
 
-    `fields` are its needed columns, each with the header names it may have; `group` are the
-    name patterns (* for anything) of any number of columns that belong together, at least one.
-    `ignored` are columns that are known and not read; any other is accepted and noted. With
-    `has_numbers`, a row has a digit somewhere, so one without any may be a header.
+    `fields` are the needed columns, each with the header names it may have. `group` are name
+    patterns (* for anything) of columns that belong together; at least one must exist. `ignored`
+    are known columns that are not read; other columns are accepted and noted. With `has_numbers`,
+    every row has a digit, so a line without one may be a header.
     """
 
     delimiter: str
@@ -51,11 +51,11 @@ class Layout:
 
 @dataclass
 class FileReport:
-    """A file as a whole.
+    """What `inspect` finds about a file as a whole.
 
-    `header` names the columns: needed fields first, in the layout's order, then the group's,
-    then the others; `order` says where each stands in the file. With a `rule` the file is not
-    to be read, and `reason` says why.
+    `header` names the columns: needed fields first, in the layout's order, then the group's, then
+    the others. `order` gives the place of each in the file, from 0. If there is a `rule`, the file
+    must not be read, and `reason` says why.
     """
 
     sha256: str = ""
@@ -75,9 +75,26 @@ class FileReport:
 
 
 def inspect(stream: IO[bytes], layout: Layout) -> FileReport:
-    """One pass over the file: its hash, always; its faults; else encoding, header and rows.
+    r"""Inspect a file as a whole, before any row is read.
 
-    A second pass only where some line is no text in any of the encodings.
+    A second pass over the file is needed only if some line is not text in any of the encodings.
+
+    Args:
+        stream: The file's bytes, at their beginning; it can be read from there again.
+        layout: The columns, encodings and limits of this kind of file.
+
+    Returns:
+        The hash, always. If the file is bad as a whole, the `rule` and `reason` of its first fault;
+        otherwise its encoding, header and number of rows.
+
+    Example:
+        >>> import io
+        >>> layout = Layout(",", ("utf-8",), {"lot": ("Lot",), "ph": ("pH",)})
+        >>> report = inspect(io.BytesIO(b"pH,Lot\n2.1,17\n"), layout)
+        >>> report.header, report.order, report.rows, report.rule
+        (['Lot', 'pH'], [1, 0], 1, None)
+        >>> inspect(io.BytesIO(b""), layout).reason
+        'the file has no bytes'
     """
     report = FileReport()
     digest = hashlib.sha256()
@@ -135,7 +152,7 @@ def _drop_failed(
 
 
 def _count_undecoded(stream: IO[bytes], encodings: Sequence[str]) -> dict[str, int]:
-    """For each encoding, how many of the file's lines are not text in it."""
+    """Count, for each encoding, the file's lines that are not text in it."""
     undecoded, rest = dict.fromkeys(encodings, 0), b""
     stream.seek(0)
     while chunk := stream.read(1 << 20):
@@ -155,9 +172,9 @@ def _decodes(content: bytes, encoding: str) -> bool:
 
 
 def _best_encoding(undecoded: dict[str, int], start: bytes, rows: int) -> str | None:
-    """The encoding with the fewest lines that are no text in it, the first of equals.
+    """Return the encoding with the fewest lines that are not text in it, the first of equals.
 
-    None where that is half of the lines or more, or the header. A byte order mark decides.
+    None if these are half of the lines or more, or the header. A byte order mark decides.
     """
     names = [name for name in undecoded if _decodes(start, name)]
     names = _marked(names, start) or names
@@ -166,7 +183,7 @@ def _best_encoding(undecoded: dict[str, int], start: bytes, rows: int) -> str | 
 
 
 def _marked(names: Iterable[str], start: bytes) -> list[str]:
-    """Those that a byte order mark allows: UTF-8 where there is one, else all."""
+    """Return the encodings that a byte order mark allows: UTF-8 if there is one, else all."""
     has_mark = start.startswith(codecs.BOM_UTF8)
     return [n for n in names if not has_mark or codecs.lookup(n).name.startswith("utf-8")]
 
@@ -246,11 +263,35 @@ def _explain_missing(
 
 
 def read_cells(stream: IO[bytes], report: FileReport, layout: Layout) -> Iterator[pa.RecordBatch]:
-    """The rows behind the header: `line`, `cells` in the order of `report.header`, `fault`.
+    r"""Read the rows below the header.
 
-    A row with a `fault` has its whole line as its only cell. Below a further header with the same
-    columns, rows are read by that; below one with others they are faulty. Raises PlatelakeError at
-    the end if the content is no longer the one that was inspected.
+    If a further header has the same columns, the rows below it are read in its order; if it has
+    other columns, they are faulty.
+
+    Args:
+        stream: The file's bytes, at their beginning.
+        report: What `inspect` found about this file; it has no `rule`.
+        layout: The layout that `inspect` used.
+
+    Yields:
+        Batches of about 4 MiB of text, with the columns `line` (the header's is 1), `cells` (texts
+        in the order of `report.header`) and `fault` (null for a valid row). A row with a fault has
+        its whole line as its only cell.
+
+    Raises:
+        PlatelakeError: At the end, if the content is not the one that was inspected.
+
+    Example:
+        >>> import io
+        >>> layout = Layout(",", ("utf-8",), {"lot": ("Lot",), "ph": ("pH",)})
+        >>> stream = io.BytesIO(b"pH,Lot\n2.1,17\n2.2\n")
+        >>> report = inspect(stream, layout)
+        >>> _ = stream.seek(0)
+        >>> first, second = pa.Table.from_batches(read_cells(stream, report, layout)).to_pylist()
+        >>> first
+        {'line': 2, 'cells': ['17', '2.1'], 'fault': None}
+        >>> second
+        {'line': 3, 'cells': ['2.2'], 'fault': '1 cells where the header has 2'}
     """
     digest = hashlib.sha256()
     needed = [name for some in layout.fields.values() for name in some]
@@ -281,15 +322,15 @@ def read_cells(stream: IO[bytes], report: FileReport, layout: Layout) -> Iterato
 
 
 def with_file(batch: pa.RecordBatch, file: str) -> pa.RecordBatch:
-    """The batch with the file's name as its first column."""
+    """Add the file's name to the batch as its first column."""
     names = pa.repeat(pa.scalar(file, pa.string()), len(batch))
     return pa.RecordBatch.from_arrays([names, *batch.columns], names=["file", *batch.schema.names])
 
 
 def _lines(content: bytes, encoding: str, first: int) -> tuple[pa.RecordBatch, int]:
-    """Number, text and whether it is torn of each line that is not blank; and how many there are.
+    """Return the lines that are not blank, with number, text and `torn`; and the count of all.
 
-    A torn line is no text in that encoding; its strange bytes are escaped.
+    A malformed (`torn`) line is not text in that encoding; its bad bytes are escaped.
     """
     torn: list[int] = []
     try:
@@ -311,7 +352,7 @@ def _lines(content: bytes, encoding: str, first: int) -> tuple[pa.RecordBatch, i
 def _batch(
     rows: pa.RecordBatch, report: FileReport, delimiter: str, order: list[int], fault: str
 ) -> pa.RecordBatch:
-    """The rows as cells, from their lines. With a `fault`, all have that."""
+    """Split the lines into cells. If `fault` is given, all rows have it."""
     texts, is_torn = rows["text"], rows["torn"]
     if pc.any(pc.match_substring(texts, '"')).as_py():
         cells = pa.array(
@@ -335,7 +376,7 @@ def _batch(
 
 
 def _reasons(lengths: pa.Array, is_torn: pa.Array, report: FileReport, fault: str) -> pa.Array:
-    """Why a row is not whole, of each row."""
+    """Return, for each row, why its cells are not complete."""
     if fault:
         return pa.repeat(fault, len(lengths))
     widths = pc.binary_join_element_wise(
@@ -345,7 +386,7 @@ def _reasons(lengths: pa.Array, is_torn: pa.Array, report: FileReport, fault: st
 
 
 def _reordered(cells: pa.Array, whole: pa.Array, order: list[int]) -> pa.Array:
-    """The cells of whole rows in another order; others are left as they are."""
+    """Put the cells of complete rows into another order; other rows stay as they are."""
     offsets = cells.offsets.to_numpy()
     starts = offsets[:-1][whole.to_numpy(zero_copy_only=False)][:, np.newaxis]
     at = np.arange(len(cells.values))

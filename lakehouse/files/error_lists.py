@@ -1,4 +1,4 @@
-"""Error lists: their layout, their rows typed, and the rules a row has to keep."""
+"""Error lists: their layout, their typed rows, and the rules that a row must keep."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOTS = pa.list_(pa.string())
 
 
 def layout(stage: Stage, settings: Settings) -> Layout:
-    """What an error list of the stage should hold."""
+    """Return the layout of the stage's error lists."""
     source = stage.error_lists
     return Layout(
         source.delimiter,
@@ -32,10 +32,10 @@ def layout(stage: Stage, settings: Settings) -> Layout:
 
 
 def row_schema(stage: Stage) -> pa.Schema:
-    """The columns of checked rows of error lists, which are the same in each stage.
+    """Return the columns of checked rows of error lists, which are the same in each stage.
 
     `lots` are sorted and distinct. `names_lots` says whether the row may name a failed lot,
-    `date_is_blank` whether its date is left out, as below a merged cell, or the row is torn.
+    `date_is_blank` whether its date is missing, as below a merged cell, or the row is malformed.
     """
     typed = [("day", pa.date32()), ("lots", LOTS)]
     typed += [("names_lots", pa.bool_()), ("date_is_blank", pa.bool_())]
@@ -45,7 +45,7 @@ def row_schema(stage: Stage) -> pa.Schema:
 def typed_rows(
     batch: pa.RecordBatch, reports: Mapping[str, FileReport], stage: Stage
 ) -> pa.RecordBatch:
-    """The checked rows of what `read_cells` gives of some files, with the column `file`.
+    """Type and check the rows of some files, as `read_cells` gives them, with the column `file`.
 
     A date that cannot be read is null. A row that is not read as cells has no lots.
     """

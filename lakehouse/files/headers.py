@@ -1,4 +1,4 @@
-"""Further headers in a delimited file, as a logger writes them that starts again."""
+"""Further headers in a delimited file. A logger writes one each time it starts again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DIGIT = re.compile("[0-9]")
 SHOWN = 20
 """How many column names a message shows."""
 SECOND_HEADER = "below another header"
-"""How the fault of a row begins that is not read since the header above it is not its file's."""
+"""Start of a row's fault if the row is not read because the header above it has other columns."""
 
 
 class Headers:
-    """By which header the rows are read: the first, or a further one that a logger wrote."""
+    """Finds the header that each row belongs to: the first, or a further one in the file."""
 
     def __init__(
         self,
@@ -29,9 +29,9 @@ class Headers:
         delimiter: str,
         places: Sequence[int],
     ) -> None:
-        """`needed` and `ignored` are names of columns, `order` is where those of `header` stand.
+        """`needed` and `ignored` are column names; `order` gives the places of `header`'s columns.
 
-        `places` are those of the columns that a row has to have, if it has a number there.
+        `places` are those of the needed columns, if a row has a number there.
         """
         self._places = list(places)
         self._words = {n for n in (*needed, *ignored, *header) if LETTER.search(n)}
@@ -43,7 +43,7 @@ class Headers:
     def sections(
         self, lines: pa.Array, texts: pa.Array
     ) -> Iterator[tuple[int, int, list[int], str]]:
-        """Start, end, order of the columns and fault of rows in a line that share a header.
+        """Yield start, end, order of columns and fault of each run of rows below one header.
 
         `lines` are the rows' numbers. A header is the first row of its section.
         """
@@ -61,10 +61,10 @@ class Headers:
             yield start, len(texts), self._order, self._fault
 
     def _names(self, text: str) -> list[str]:
-        """The names of columns in the row; empty if it is no header.
+        """Return the column names in the row; empty if it is not a header.
 
-        A header has two names that are known here, or a text without a digit in each column that a
-        row has to have, whatever its delimiter.
+        A header has two known names, or, with any delimiter, a text without a digit in each needed
+        column.
         """
         names = [name.strip() for name in split_cells(text, self._delimiter)]
         if sum(name in self._words for name in names) >= 2:
@@ -77,7 +77,7 @@ class Headers:
         return []
 
     def _candidates(self, texts: pa.Array) -> list[int]:
-        """The rows that have the name of a needed column somewhere, or no digit at all."""
+        """Return the rows that have the name of a needed column somewhere, or no digit at all."""
         found = pa.array([False] * len(texts), pa.bool_())
         if self._places:
             found = pc.invert(pc.match_substring_regex(texts, DIGIT.pattern))
@@ -93,12 +93,12 @@ class Headers:
 
 
 def shown(names: Sequence[str]) -> str:
-    """Names for a message: no more and no longer than a person reads."""
+    """Join names for a message; cut their number and length to what a person reads."""
     return ", ".join([name[:80] for name in names[:SHOWN]] + ["…"] * (len(names) > SHOWN))
 
 
 def split_cells(text: str, delimiter: str) -> list[str]:
-    """One line's cells; a line whose quotes do not close is one cell, so a torn row."""
+    """Split a line into cells; if its quotes do not close it is one cell, so a malformed row."""
     if '"' not in text:
         return text.split(delimiter)
     try:

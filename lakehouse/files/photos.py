@@ -1,4 +1,4 @@
-"""Photo files: read as a person would see them, or refused with the reason."""
+"""Read photo files as a person sees them, or refuse them with the reason."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
-"""What cameras and drawing programs write; decoders of other formats are never entered."""
+"""Formats of cameras and drawing programs; decoders of other formats never run."""
 
 EXIF_TAKEN, EXIF_OFFSET = 0x9003, 0x9011
 EXIF_IFD, EXIF_ORIENTATION = 0x8769, 0x0112
 CAMERA_YEARS = range(1990, 2101)
-"""Years of capture that are believed; a clock that was never set says 1970 or 1980."""
+"""Accepted years of capture; a clock that was never set says 1970 or 1980."""
 
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,7 +37,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns a picture of that EXIF orientation upright."""
+"""How to turn a picture upright, by its EXIF orientation."""
 
 JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 JPEG_START, JPEG_END, JPEG_ALONE = 0xD8, 0xD9, 0x01
@@ -51,7 +51,7 @@ Tensor = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class PhotoError(Exception):
-    """A file that is no photo we can trust; `rule` names the reason's kind."""
+    """A photo file that cannot be trusted; `rule` names the kind of reason."""
 
     def __init__(self, rule: str, reason: str) -> None:
         super().__init__(reason)
@@ -63,7 +63,7 @@ class Photo:
     """A photo file's content.
 
     `tensor` is RGB, uint8, shape (tensor_height, tensor_width, 3), values 0 to 255.
-    `pixel_sha256` is over the upright picture's size and RGB pixels.
+    `pixel_sha256` is the hash of the upright picture's size and RGB pixels. `taken_at` is in UTC.
     """
 
     sha256: str
@@ -78,7 +78,33 @@ class Photo:
 
 
 def read_photo(content: bytes, stage: Stage, settings: Settings) -> Photo:
-    """Decode a photo file; raises PhotoError with rule and reason if it cannot be trusted."""
+    """Decode a photo file.
+
+    Args:
+        content: The file's bytes.
+        stage: A stage with photos: the tensor's width and height, and the plant's time zone.
+        settings: Limits on bytes and pixels.
+
+    Returns:
+        The upright picture's hashes, size in pixels and tensor, shape (stage.photos.height,
+        stage.photos.width, 3), and the file's format, pixel mode and time of capture.
+
+    Raises:
+        PhotoError: The photo cannot be trusted. It holds the rule and the reason.
+
+    Example:
+        >>> from lakehouse.settings import load_settings
+        >>> from lakehouse.stage import load_stage
+        >>> stage, settings = load_stage("chromate"), load_settings()
+        >>> file = io.BytesIO()
+        >>> Image.new("L", (640, 480), 255).save(file, "PNG")
+        >>> photo = read_photo(file.getvalue(), stage, settings)
+        >>> photo.format, photo.mode, photo.width, photo.height, photo.tensor.shape
+        ('PNG', 'L', 640, 480, (224, 224, 3))
+        >>> read_photo(b"no photo", stage, settings)
+        Traceback (most recent call last):
+        lakehouse.files.photos.PhotoError: the content is not an image in PNG, JPEG, BMP, GIF, ...
+    """
     assert stage.photos is not None
     image, upright = _decoded(content, settings)
     pixels = np.asarray(upright)
@@ -98,17 +124,17 @@ def read_photo(content: bytes, stage: Stage, settings: Settings) -> Photo:
 
 
 def read_tensor(content: bytes, width: int, height: int, settings: Settings) -> Tensor:
-    """The photo's tensor, as `read_photo` makes it, of that size; raises PhotoError."""
+    """Return the photo's tensor, as `read_photo` makes it, in that size; raises PhotoError."""
     return _as_tensor(_decoded(content, settings)[1], width, height)
 
 
 def read_upright(content: bytes, settings: Settings) -> Image.Image:
-    """The photo in RGB, upright, of its own size; raises PhotoError."""
+    """Return the upright photo in RGB, in its own size; raises PhotoError."""
     return _decoded(content, settings)[1]
 
 
 def _decoded(content: bytes, settings: Settings) -> tuple[Image.Image, Image.Image]:
-    """The image as it is in the file, and as a person sees it."""
+    """Return the image as it is in the file, and as a person sees it."""
     if not content:
         raise PhotoError("empty_file", "the file has no bytes")
     with warnings.catch_warnings():
@@ -119,7 +145,7 @@ def _decoded(content: bytes, settings: Settings) -> tuple[Image.Image, Image.Ima
             return image, as_rgb(image)
         except PhotoError:
             raise
-        except Exception as e:  # A decoder may fail in any way: it is this file that is bad.
+        except Exception as e:  # A decoder may fail in any way: then this file is bad.
             raise PhotoError("broken_image", f"the image cannot be decoded: {e}") from None
 
 
@@ -128,7 +154,7 @@ def _as_tensor(upright: Image.Image, width: int, height: int) -> Tensor:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """The picture as a person sees it: turned upright, 8 bits, RGB, transparency on white."""
+    """Return the picture as a person sees it: upright, 8 bits, RGB, transparency on white."""
     upright = _upright(image)
     if upright.mode in ("I", "F"):
         raise PhotoError("pixel_type", "pixels of 32 bits do not say which value is white")
@@ -144,7 +170,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _opened(content: bytes, settings: Settings) -> Image.Image:
-    """The image of which only the header is decoded, if header and checksums let it pass."""
+    """Open the image, of which only the header is decoded; check header and checksums."""
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
         _refuse_by_header(image, settings)
@@ -163,7 +189,7 @@ def _opened(content: bytes, settings: Settings) -> Image.Image:
 
 
 def _refuse_by_header(image: Image.Image, settings: Settings) -> None:
-    """What the header alone forbids; nothing is decoded before."""
+    """Refuse what the header alone forbids, before anything is decoded."""
     pixels = image.width * image.height
     if pixels > settings.max_photo_pixels:
         raise PhotoError(
@@ -176,7 +202,7 @@ def _refuse_by_header(image: Image.Image, settings: Settings) -> None:
 
 
 def _jpeg_ends(content: bytes) -> bool:
-    """Whether the picture's end marker is there: the decoder makes up what is missing."""
+    """Return whether the picture has its end marker; the decoder would invent a missing part."""
     at = 0
     while marker := JPEG_MARKER.search(content, at):
         kind, at = marker[1][0], marker.end()
@@ -188,7 +214,7 @@ def _jpeg_ends(content: bytes) -> bool:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned as EXIF says; nonsense in EXIF turns nothing, as in a viewer."""
+    """Turn the image as EXIF says; ignore invalid EXIF, as a viewer does."""
     try:
         turn = UPRIGHT.get(image.getexif().get(EXIF_ORIENTATION, 1))
     except Exception:
@@ -197,11 +223,11 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _taken_at(image: Image.Image, zone: ZoneInfo) -> datetime | None:
-    """EXIF's time of capture in UTC; without a sound offset it is the plant's time."""
+    """Return EXIF's time of capture in UTC; without a valid offset it is in the plant's time."""
     try:
         exif = image.getexif().get_ifd(EXIF_IFD)
         local = datetime.strptime(str(exif[EXIF_TAKEN]).strip("\0 "), "%Y:%m:%d %H:%M:%S")
-    except Exception:  # Nonsense in EXIF is no fault of the picture.
+    except Exception:  # Invalid EXIF does not make the picture bad.
         return None
     if local.year not in CAMERA_YEARS:
         return None

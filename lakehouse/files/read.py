@@ -1,6 +1,6 @@
-"""Reading the landing zone's files: here, or by Spark's workers where they are large.
+"""Read the landing zone's files in the driver, or with Spark's workers if they are large.
 
-The reading itself is the same function.
+Both call the same function.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lakehouse.landing.zone import LandedFile, open_url
 SLICE_BYTES = 64 << 20
 
 HASHED = 1 / 16
-"""How much work it is to hash a byte, beside decoding it."""
+"""Work to hash a byte, compared with decoding it."""
 
 STRINGS = pa.list_(pa.string())
 REPORT_SCHEMA = pa.schema(
@@ -56,13 +56,13 @@ class Landed(NamedTuple):
 Read = Callable[[Iterable[Landed]], Iterator[pa.RecordBatch]]
 
 Typed = Callable[[pa.RecordBatch, Mapping[str, FileReport]], pa.RecordBatch]
-"""From rows of some files, as `read_cells` gives them, to typed rows; with the files' reports."""
+"""Types the rows of some files, as `read_cells` gives them, with the files' reports."""
 
 TYPED_AT_ONCE = 50_000
-"""Rows of small files are typed together, so many or some more at once."""
+"""Rows of small files are typed together: about this many at once, or some more."""
 
 READ_AT_ONCE = 4 << 20
-"""A thread reads files of up to so many bytes, or one file, one after the other."""
+"""A thread reads files of up to this many bytes together, or one file, one after the other."""
 
 
 def _read_here(files: Sequence[LandedFile], read: Read, schema: pa.Schema) -> pa.Table:
@@ -82,10 +82,10 @@ def read_files(
     schema: pa.Schema,
     weight: float = 1.0,
 ) -> Rows:
-    """What `read` makes of the files, as rows of that schema.
+    """Read the files with `read`; return rows of that schema.
 
-    `weight` says how much work a byte is, beside one that is decoded. Rows of Spark may be read
-    each time they are used; keep them to read them once.
+    `weight` is the work for a byte, compared with decoding it. Spark may read its rows again each
+    time they are used; keep them to read them once.
     """
     total = sum(file.size for file in files)
     if total * weight <= lake.here.bytes:
@@ -105,14 +105,14 @@ def read_files(
 
 
 def hash_files(lake: Lake, landing: str, files: Sequence[LandedFile]) -> dict[str, FileReport]:
-    """The content hash of each file, by `file`; one that cannot be opened has a fault."""
+    """Return the content hash of each file, by `file`; a file that cannot be opened has a fault."""
     return _look(lake, files, lambda url: _hash(landing, url), HASHED)
 
 
 def inspect_files(
     lake: Lake, landing: str, files: Sequence[LandedFile], layout: Layout
 ) -> dict[str, FileReport]:
-    """Hash and report of each text file, by `file`."""
+    """Return the hash and report of each text file, by `file`."""
 
     def report(url: str) -> FileReport:
         with open_url(landing, url) as stream:
@@ -129,7 +129,7 @@ def read_rows(
     typed: Typed,
     schema: pa.Schema,
 ) -> Rows:
-    """Every row of the text files as `typed` makes it, of that schema.
+    """Read all rows of the text files, typed by `typed`, with that schema.
 
     Raises PlatelakeError if a file changes meanwhile.
     """

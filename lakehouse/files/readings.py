@@ -1,4 +1,4 @@
-"""Sensor files: their layout, their rows typed, and the rules a reading has to keep."""
+"""Sensor files: their layout, their typed rows, and the rules that a reading must keep."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLOCK = (
     r"(?::(?P<second>\d{1,2})(?:\.(?P<fraction>\d+))?)?$"
 )
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-"""Patterns for Arrow, where \\d and \\s are ASCII and \\s lacks \\v; without white space around."""
+"""Patterns for Arrow, in which \\d and \\s are ASCII and \\s lacks \\v; the texts are trimmed."""
 
 LOT = re.compile(r"^(\d+)\.0*$", re.ASCII)
 MOMENT = pa.timestamp("us", "UTC")
@@ -35,7 +35,7 @@ SHOWN = 80
 
 
 def layout(stage: Stage, settings: Settings) -> Layout:
-    """What a sensor file of the stage should hold."""
+    """Return the layout of the stage's sensor files."""
     source = stage.readings
     return Layout(
         source.delimiter,
@@ -49,7 +49,7 @@ def layout(stage: Stage, settings: Settings) -> Layout:
 
 
 def file_date(stage: Stage, file: str) -> date | None:
-    """The day in the file's name; None where it has none or the rows carry it."""
+    """Return the day in the file's name; None if it has none or if the rows have it."""
     source = stage.readings.date
     found = re.search(source.file_name, file) if source.file_name else None
     try:
@@ -59,7 +59,7 @@ def file_date(stage: Stage, file: str) -> date | None:
 
 
 def check_file(stage: Stage, file: str, report: FileReport) -> None:
-    """Faults of a file that its name shows."""
+    """Add the fault that the file's name shows, if any, to the report."""
     if stage.readings.date.file_name and file_date(stage, file) is None:
         report.fault(
             "no_date",
@@ -69,7 +69,7 @@ def check_file(stage: Stage, file: str, report: FileReport) -> None:
 
 
 def row_schema(stage: Stage) -> pa.Schema:
-    """The columns of checked rows of the stage's sensor files."""
+    """Return the columns of checked rows of the stage's sensor files."""
     typed = [("day", pa.date32()), ("lot", pa.string()), ("measured_at", MOMENT)]
     typed += [(v.name, pa.float64()) for v in stage.readings.variables]
     return pa.schema([*CHECKED, *(pa.field(name, kind) for name, kind in typed)])
@@ -78,9 +78,34 @@ def row_schema(stage: Stage) -> pa.Schema:
 def read_file(
     stream: IO[bytes], name: str, stage: Stage, settings: Settings
 ) -> tuple[FileReport, pa.Table]:
-    """A sensor file as a whole, and its checked rows as ingest would read them.
+    r"""Read one sensor file as the ingest does.
 
-    `stream` can be read from its beginning again. Of a file with a `rule` no row is read.
+    Args:
+        stream: The file's bytes; it can be read from its beginning again.
+        name: The file's path below the landing directory; it may hold the day.
+        stage: The stage that the file belongs to.
+        settings: Limits on bytes and lines.
+
+    Returns:
+        The file's report, and its checked rows with the columns of `row_schema`: variables in their
+        units, `measured_at` in UTC, `rule` and `reason` of the rows that break a rule. If the
+        report has a `rule`, no row is read.
+
+    Raises:
+        PlatelakeError: The content changed between the two passes.
+
+    Example:
+        >>> import io
+        >>> from lakehouse.settings import load_settings
+        >>> from lakehouse.stage import load_stage
+        >>> header, row = "Lot,Time,pH,Temp,Voltage", "17,오후 4:20:35.0,2.1,42.5,17.4"
+        >>> name = "kemp-abh-sensor-2021.11.01.csv"
+        >>> stream = io.BytesIO(f"{header}\n{row}\n17,x,99,42.5,17.4\n".encode())
+        >>> report, rows = read_file(stream, name, load_stage("chromate"), load_settings())
+        >>> report.rows, report.rule
+        (2, None)
+        >>> rows.select(["lot", "ph", "rule"]).to_pylist()
+        [{'lot': '17', 'ph': 2.1, 'rule': None}, {'lot': '17', 'ph': 99.0, 'rule': 'time'}]
     """
     kind, schema = layout(stage, settings), row_schema(stage)
     report = inspect(stream, kind)
@@ -97,9 +122,10 @@ def read_file(
 def typed_rows(
     batch: pa.RecordBatch, reports: Mapping[str, FileReport], stage: Stage
 ) -> pa.RecordBatch:
-    """The checked rows of what `read_cells` gives of some files, with the column `file`.
+    """Type and check the rows of some files, as `read_cells` gives them, with the column `file`.
 
-    What cannot be read as its type is null, and the row breaks a rule. `reports` are not needed.
+    A value that cannot be read as its type is null, and its row breaks a rule. `reports` are not
+    needed.
     """
     source, count = stage.readings, len(batch)
     cells = {name: cells_at(batch, place) for place, name in enumerate(_fields(stage))}
@@ -125,7 +151,7 @@ def typed_rows(
 def rules(
     fault: pa.Array, cells: Mapping[str, pa.Array], typed: Mapping[str, pa.Array], stage: Stage
 ) -> list[Rule]:
-    """The rules of a reading, in their order, on its cells and its typed columns."""
+    """Return the rules of a reading, in their order, for its cells and its typed columns."""
     whole = as_mask(fault.is_null())
     no_day, no_time = (as_mask(typed[name].is_null()) for name in ("day", "measured_at"))
     date_cells = cells.get("date", pa.repeat("its file's", len(fault)))
@@ -153,7 +179,7 @@ def rules(
 
 
 def cells_at(batch: pa.RecordBatch, place: int) -> pa.Array:
-    """The cell at that place of each row of `read_cells`; null for a row with a fault."""
+    """Return the cell at that place of each row of `read_cells`; null for a row with a fault."""
     cells = batch["cells"]
     starts = cells.offsets.to_numpy()
     at = starts[:-1] - starts[0] + place
@@ -161,24 +187,24 @@ def cells_at(batch: pa.RecordBatch, place: int) -> pa.Array:
 
 
 def by_value(values: pa.Array, form: Callable[[Any], object], kind: pa.DataType) -> pa.Array:
-    """What `form` makes of each value, as that type; it is called once for each different value."""
+    """Apply `form` to each value, with results of that type; call it once per different value."""
     coded = values.dictionary_encode()
     formed = pa.array([form(value) for value in coded.dictionary.to_pylist()], kind)
     return formed.take(coded.indices)
 
 
 def lot_name(text: str) -> str:
-    """A lot's name: the trimmed text, where a number written 20.0 means 20."""
+    """Return a lot's name: the trimmed text; a number written 20.0 means 20."""
     return LOT.sub(r"\1", text)
 
 
 def lot_pattern(stage: Stage) -> re.Pattern[str]:
-    """What a lot's name looks like as a whole, as the stage says."""
+    """Return the stage's pattern of a whole lot name."""
     return re.compile(stage.lot_pattern, re.ASCII)
 
 
 def as_dates(texts: pa.Array, form: str) -> pa.Array:
-    """The dates that the trimmed texts say in that form; null where a text says none."""
+    """Return the dates that the trimmed texts give in that form; null for any other text."""
     pattern = re.compile(date_pattern(form), re.ASCII | re.IGNORECASE)
 
     def as_date(text: str) -> date | None:
@@ -195,9 +221,9 @@ def as_dates(texts: pa.Array, form: str) -> pa.Array:
 
 
 def time_of_day(texts: pa.Array, clock: str) -> pa.Array:
-    """Microseconds since midnight of times by that clock; null where a text is no such time.
+    """Return microseconds since midnight of times by that clock; null for any other text.
 
-    12h: 오전 or AM before h:mm:ss, 12 of which is midnight; 오후 or PM, 12 of which is noon.
+    12h: 오전 or AM before h:mm:ss, with 12 as midnight; 오후 or PM, with 12 as noon.
     """
     found = pc.extract_regex(pc.ascii_trim_whitespace(texts), CLOCK)
     mark = pc.struct_field(found, "mark")
@@ -222,7 +248,7 @@ def time_of_day(texts: pa.Array, clock: str) -> pa.Array:
 
 
 def _fields(stage: Stage) -> dict[str, tuple[str, ...]]:
-    """The needed columns of a sensor file, each with the header names it may have."""
+    """Return the needed columns of a sensor file, each with the header names it may have."""
     source = stage.readings
     fields = {"lot": tuple(source.lot), "time": tuple(source.time)}
     if source.date.column:
@@ -231,10 +257,10 @@ def _fields(stage: Stage) -> dict[str, tuple[str, ...]]:
 
 
 def _moments(day: pa.Array, time: pa.Array, zone: ZoneInfo) -> pa.Array:
-    """The moments at which the plant's clocks show that day and time; null where one is.
+    """Return the moments when the plant's clocks show that day and time; null if either is null.
 
-    Of two such moments, when clocks are set back, the first. The offset to UTC is looked up once
-    a minute.
+    If clocks are set back there are two such moments; the first is used. The offset to UTC is
+    looked up once per minute.
     """
     days = pc.cast(pc.cast(day, pa.int32()), pa.int64())
     minutes = pc.add(pc.multiply(days, DAY // MINUTE), pc.divide(time, MINUTE))
@@ -252,7 +278,7 @@ def _moments(day: pa.Array, time: pa.Array, zone: ZoneInfo) -> pa.Array:
 
 
 def _numbers(texts: pa.Array) -> pa.Array:
-    """The finite decimal numbers that the texts say; null where a text says none."""
+    """Return the finite decimal numbers that the texts give; null for any other text."""
     texts = pc.ascii_trim_whitespace(texts)
     said = pc.if_else(pc.match_substring_regex(texts, NUMBER), texts, pa.scalar(None, pa.string()))
     values = pc.cast(said, pa.float64())

@@ -1,7 +1,7 @@
-"""Rules on rows: what passes, and what is held back with the reasons.
+"""Rules on rows: which rows pass, and which are quarantined with the reasons.
 
-Checked rows have the columns of `CHECKED`, then typed ones. A sound row has no `rule`; another has
-the first rule that it breaks, and as `reason` all of them in words.
+Checked rows have the columns of `CHECKED`, then typed ones. A valid row has no `rule`. Another row
+has the first rule that it breaks as `rule`, and all broken rules in words as `reason`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ CHECKED = pa.schema(
     ]
 )
 LINE_RULES = TORN_ROW, BELOW_HEADER = "torn_row", "second_header"
-"""The rules of a line that is not read as cells: the whole line is its only cell."""
+"""Rules for a line that is not read as cells: the whole line is its only cell."""
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule's name, which rows break it, and what to say about the row at a place."""
+    """A rule's name, the rows that break it, and the reason for the row at a place."""
 
     name: str
     broken: Mask
@@ -43,7 +43,7 @@ class Rule:
 
 
 def line_rules(faults: pa.Array) -> list[Rule]:
-    """The rules of lines that are not read as cells; `faults` is null for the others."""
+    """Return the rules for lines that are not read as cells; `faults` is null for the others."""
 
     def fault(at: int) -> str:
         return str(faults[at])
@@ -54,13 +54,13 @@ def line_rules(faults: pa.Array) -> list[Rule]:
 
 
 def as_mask(values: pa.Array) -> Mask:
-    """Which values are true; null is false."""
+    """Return a mask of the true values; null is false."""
     mask: Mask = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
     return mask
 
 
 def find_broken(rules: Iterable[Rule], count: int) -> tuple[pa.Array, pa.Array]:
-    """The columns `rule` and `reason` of so many rows, by the rules in their order."""
+    """Return the columns `rule` and `reason` of `count` rows, from the rules in their order."""
     first: dict[int, str] = {}
     reasons: dict[int, list[str]] = {}
     for rule in rules:
@@ -72,9 +72,26 @@ def find_broken(rules: Iterable[Rule], count: int) -> tuple[pa.Array, pa.Array]:
 
 
 def with_duplicates(rows: pa.Table, key: Sequence[str]) -> pa.Table:
-    """Among the sound rows, mark all but the first of each key.
+    """Mark all valid rows but the first of each key as `duplicate_key`.
 
-    The first is the one of the lowest file name and line.
+    The first is the row with the lowest file name and line.
+
+    Args:
+        rows: Checked rows, which have the columns of `CHECKED` and the key.
+        key: Columns that identify a row; the first is a day and the last a time.
+
+    Returns:
+        The rows in their order. A duplicate has the rule, and a reason with the first row's place.
+
+    Example:
+        >>> moment = pa.array([0, 0], pa.timestamp("us", "UTC"))
+        >>> rows = pa.table({
+        ...     "file": ["a.csv", "a.csv"], "line": [2, 3], "cells": [["7"], ["7"]],
+        ...     "rule": pa.nulls(2, pa.string()), "reason": pa.nulls(2, pa.string()),
+        ...     "day": [date(2021, 11, 1)] * 2, "measured_at": moment,
+        ... })
+        >>> with_duplicates(rows, ["day", "measured_at"])["reason"].to_pylist()
+        [None, 'the same day, measured_at as line 2 of a.csv']
     """
     keys = filter_passed(rows.select([*key, "rule"])).select(list(key))
     if _rises(keys, key):
@@ -97,10 +114,10 @@ def with_duplicates(rows: pa.Table, key: Sequence[str]) -> pa.Table:
 
 
 def _rises(keys: pa.Table, key: Sequence[str]) -> bool:
-    """Whether all keys surely differ: each day comes in one piece, in which times only rise.
+    """Return whether all keys surely differ: each day is in one piece and its times only rise.
 
-    So it is in most files, and seen in a tenth of the time of a search. The key's first column is a
-    day and its last a time.
+    Most files are so, and this check takes a tenth of the time of a search. The key's first column
+    is a day and its last a time.
     """
     if not keys.num_rows:
         return True
@@ -113,12 +130,12 @@ def _rises(keys: pa.Table, key: Sequence[str]) -> bool:
 
 
 def with_stored(rows: pa.Table, stored: pa.Table, key: Sequence[str]) -> pa.Table:
-    """Mark the sound rows whose key is in `stored` (key, file, line) already."""
+    """Mark the valid rows whose key is in `stored` (key, file, line) already."""
     if not stored.num_rows:
         return rows
     types = pa.schema([rows.schema.field(name) for name in (*key, "file", "line")])
     there = stored.select(types.names).cast(types)
-    # A join takes memory for each row of either side; few or none have the same last key column.
+    # A join takes memory for each row of both sides; few or none have the same last key column.
     there = there.filter(pc.is_in(there[key[-1]], rows[key[-1]].combine_chunks()))
     there = there.rename_columns([*key, "in_file", "in_line"])
     found = _sound(rows, *key).join(there, list(key), join_type="inner")
@@ -129,7 +146,7 @@ def with_stored(rows: pa.Table, stored: pa.Table, key: Sequence[str]) -> pa.Tabl
 
 
 def with_superseded(rows: pa.Table, by: Mapping[tuple[str, date], str]) -> pa.Table:
-    """Mark the sound rows of a file's day that the file in `by` holds now."""
+    """Mark the valid rows of a file's day if the file in `by` holds that day now."""
     if not by:
         return rows
     days = pa.Table.from_pylist(
@@ -146,21 +163,21 @@ def with_superseded(rows: pa.Table, by: Mapping[tuple[str, date], str]) -> pa.Ta
 
 
 def filter_passed(rows: pa.Table) -> pa.Table:
-    """The rows that break no rule."""
+    """Keep the rows that break no rule."""
     if rows["rule"].null_count == rows.num_rows:
         return rows
     return rows.filter(rows["rule"].is_null())
 
 
 def filter_held_back(rows: pa.Table) -> pa.Table:
-    """The rows that break a rule."""
+    """Keep the rows that break a rule."""
     if rows["rule"].null_count == rows.num_rows:
         return rows.slice(0, 0)
     return rows.filter(rows["rule"].is_valid())
 
 
 def raw_json(held_back: pa.Table, headers: Mapping[str, Sequence[str]]) -> pa.Array:
-    """Each row as it came: JSON of column to cell, or of `line` to its text.
+    """Return each row as delivered: JSON of column to cell, or of `line` to its text.
 
     `headers` has the names of each file's columns, in the order of the cells.
     """
@@ -173,14 +190,14 @@ def raw_json(held_back: pa.Table, headers: Mapping[str, Sequence[str]]) -> pa.Ar
 
 
 def _sound(rows: pa.Table, *columns: str) -> pa.Table:
-    """File, line and these columns of the sound rows, and each one's `place` among all rows."""
+    """Return file, line and these columns of the valid rows, and their `place` among all rows."""
     found = rows.select(["file", "line", "rule", *columns])
     found = found.append_column("place", pa.array(np.arange(rows.num_rows)))
     return filter_passed(found).drop_columns("rule")
 
 
 def _with_rule(rows: pa.Table, rule: str, reasons: Mapping[int, str]) -> pa.Table:
-    """The table with that rule and the reason at each of the places."""
+    """Set the rule and the reason at each of the places."""
     if not reasons:
         return rows
     said = _at_places(reasons, rows.num_rows)
@@ -194,7 +211,7 @@ def _with_rule(rows: pa.Table, rule: str, reasons: Mapping[int, str]) -> pa.Tabl
 
 
 def _at_places(texts: Mapping[int, str], count: int) -> pa.Array:
-    """A column of so many rows that has these texts at their places and is null elsewhere."""
+    """Return a column of `count` rows with these texts at their places and null elsewhere."""
     if not texts:
         return pa.nulls(count, pa.string())
     at = np.full(count, -1)
