@@ -1,1 +1,1 @@
-"""The landing zone: which files lie there, on which machine, and how they leave it."""
+"""The landing zone: which files are there, on which machine, and how they leave it."""

@@ -1,8 +1,8 @@
-"""Files taken out of the landing zone, one at a time, such that a crash at any point loses none.
+"""Move files out of the landing zone one at a time, so that a crash at any point loses none.
 
-A file is first moved to a folder of this run, where nobody opens it by its name any more. There
-it is read a last time, and only then archived or removed; what is not as expected is put back.
-Nothing is ever overwritten: a name that is taken stays whose it is.
+A file is first moved to a folder of this run, so that nobody can open it by its name any more.
+There it is read a last time, and only then archived or removed. A file that is not as expected is
+put back. A move never overwrites: a file keeps its name.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from lakehouse.landing.zone import (
 )
 
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-"""What a file system says that has no hard links."""
+"""Errors of a file system without hard links."""
 
 
 def is_archive(landing: str) -> bool:
-    """Whether the landing directory is itself the archive of one; nothing is taken out of it."""
+    """Return whether the landing directory is an archive itself; no file is moved out of one."""
     return ARCHIVE_FOLDER in landing_root(landing)[1].split("/")
 
 
 def check_movable(landing: str) -> None:
-    """Raise UsageError where files cannot be moved without overwriting."""
+    """Raise UsageError if files cannot be moved without overwriting others."""
     if not _is_movable(landing_root(landing)[0]):
         raise UsageError(
-            f"after_ingest: files of {landing} can only be kept; a folder, sftp:// and hdfs:// can "
-            "be archived or removed"
+            f"after_ingest: files of {landing} can only be kept; files in a folder, at sftp:// and "
+            "at hdfs:// can be archived or removed"
         )
 
 
@@ -55,7 +55,7 @@ def _is_movable(file_system: Any) -> bool:
 
 
 class Leaving:
-    """The way out of a landing zone, for one run of one stage."""
+    """Moves files out of a landing zone, for one run of one stage."""
 
     def __init__(self, landing: str, stage: str, run_id: str) -> None:
         self._landing = landing
@@ -66,7 +66,7 @@ class Leaving:
         self._real_root = real_path(self._files, self._root)
 
     def put_back_left(self) -> None:
-        """Put back what runs before this one had moved and were killed over."""
+        """Put back the files that earlier runs had moved when they were killed."""
         if not _is_movable(self._files):
             return
         left = list(files_below(self._files, self._all)[0])
@@ -76,7 +76,7 @@ class Leaving:
         self._remove_empty(self._all)
 
     def take(self, files: Iterable[LandedFile], hashes: dict[str, str], archive: bool) -> int:
-        """Archive or remove those that still have the expected content; how many went."""
+        """Archive or remove the files that still have the expected content; return how many."""
         gone, stay = [], 0
         for file in files:
             relative = true_path(file.url)[len(self._root.rstrip("/")) + 1 :]
@@ -97,10 +97,10 @@ class Leaving:
     def _left(
         self, file: LandedFile, relative: str, staged: str, sha256: str, archive: bool
     ) -> bool:
-        """Take one file out; whether it is gone."""
+        """Move one file out; return whether it is gone."""
         source = posixpath.join(self._root, relative)
         if real_path(self._files, source) != posixpath.join(self._real_root, relative):
-            return False  # A link, or below one: what it leads to is not the landing zone's.
+            return False  # A link, or below one: its target is not in the landing zone.
         try:
             self._move(source, staged)
         except OSError as error:
@@ -120,7 +120,7 @@ class Leaving:
         return True
 
     def _is(self, path: str, file: LandedFile, sha256: str) -> bool:
-        """Whether the file there has that size, time and content, and nobody writes it."""
+        """Return whether the file has that size, time and content, and nobody writes it."""
 
         def unchanged() -> bool:
             info = self._files.info(path)
@@ -137,7 +137,7 @@ class Leaving:
             return digest.hexdigest()
 
     def _into_archive(self, staged: str, relative: str, sha256: str) -> None:
-        """Under its own name; an earlier file of that name and other content makes room."""
+        """Archive it under its own name; move an earlier file of that name and other content."""
         target = posixpath.join(self._archive, relative)
         if not self._files.exists(target):
             self._move(staged, target)
@@ -148,7 +148,7 @@ class Leaving:
             self._move(staged, target)
 
     def _put_aside(self, path: str, relative: str) -> None:
-        """Into the archive's own archive, which a backfill from the archive does not read."""
+        """Move it into the archive's own archive, which a backfill from the archive skips."""
         aside = posixpath.join(self._archive, ARCHIVE_FOLDER, relative)
         number = 1
         while self._files.exists(f"{aside}.{number}"):
@@ -156,7 +156,7 @@ class Leaving:
         self._move(path, f"{aside}.{number}")
 
     def _put_back(self, staged: str, relative: str) -> None:
-        """To where it was; where the plant has delivered that name anew, aside."""
+        """Move it back; if the plant has delivered that name again meanwhile, put it aside."""
         source = posixpath.join(self._root, relative)
         try:
             if not self._files.exists(source):
@@ -165,7 +165,7 @@ class Leaving:
                 self._files.rm_file(staged)
             else:
                 self._put_aside(staged, relative)
-                structlog.get_logger().warning("delivered anew, so put aside", file=relative)
+                structlog.get_logger().warning("delivered again, so put aside", file=relative)
         except OSError as error:
             structlog.get_logger().warning("cannot be put back", file=relative, why=str(error))
 
@@ -174,7 +174,7 @@ class Leaving:
         move_to_new(self._files, source, target)
 
     def _remove_empty(self, folder: str) -> None:
-        """Remove that folder of ours and those below, as far as they are empty."""
+        """Remove our folder and the folders below it, as far as they are empty."""
         with contextlib.suppress(OSError):
             for info in self._files.ls(folder, detail=True):
                 if info["type"] == "directory":
@@ -183,7 +183,7 @@ class Leaving:
 
 
 def move_to_new(file_system: Any, source: str, target: str) -> None:
-    """Move a file to a name that nobody has; raises FileExistsError where somebody has it."""
+    """Move a file to an unused name; raises FileExistsError if the name exists."""
     if not isinstance(file_system, LocalFileSystem):
         try:
             file_system.mv(source, target)

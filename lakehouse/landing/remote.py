@@ -1,7 +1,7 @@
-"""File systems of other machines: hosts that are checked, names kept as they are, clear errors.
+"""File systems of other machines: checked hosts, unchanged file names, clear errors.
 
-sftp goes by sshfs and hdfs by hdfs-native, both through fsspec. What they do otherwise is put
-right here, so that a path is never read as a URL and nothing is ever overwritten by a move.
+sftp uses sshfs and hdfs uses hdfs-native, both through fsspec. This module corrects them, so that
+a path is never read as a URL and a move never overwrites.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ LOST = (
 GONE = (sftp.SFTPNoSuchFile, sftp.SFTPNoSuchPath)
 CONNECT_SECONDS = 20
 CONNECTION = {
-    "known_hosts": (),  # asyncssh's: those of the user. sshfs itself would trust any host.
+    "known_hosts": (),  # For asyncssh: the user's known hosts. sshfs would trust any host.
     "connect_timeout": CONNECT_SECONDS,
     "login_timeout": 30,
-    "keepalive_interval": 15,  # A cut line is noticed after three of these.
+    "keepalive_interval": 15,  # A lost connection is noticed after three of these.
     "sftp_client_kwargs": {"path_encoding": "utf-8", "path_errors": "surrogateescape"},
 }
 
 
 def connect(url: str, what: str = "the landing directory") -> tuple[Any, str]:
-    """The file system of that URL and the path there; connected anew where it was lost.
+    """Return the file system of that URL and the path there; connect again if it was lost.
 
-    Raises UsageError for a URL with a password, which logs and other users would see, and
-    PlatelakeError where the machine cannot be reached or is not the one that is known.
+    Raises UsageError for a URL with a password, because logs and other users would show it, and
+    PlatelakeError if the machine cannot be reached or does not have the known key.
     """
     if has_password(url):
-        raise UsageError(f"a password does not belong into the URL of {what}; {KEYS}")
+        raise UsageError(f"the URL of {what} must not hold a password; {KEYS}")
     try:
         if found := SFTP_URL.fullmatch(url):
             return _sftp(*found.groups())
@@ -60,7 +60,7 @@ def connect(url: str, what: str = "the landing directory") -> tuple[Any, str]:
     except misc.HostKeyNotVerifiable as error:
         raise PlatelakeError(
             f"{what} {url} cannot be reached: {error}; compare the host's key with "
-            "the machine's own, then put it into ~/.ssh/known_hosts of the user who runs this"
+            "the machine's own, then add it to ~/.ssh/known_hosts of the user who runs this"
         ) from None
     except (misc.PermissionDenied, PermissionError) as error:
         raise PlatelakeError(
@@ -82,19 +82,19 @@ def _sftp(user: str | None, host: str, port: str | None, path: str | None) -> tu
 
 
 def _hdfs(host: str | None, port: str | None, path: str | None) -> tuple[Hdfs, str]:
-    if host and port:  # hdfs-native would try for minutes.
+    if host and port:  # hdfs-native would keep trying for minutes.
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     return Hdfs(host, int(port) if port else None), (path or "/").rstrip("/") or "/"
 
 
 @contextlib.contextmanager
 def plain_errors(place: str) -> Iterator[None]:
-    """Errors of ssh as Python's own of the same meaning; a lost connection ends the run."""
+    """Turn errors of ssh into Python's of the same meaning; a lost connection ends the run."""
     try:
         yield
     except LOST as error:
         raise PlatelakeError(
-            f"the connection to {place} was lost: {_words(error)}; run again, what is stored stays"
+            f"the connection to {place} was lost: {_words(error)}; run again, stored data are safe"
         ) from None
     except GONE:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
@@ -118,7 +118,7 @@ def _plainly(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
 
 
 class Sftp(SSHFileSystem):  # type: ignore[misc]
-    """A machine reached by ssh."""
+    """The file system of a machine that is reached by ssh."""
 
     moves_to_new = True
     """A move never overwrites."""
@@ -129,7 +129,7 @@ class Sftp(SSHFileSystem):  # type: ignore[misc]
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
-        """Paths here are true paths, whatever characters they hold."""
+        """Keep the path: it is a true path, whatever characters it holds."""
         return path.rstrip("/") or "/"
 
     _info = _plainly(SSHFileSystem._info)
@@ -138,12 +138,12 @@ class Sftp(SSHFileSystem):  # type: ignore[misc]
     _mkdir = _plainly(SSHFileSystem._mkdir)
     _rm_file = _plainly(SSHFileSystem._rm_file)
     _rmdir = _plainly(SSHFileSystem._rmdir)
-    rmdir = sync_wrapper(_rmdir)  # fsspec's own does nothing, and says nothing.
+    rmdir = sync_wrapper(_rmdir)  # fsspec's rmdir silently does nothing.
 
     async def _mv(self, path1: str, path2: str, **options: Any) -> None:
-        """As move_new: sshfs would overwrite, or copy and then delete even what it had not copied.
+        """Move without overwriting; sshfs would overwrite, or copy and delete even uncopied files.
 
-        OpenSSH links and unlinks, so a file that is there already is never overwritten.
+        OpenSSH links and unlinks, so an existing file is never overwritten.
         """
         with plain_errors(self.host):
             async with self._pool.get() as channel:
@@ -162,10 +162,10 @@ class Sftp(SSHFileSystem):  # type: ignore[misc]
 
 
 class SftpFile(SSHFile):  # type: ignore[misc]
-    """A file there, opened."""
+    """An opened file on a machine that is reached by ssh."""
 
     def read(self, *args: Any) -> bytes:
-        """Bytes of it."""
+        """Read bytes."""
         with plain_errors(self.fs.host):
             content: bytes = super().read(*args)
             return content
@@ -176,7 +176,7 @@ class SftpFile(SSHFile):  # type: ignore[misc]
             return int(super().write(*args))
 
     def close(self) -> None:
-        """Close it; where the connection is lost, it is closed, and only a writer must know."""
+        """Close the file; if the connection is lost it is closed, and only a writer raises."""
         try:
             with plain_errors(self.fs.host):
                 super().close()
@@ -187,7 +187,7 @@ class SftpFile(SSHFile):  # type: ignore[misc]
 
 
 def _in_a_line(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The method with errors of one line, all of them OSError, without Java's stack."""
+    """Wrap the method so that each error is an OSError of one line, without Java's stack."""
 
     @functools.wraps(method)
     def with_plain_errors(*args: Any, **options: Any) -> Any:
@@ -204,13 +204,13 @@ def _in_a_line(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Hdfs(HdfsFileSystem):
-    """HDFS."""
+    """The file system of HDFS."""
 
     moves_to_new = True
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
-        """Paths here are true paths: hdfs-native would cut a name at its ? or #."""
+        """Keep the path: it is a true path, but hdfs-native would cut a name at its ? or #."""
         return path
 
     info = _in_a_line(HdfsFileSystem.info)
@@ -222,10 +222,10 @@ class Hdfs(HdfsFileSystem):
     _open = _in_a_line(HdfsFileSystem._open)
 
     def is_closed(self, path: str) -> bool:
-        """Whether nobody writes the file any more; its time of modification stays.
+        """Return whether nobody writes the file any more; keep its modification time.
 
-        HDFS lets another append only then. The size of a file that is being written stands still
-        for a whole block.
+        Only then does HDFS allow an append. The size does not tell, because while a file is being
+        written it stays the same for a whole block.
         """
         modified = self.info(path)["modification_time"]
         try:

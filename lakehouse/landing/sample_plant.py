@@ -1,7 +1,7 @@
-"""A small generated chromate-plating plant, in the layout of the published data set.
+"""Generate a small chromate-plating plant in the layout of the published data set.
 
-Everything is drawn from a seeded random generator; no real reading and no real photo goes in.
-A seed gives the same bytes again under the same versions of numpy and Pillow.
+A seeded random generator draws everything; no real reading and no real photo is used. The same
+seed gives the same bytes with the same versions of numpy and Pillow.
 """
 
 import cmath
@@ -35,20 +35,20 @@ CENTRE: Final = np.array([2.01, 42.45, 17.45])
 SPREAD: Final = np.array([0.118, 1.42, 1.40])
 EXCURSION_SIGN: Final = np.array([1, -1, -1])
 COLLAR: Final = 1.11  # The radius of the elbow's collars, in tube radii.
-# What stains look like: burnt, rust, salt left by the rinse, bare steel.
+# Colours of stains: burnt, rust, salt left by the rinse, bare steel.
 STAINS: Final = ((0.13, 0.10, 0.08), (0.46, 0.22, 0.08), (1.36, 1.37, 1.40), (0.27, 0.30, 0.36))
 
 
 class SamplePlantError(UsageError, ValueError):
-    """The sample plant cannot be made: impossible numbers, or a directory that is taken."""
+    """The sample plant cannot be made: impossible numbers, or a directory that is in use."""
 
 
 @dataclass(frozen=True)
 class SamplePlant:
-    """What a sample plant holds.
+    """The content of a sample plant.
 
     `failed_lots` are (day, lot number), oldest day first. `good_photos` and `bad_photos` count
-    files, together `names`; there are fewer `pictures`, as some stand under two names.
+    files, together `names`; there are fewer `pictures`, because some have two names.
     """
 
     directory: Path
@@ -65,7 +65,7 @@ class SamplePlant:
 
 @dataclass(frozen=True)
 class _Tube:
-    """The elbow as every pixel sees it: maps of the picture's shape, lengths in tube radii."""
+    """The elbow at each pixel: maps of the picture's shape, lengths in tube radii."""
 
     along: Array  # From the middle, towards the open end.
     around: Array
@@ -84,18 +84,18 @@ def make_sample_plant(
     failed_lots: int = 8,
     photos: int = 120,
 ) -> SamplePlant:
-    """Write sensor files, error list, photos and `GENERATED.txt`, and say what they hold.
+    """Write sensor files, error list, photos and `GENERATED.txt`; return what they hold.
 
-    `photos` counts different pictures; every tenth stands under two names. A directory that
-    already holds the plant of the same numbers is left as it is. Raises SamplePlantError where
-    the directory holds anything else, or the numbers cannot be met.
+    `photos` counts different pictures; every tenth has two names. A directory that already holds
+    the plant of the same numbers stays as it is. Raises SamplePlantError if the directory holds
+    anything else, or if the numbers are impossible.
     """
     least = min(seed, days - 1, lots_per_day - 1, rows_per_lot - 1, photos - 2, failed_lots)
     seconds = lots_per_day * (rows_per_lot * ROW_SECONDS + 30)
     if least < 0 or failed_lots > days * min(2, lots_per_day) or seconds > 7 * 3600:
         raise SamplePlantError(
-            "a plant needs a day, a lot, a row, two photos and a seed from 0 up; "
-            "at most two lots a day may fail, and a day lasts 7 hours at most"
+            "a plant needs a day, a lot, a row, two photos and a seed of 0 or more; "
+            "at most two lots a day may fail, and a day has at most 7 hours"
         )
     failed, files = _failed_lots(seed, days, lots_per_day, failed_lots), _photo_files(seed, photos)
     bad, lots = sum("/bad/" in name for name in files), days * lots_per_day
@@ -106,7 +106,7 @@ def make_sample_plant(
         if _holds(target, plant):
             return plant
         raise SamplePlantError(
-            f"{directory} holds something else, or the plant of another version: delete it, or "
+            f"{directory} holds other files, or a plant of another version: delete it, or "
             "name a new or empty directory"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def _failed_lots(seed: int, days: int, lots: int, count: int) -> list[tuple[date
 
 
 def _photo_files(seed: int, pictures: int) -> dict[str, int]:
-    """The photo files: path inside the plant, and the number of the picture in it."""
+    """Return the photo files: path inside the plant, and the number of the picture in it."""
     twice = [*range(pictures), *range(9, pictures, 10)]
     numbers = np.random.default_rng([seed, 1]).permutation(twice)
     bad = numbers < max(1, pictures * 2 // 5)
@@ -174,7 +174,7 @@ def _write(made: Path, plant: SamplePlant) -> None:
 
 
 def _write_photos(made: Path, plant: SamplePlant) -> None:
-    """Each picture is drawn once, on all cores, and written under each of its names."""
+    """Draw each picture once, on all cores, and write it under each of its names."""
     names: dict[int, list[str]] = {}
     for name, number in _photo_files(plant.seed, plant.pictures).items():
         names.setdefault(number, []).append(name)
@@ -186,12 +186,12 @@ def _write_photos(made: Path, plant: SamplePlant) -> None:
         for name in names[number]:
             (made / name).write_bytes(content.getvalue())
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy and Pillow leave Python's lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy and Pillow release Python's lock.
         list(pool.map(write, names))
 
 
 def _readings(rng: Rng, plant: SamplePlant, failed: dict[int, float]) -> Array:
-    """A day's values, (lots, rows, 3); `failed` says by how many sigmas a lot goes astray."""
+    """Draw a day's values, (lots, rows, 3); `failed` gives a failed lot's deviation in sigmas."""
     lots, rows = plant.lots // plant.days, plant.readings // plant.lots
     time = np.linspace(0, 1, lots * rows).reshape(lots, rows, 1)
     sigmas = rng.standard_normal((lots, rows, 3)) + 0.13 * rng.standard_normal((lots, 1, 3))
@@ -199,7 +199,7 @@ def _readings(rng: Rng, plant: SamplePlant, failed: dict[int, float]) -> Array:
     for lot in range(lots):
         if lot + 1 in failed:
             variables, strength = rng.permutation(3)[: rng.integers(2, 4)], failed[lot + 1]
-        elif rng.random() < 0.08:  # A good lot may stray too, but in one variable.
+        elif rng.random() < 0.08:  # A good lot may deviate too, but in one variable.
             variables, strength = rng.integers(0, 3, 1), rng.uniform(3.2, 5.2)
         else:
             continue
@@ -221,14 +221,14 @@ def _sensor_text(rng: Rng, readings: Array, *, morning: bool) -> str:
 
 
 def korean_clock(tenths: int) -> str:
-    """A time of day, in tenths of a second since midnight, as `오후 4:20:35.0`."""
+    """Write a time of day, in tenths of a second since midnight, like `오후 4:20:35.0`."""
     hour, minute = divmod(tenths // 600, 60)
     clock = f"{(hour + 11) % 12 + 1}:{minute:02d}:{tenths % 600 / 10:04.1f}"
     return f"{'오전' if hour < 12 else '오후'} {clock}"
 
 
 def draw_photo(rng: Rng, *, bad: bool) -> Image.Image:
-    """A drawn photo of a plated elbow, 480x720 or 720x480, RGB or RGBA; `bad`: with stains."""
+    """Draw a photo of a plated elbow, 480x720 or 720x480, RGB or RGBA; `bad`: with stains."""
     width, height = (480, 720) if rng.random() < 0.7 else (720, 480)
     tube = _tube(rng, height, width)
     light = np.array([*rng.uniform(-0.5, 0.5, 2), 0.9], np.float32)
@@ -239,14 +239,14 @@ def draw_photo(rng: Rng, *, bad: bool) -> Image.Image:
         scene *= 1 - rng.uniform(0.1, 0.3) * np.clip(_noise(rng, tube, 2), 0, 1)
     down, across = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     scene *= (1 - rng.uniform(0.2, 0.45) * (down**2 + across**2) / 2)[..., None]
-    # A camera's noise, so little that the demo's photos are few enough bytes to need no Spark.
+    # A camera's noise, so weak that the demo's photos are small enough to need no Spark.
     scene += rng.uniform(0.003, 0.006) * rng.standard_normal(scene.shape, np.float32)
     pixels = (255 * np.clip(scene * rng.uniform(0.85, 1.15), 0, 1) + 0.5).astype(np.uint8)
     return Image.fromarray(pixels).convert("RGBA" if rng.random() < 0.35 else "RGB")
 
 
 def _tube(rng: Rng, height: int, width: int) -> _Tube:
-    """A quarter of a torus about (0, 0) between two straight legs, one end turned to the eye."""
+    """Make a quarter of a torus about (0, 0) between two straight legs, one end to the viewer."""
     bend, leg, tilt = rng.uniform(1.9, 2.3), rng.uniform(0.5, 0.9), rng.uniform(0.22, 0.4)
     scale = max(height, width) * rng.uniform(0.66, 0.8) / (math.sqrt(2) * (bend + leg) + 1.6)
     turn = rng.normal(math.pi / 4 if width > height else -math.pi / 4, 0.15)
@@ -276,13 +276,13 @@ def _tube(rng: Rng, height: int, width: int) -> _Tube:
 
 
 def _radius(end: Array) -> Array:
-    """The tube's radius so far from its nearer end: a collar, a groove, a bead, the pipe."""
+    """Return the tube's radius at a distance from its end: collar, groove, bead, pipe."""
     collar = (COLLAR - 1) / 2 * (1 - np.tanh((end - 0.32) / 0.04))
     return cast(Array, 1 + collar + 0.05 * np.exp(-(((end - 0.52) / 0.07) ** 2)))
 
 
 def _noise(rng: Rng, tube: _Tube, cells: float) -> Array:
-    """Smooth noise, (height, width, 1), of about unit size, `cells` bumps to the short side."""
+    """Draw smooth noise, (height, width, 1), of about unit size; `cells` bumps per short side."""
     height, width, _ = tube.metal.shape
     grid = (int(cells * side / min(height, width)) + 2 for side in (height, width))
     image = Image.fromarray(rng.standard_normal(tuple(grid), np.float32))
@@ -312,12 +312,12 @@ def _metal(rng: Rng, tube: _Tube, light: Array, *, bad: bool) -> Array:
         metal, mask = _stain(rng, tube, metal, least=0.4 if number == 0 else 0.2)
         dull = np.maximum(dull, mask)
     sheen = rng.uniform(0.15, 0.3) * gloss**12 * (1 + 0.15 * grain) + 0.25 * gloss**90
-    sheen *= 1 - 0.85 * dull  # A stain does not shine: under the lamp it would vanish.
+    sheen *= 1 - 0.85 * dull  # A stain does not shine: it would be invisible under the lamp.
     return cast(Array, metal * (shade + sheen) + 0.3 * sheen)
 
 
 def _stain(rng: Rng, tube: _Tube, metal: Array, least: float) -> tuple[Array, Array]:
-    """The metal with one irregular stain somewhere on the pipe between the collars, and where.
+    """Add one irregular stain to the pipe between the collars; return metal and stain's mask.
 
     `least` is the smallest size, in tube radii.
     """

@@ -1,4 +1,4 @@
-"""The landing zone: which files of a stage lie there."""
+"""The landing zone: which files of a stage are there."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from lakehouse.stage import UNLABELLED, Stage
 
 KINDS = ("readings", "error_lists", "photos")
 APP_FOLDER = "app"
-"""Below the landing directory, where the app puts the photos that people give it."""
+"""Below the landing directory: the photos that people give to the app."""
 ARCHIVE_FOLDER = "platelake-archived"
-"""Below the landing directory, where files go once the lake holds them, if so set."""
+"""Below the landing directory: files that the lake holds, if `after_ingest` is `archive`."""
 LEAVING_FOLDER = "platelake-leaving"
-"""Below the landing directory, where a file is while it is looked at for the last time."""
-REMEDY = "give the folder where the plant drops its files by --landing"
+"""Below the landing directory: a file while it is read for the last time."""
+REMEDY = "give the folder of the plant's files with --landing"
 TIMES = {
     "mtime": 1,
     "LastModified": 1,
@@ -33,15 +33,16 @@ TIMES = {
     "modificationTime": 1000,
     "modification_time": 1000,
 }
-"""What file systems call the time of modification, and how much of its unit a second is."""
+"""Names that file systems use for the modification time, and its units per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class LandedFile:
     """A file of the landing zone.
 
-    `file` is its path below the landing directory as text, which is how the lake knows it.
-    `url` opens it: the true path, percent-encoded, since a name may not be text at all.
+    `file` is its path below the landing directory as text; this is its name in the lake. `url`
+    opens it: the true path, percent-encoded, because a name may not be valid text. `size` is in
+    bytes, `modified_at` in UTC.
     """
 
     kind: str
@@ -51,7 +52,7 @@ class LandedFile:
     modified_at: datetime
     label: str | None = None
     timed: bool = True
-    """Whether the file system tells when it was modified; else `modified_at` is now."""
+    """Whether the file system gives the modification time; if not, `modified_at` is now."""
 
 
 @dataclass(frozen=True)
@@ -102,29 +103,53 @@ def look(landing: str) -> Listing:
 
 
 def list_landing(landing: str, stage: Stage, kind: str) -> list[LandedFile]:
-    """The files of that kind below `landing` now, by name. Raises as `look` and `Listing.files`."""
+    """List the files of one kind in the landing zone.
+
+    Args:
+        landing: A folder, or a URL of sftp or hdfs.
+        stage: The stage, whose globs name the files.
+        kind: One of `KINDS`.
+
+    Returns:
+        The files, sorted by name. Archived files are not listed.
+
+    Raises:
+        PlatelakeError: The landing zone is missing, unreadable or holds nothing at all.
+        UsageError: The stage file gives one photo two labels.
+
+    Example:
+        >>> import tempfile
+        >>> from lakehouse.stage import load_stage
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "sensor/kemp-abh-sensor-2021.11.01.csv")
+        ...     path.parent.mkdir()
+        ...     _ = path.write_text("Lot,Time,pH,Temp,Voltage")
+        ...     landed = list_landing(folder, load_stage("chromate"), "readings")
+        >>> [(file.file, file.size) for file in landed]
+        [('sensor/kemp-abh-sensor-2021.11.01.csv', 24)]
+    """
     return look(landing).files(stage, kind)
 
 
 def label_of(stage: Stage, file: str) -> str | None:
-    """The label that a photo of this path below the landing directory has; None: it is none."""
+    """Return the label of a photo at this path below the landing directory; None: not a photo."""
     patterns = [(label, _regex(glob)) for label, glob in _globs(stage, "photos")]
     labels = {label for label, pattern in patterns if pattern.fullmatch(file)}
     return labels.pop() if len(labels) == 1 else None
 
 
 def open_url(landing: str, url: str) -> Any:
-    """The file of that `LandedFile.url`, opened for reading bytes."""
+    """Open the file of that `LandedFile.url` for reading bytes."""
     return landing_root(landing)[0].open(true_path(url), "rb")
 
 
 def true_path(url: str) -> str:
-    """The path on its file system, as that names it, of a `LandedFile.url`."""
+    """Return the path of a `LandedFile.url`, as its file system names it."""
     return os.fsdecode(unquote_to_bytes(url))
 
 
 def display(path: str) -> str:
-    """The path as text: each name UTF-8, else cp949 (archives made in Korea), else escaped."""
+    """Return the path as text: each name in UTF-8, else cp949 (Korean archives), else escaped."""
     return "/".join(_text(name) for name in os.fsencode(path).split(b"/"))
 
 
@@ -138,7 +163,7 @@ def _text(name: bytes) -> str:
 
 
 def _names(relative: dict[str, str]) -> dict[str, str]:
-    """What each file is called: where names of other bytes are one text, UTF-8 alone keeps it."""
+    """Name each file; if names of different bytes give one text, only the UTF-8 one keeps it."""
     names = {path: display(name) for path, name in relative.items()}
     times = Counter(names.values())
     for path, name in names.items():
@@ -159,34 +184,34 @@ def _globs(stage: Stage, kind: str) -> list[tuple[str | None, str]]:
 
 
 def _regex(glob: str) -> re.Pattern[str]:
-    """Of a glob: * and ? within one folder, ** any number of folders; all else is itself."""
+    """Turn a glob into a pattern: * and ? match within one folder, ** any number of folders."""
     parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     pieces = re.split(r"(\*\*/|\*\*|\*|\?)", unicodedata.normalize("NFC", glob))
     return re.compile("".join(parts.get(p, re.escape(p)) for p in pieces), re.DOTALL)
 
 
 def landing_root(landing: str) -> tuple[Any, str]:
-    """Where the landing zone lies, and its path there. A folder's name is never a URL's part."""
+    """Return the landing zone's file system and its path there; a folder is not read as a URL."""
     if "://" not in landing:
         return LocalFileSystem(), os.path.realpath(Path(landing).expanduser())
-    # Only here, since most landing zones are folders, and what speaks ssh takes time to load.
+    # Imported late: most landing zones are folders, and the ssh libraries take time to load.
     from lakehouse.landing.remote import connect
 
     return connect(landing)
 
 
 def real_path(file_system: Any, path: str) -> str:
-    """The path without links; itself where the file system has none."""
+    """Return the path without links; the path itself if the file system has none."""
     if isinstance(file_system, LocalFileSystem):
         return os.path.realpath(path)
     try:
         return str(file_system.real_path(path))
-    except (AttributeError, FileNotFoundError):  # The latter: taken away meanwhile.
+    except (AttributeError, FileNotFoundError):  # FileNotFoundError: removed meanwhile.
         return path
 
 
 def _walk(landing: str) -> dict[str, dict[str, Any]]:
-    """What is known of each file by its true path; `relative` is the path below the root."""
+    """Return the info of each file by its true path; `relative` is the path below the root."""
     if not landing:
         raise PlatelakeError(f"no landing directory is given; {REMEDY}")
     file_system, root = landing_root(landing)
@@ -202,7 +227,7 @@ def _walk(landing: str) -> dict[str, dict[str, Any]]:
     except OSError as error:
         raise PlatelakeError(
             f"the landing directory {landing} cannot be read: {error}; "
-            "grant this user the right to read it"
+            "give this user the right to read it"
         ) from None
     for path, info in found.items():
         info["relative"] = path[len(root.rstrip("/")) + 1 :]
@@ -210,9 +235,9 @@ def _walk(landing: str) -> dict[str, dict[str, Any]]:
 
 
 def files_below(file_system: Any, root: str) -> tuple[dict[str, dict[str, Any]], bool]:
-    """The files below the root, and whether it holds folders of those that were taken away.
+    """Return the files below the root, and whether it has a folder of archived or leaving files.
 
-    These folders are not looked into. A linked folder is walked once, after those that lie there.
+    Files in these folders are not listed. A linked folder is walked once, after the real ones.
     """
     taken_away = {f"{root.rstrip('/')}/{name}" for name in (ARCHIVE_FOLDER, LEAVING_FOLDER)}
     emptied = False
@@ -240,12 +265,12 @@ def files_below(file_system: Any, root: str) -> tuple[dict[str, dict[str, Any]],
 def _listed(file_system: Any, folder: str) -> list[dict[str, Any]]:
     try:
         return list(file_system.ls(folder, detail=True))
-    except FileNotFoundError:  # Taken away since its own folder was listed.
+    except FileNotFoundError:  # Removed since its parent folder was listed.
         return []
 
 
 def _target(file_system: Any, link: dict[str, Any]) -> dict[str, Any]:
-    """What a link leads to; one that leads nowhere is a file that cannot be read."""
+    """Return the info of a link's target; without a target, it is a file that cannot be read."""
     try:
         return dict(file_system.info(link["name"]))
     except OSError:
@@ -253,7 +278,7 @@ def _target(file_system: Any, link: dict[str, Any]) -> dict[str, Any]:
 
 
 def modified(info: dict[str, Any]) -> datetime | None:
-    """When the file was modified, in UTC; None where the file system does not say."""
+    """Return the modification time in UTC; None if the file system does not give it."""
     for name, unit in TIMES.items():
         moment = info.get(name)
         if isinstance(moment, datetime):

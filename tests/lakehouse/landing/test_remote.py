@@ -73,7 +73,7 @@ def test_a_host_whose_key_is_not_the_known_one_is_refused(plant_host: Sshd, tmp_
     plant_host.trust(tmp_path / "other.pub")
     said = complaint(lambda: found(plant_host.url(tmp_path)))
     assert "Host key is not trusted" in said
-    assert "put it into ~/.ssh/known_hosts" in said
+    assert "add it to ~/.ssh/known_hosts" in said
 
 
 def test_a_host_that_nobody_knows_is_refused(

@@ -18,7 +18,7 @@ from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.landing.zone import KINDS, LandedFile, display, list_landing, open_url
 from lakehouse.stage import Photos, Stage, load_stage
 
-REMEDY = "give the folder where the plant drops its files by --landing"
+REMEDY = "give the folder of the plant's files with --landing"
 NOBODY = 65534
 
 
@@ -289,7 +289,7 @@ def test_an_unreadable_folder_is_one_sentence(public: Path, closed: str) -> None
     refused = public / "plant" / "in" if closed == "plant" else public / closed
     assert said == (
         f"the landing directory {landing} cannot be read: [Errno 13] Permission denied: "
-        f"'{refused}'; grant this user the right to read it"
+        f"'{refused}'; give this user the right to read it"
     )
 
 
