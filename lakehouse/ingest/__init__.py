@@ -1,1 +1,1 @@
-"""From the landing zone into the lake, exactly once: list, inspect, plan, write, clear."""
+"""Bring landed files into the lake exactly once: list, inspect, plan, write, clear."""

@@ -1,7 +1,8 @@
-"""The landing zone after an ingest: what the lake holds whole is archived or removed, if so set.
+"""Clear the landing zone after an ingest: archive or remove clearable files, if so set.
 
-A file goes only if the ledger, the tables as they are read back, and its own bytes as they are
-read once more all agree. What is held back stays, and so does all that was never taken in.
+A file is clearable if the lake holds all of it: the ledger, the tables when read back, and the
+file's bytes when read once more must all agree. Quarantined files stay, and so do files that were
+never ingested.
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ from lakehouse.tables.quarantine import QUARANTINE
 
 
 def put_back_left(context: IngestContext) -> None:
-    """Finish what a run that was killed had begun: its files are where they were, or gone."""
+    """Finish the clearing of a run that was killed: its files are back in their place, or gone."""
     Leaving(context.landing, context.stage.name, context.run_id).put_back_left()
 
 
 def hold_back_reused_names(
     context: IngestContext, kind: str, known: dict[str, FileState], reports: dict[str, FileReport]
 ) -> None:
-    """Hold back each file with the name of another that was taken in and is gone by our doing.
+    """Quarantine each file that has the name of an ingested file which we cleared.
 
     It may be a correction, or the next file of a machine that counts from one again: only a person
-    knows. What the other brought stays.
+    knows. The rows of the earlier file stay.
     """
     if context.settings.after_ingest == "keep" or not reports:
         return
@@ -62,7 +63,7 @@ REUSED = (
 def clear_landing(
     context: IngestContext, kind: str, table: Table, landed: Sequence[LandedFile]
 ) -> None:
-    """Archive or remove, as set, the landed files that the lake is seen to hold whole."""
+    """Archive or remove, as the settings say, the landed files that are clearable."""
     if context.settings.after_ingest == "keep" or is_archive(context.landing):
         return
     asked = [file for file in landed if not context.only_again or file.file in context.again]
@@ -79,16 +80,16 @@ def clear_landing(
     hashes = {file.file: known[file.file].sha256 for file in ready}
     _note(context, ready, hashes)
     if context.lake.local:
-        os.sync()  # What was read back may have been memory, and a power cut takes that.
+        os.sync()  # The data read back may be in memory only, and a power cut would lose them.
     way_out = Leaving(context.landing, context.stage.name, context.run_id)
     try:
         way_out.take(ready, hashes, archive=context.settings.after_ingest == "archive")
-    except PlatelakeError as error:  # Lost on the way: all is in the lake, the rest goes next time.
+    except PlatelakeError as error:  # All is in the lake; the next run clears the rest.
         structlog.get_logger().warning("the landing zone is not cleared", why=str(error))
 
 
 def cleared(lake: Lake, kind: str, files: Iterable[str]) -> set[tuple[str, str]]:
-    """File and content hash, if `clear_landing` took one of these out of the landing zone."""
+    """Return file and content hash of those of these files that `clear_landing` has cleared."""
     own = (pc.field("kind") == kind) & in_files(files)
     rows = lake.load(CLEARED_FILES, where=own, columns=("file", "sha256"))
     return set(zip(rows["file"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
@@ -97,10 +98,10 @@ def cleared(lake: Lake, kind: str, files: Iterable[str]) -> set[tuple[str, str]]
 def _recorded(
     lake: Lake, kind: str, landed: Sequence[LandedFile], known: dict[str, FileState]
 ) -> list[LandedFile]:
-    """The files that are as the ledger knows them, and of which nothing is held back.
+    """Return the files that are as the ledger knows them and have nothing in quarantine.
 
-    A text file with a copy stays, and so does the copy: either takes over, or is judged again,
-    when the other is delivered with other content.
+    A text file with a copy stays, and so does the copy: when one is delivered with other content,
+    the other takes over or is checked again.
     """
     own = (pc.field("kind") == kind) & in_files([file.file for file in landed])
     held_back = set(lake.counts(QUARANTINE, "file", own))
@@ -111,7 +112,7 @@ def _recorded(
         state = known.get(file.file)
         return state is not None and (
             state.status in settled
-            and state.size == file.size  # Delivered once more, it may have another time.
+            and state.size == file.size  # A second delivery may have another time.
             and state.label == file.label
             and (kind == "photos" or copies[state.sha256] == 1)
         )
@@ -120,7 +121,7 @@ def _recorded(
 
 
 def _photos_read_back(lake: Lake, hashes: Iterable[str]) -> set[str]:
-    """Of these hashes, those whose bytes in the lake give that hash."""
+    """Return those of the hashes whose bytes in the lake give that hash."""
     wanted = pc.field("sha256").isin(pa.array(list(hashes), pa.string()))
     return {
         row["sha256"]
@@ -131,7 +132,7 @@ def _photos_read_back(lake: Lake, hashes: Iterable[str]) -> set[str]:
 
 
 def _files_read_back(lake: Lake, kind: str, table: Table, files: Sequence[str]) -> set[str]:
-    """Of these files, those of which the table has as many rows as the ledger says."""
+    """Return those of the files of which the table has as many rows as the ledger says."""
     last = last_events(lake, kind, files, ("file", "event", "rows_stored"))
     counts = lake.counts(table, "file", in_files(files))
     return {
@@ -140,7 +141,7 @@ def _files_read_back(lake: Lake, kind: str, table: Table, files: Sequence[str]) 
 
 
 def _note(context: IngestContext, files: Sequence[LandedFile], hashes: dict[str, str]) -> None:
-    """Before anything is moved: a file that is gone and noted nowhere would count as withdrawn."""
+    """Record the files before any is moved; a missing file without a record counts as withdrawn."""
     outcome = "archived" if context.settings.after_ingest == "archive" else "removed"
     now = datetime.now(UTC)
     rows = [

@@ -1,6 +1,6 @@
-"""The ledger's table, `files`: the events of each file, asked by key, and recorded.
+"""The ledger's table, `files`: read the events of each file by key, and record new ones.
 
-It is never held whole: what is kept in memory follows the files that are asked for.
+It is never loaded as a whole: memory depends on the files that are asked for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STATE = ("file", "event", "sha256", "size", "modified_at", "status", "label", "s
 
 
 def last_states(lake: Lake, kind: str, files: Collection[str]) -> dict[str, FileState]:
-    """The last event of each of these files, if any, without what the events before it left."""
+    """Return the last event of each of these files, if any, without values from events before."""
     last = last_events(lake, kind, files, STATE)
     return {
         row["file"]: FileState(**row) for batch in last.to_batches() for row in batch.to_pylist()
@@ -33,12 +33,12 @@ def last_states(lake: Lake, kind: str, files: Collection[str]) -> dict[str, File
 def related_states(
     lake: Lake, kind: str, files: Iterable[str], contents: Iterable[str]
 ) -> dict[str, FileState]:
-    """These files, those that ever had one of these contents, and all that share content with any.
+    """Return these files, those that ever had one of these contents, and all that share content.
 
-    Whatever is decided over these files depends on no other, so the ledger is never held whole.
+    Decisions about these files depend on no other files, so the ledger is never loaded as a whole.
     """
     names, hashes = set(files), set(contents) - {""}
-    if not names and not hashes:  # As in a run that finds nothing new.
+    if not names and not hashes:  # A run that finds nothing new.
         return {}
     while True:
         by_content = pc.field("sha256").isin(pa.array(hashes, pa.string()))
@@ -55,10 +55,10 @@ def related_states(
 
 
 def overlooked(lake: Lake, kind: str, last: Mapping[str, FileState]) -> set[str]:
-    """Of files that are as they were, those that an earlier run may have had to look at.
+    """Return unchanged files that an earlier run may have overlooked.
 
-    A duplicate, if the file that it names no longer holds the content; and a file with content that
-    another was corrected from. `heirs` and `copies` decide whether there is something to do.
+    That is a duplicate, if the file that it names no longer holds the content, and a file with
+    content that another had before its correction. `heirs` and `copies` decide what to do.
     """
     names = [file for file, one in last.items() if one.status == DUPLICATE]
     duplicates = last_events(lake, kind, names, (*CONTENT, "duplicate_of"))
@@ -73,7 +73,7 @@ def overlooked(lake: Lake, kind: str, last: Mapping[str, FileState]) -> set[str]
 
 
 def _corrected(lake: Lake, kind: str, contents: Sequence[str]) -> dict[str, set[str]]:
-    """Of each of these contents: the files that had it, and have another now."""
+    """Return, for each of these contents, the files that had it and have another now."""
     names = _events(lake, kind, pc.field("event") > 1, CONTENT)["file"].unique()
     events = _events(lake, kind, in_files(names), CONTENT)
     now = _last_of(events).select(["file", "sha256"])
@@ -86,24 +86,24 @@ def _corrected(lake: Lake, kind: str, contents: Sequence[str]) -> dict[str, set[
 
 
 def in_files(files: Iterable[str]) -> pc.Expression:
-    """The Arrow condition for the rows of these files."""
+    """Return the Arrow condition for the rows of these files."""
     return pc.field("file").isin(pa.array(files, pa.string()))
 
 
 def _events(lake: Lake, kind: str, where: pc.Expression, columns: Sequence[str]) -> pa.Table:
-    """These columns of the kind's events that meet the condition."""
+    """Load these columns of the kind's events that meet the condition."""
     return lake.load(FILES, where=(pc.field("kind") == kind) & where, columns=columns)
 
 
 def last_events(lake: Lake, kind: str, files: Collection[str], columns: Sequence[str]) -> pa.Table:
-    """These columns of the last event of each of the files, if any."""
+    """Load these columns of the last event of each of the files, if any."""
     if not len(files):
         return FILES.arrow_schema().empty_table().select(columns)
     return _last_of(_events(lake, kind, in_files(files), columns))
 
 
 def _last_of(events: pa.Table) -> pa.Table:
-    """The last of each file's events."""
+    """Keep the last event of each file."""
     last = events.group_by("file").aggregate([("event", "max")])
     if last.num_rows == events.num_rows:
         return events
@@ -113,7 +113,7 @@ def _last_of(events: pa.Table) -> pa.Table:
 
 
 def record(lake: Lake, deliveries: Iterable[Delivery], run_id: str) -> None:
-    """Write the deliveries' events, once, however often this very plan is recorded."""
+    """Write the deliveries' events once, even if the same plan is recorded again."""
     now = datetime.now(UTC)
     rows: list[dict[str, Any]] = [
         {

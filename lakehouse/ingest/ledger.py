@@ -1,11 +1,11 @@
-"""The ledger of files: what is known, what is new, and what has become of each delivery.
+"""The ledger of files: which are known, which are new, and what happens to each delivery.
 
-These are the decisions; `lakehouse.ingest.events` reads and writes the table.
+This module decides; `lakehouse.ingest.events` reads and writes the table.
 
-The state of a file is its last event. Content is known by its hash: the first file that
-brings it holds it, others with the same content are duplicates. When the holder is delivered
-again with other content, one of its duplicates takes over, so that no content is lost; what
-then counts of it is decided in `lakehouse.ingest.stale_copies`.
+The state of a file is its last event. Content is identified by its hash: the first file that
+brings it is its holder, others with the same content are duplicates. When the holder is delivered
+again with other content, one of its duplicates takes over, so that no content is lost.
+`lakehouse.ingest.stale_copies` decides which rows of it then count.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ SAME_TICK = timedelta(seconds=2)
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What the ledger says of a file now, by its last event.
+    """The state of a file in the ledger, from its last event.
 
-    From the events before come `earlier`, other sound contents that it has had, `kept`, the
-    content whose rows stay in the table while the file cannot be read, and `corrected_at`, when
-    its content took the place of the earlier ones. That a file holds the same content for another,
-    or gives it to another to hold, is no correction.
+    Three fields come from the events before. `earlier` are the other valid contents that it had.
+    `kept` is the content whose rows stay in the table while the file cannot be read.
+    `corrected_at` is the time when its content replaced the earlier ones. It is not a correction
+    if a file takes over the same content from another, or gives it to another.
     """
 
     file: str
@@ -52,19 +52,19 @@ class FileState:
 
     @property
     def brought(self) -> str:
-        """The content whose rows the table has from this file; empty where it has none."""
+        """The content whose rows the table has from this file; empty if it has none."""
         if self.kept and self.status != WITHDRAWN:
             return self.kept
         return self.sha256 if self.status == LOADED else ""
 
     @property
     def contents(self) -> frozenset[str]:
-        """Every sound content that it has or had, a duplicate's too."""
+        """Every valid content that it has or had, also as a duplicate."""
         own = self.sha256 if self.status in (LOADED, DUPLICATE) else ""
         return (self.earlier | {own, self.kept}) - {""}
 
     def since(self, before: FileState | None) -> FileState:
-        """This state, with what the one before it leaves behind."""
+        """Add to this state what stays of the state before it."""
         if before is None:
             return self
         if not self.sha256:
@@ -77,10 +77,10 @@ class FileState:
         return replace(self, earlier=earlier, corrected_at=corrected_at)
 
     def is_unchanged(self, landed: LandedFile) -> bool:
-        """Whether size and modification time show that the content is the one hashed before."""
+        """Return whether size and modification time show that the content was hashed before."""
         return (
             self.status != WITHDRAWN
-            and self.sha256 != ""  # It could not be read, and the right to is no new time stamp.
+            and self.sha256 != ""  # It could not be read; a new right gives no new time stamp.
             and self.size == landed.size
             and self.modified_at == landed.modified_at
             and self.label == landed.label
@@ -90,7 +90,7 @@ class FileState:
 
 @dataclass
 class Delivery:
-    """A file that this run acts on, and what becomes of it."""
+    """A file that this run acts on, and what happens to it."""
 
     landed: LandedFile
     report: FileReport
@@ -103,7 +103,7 @@ class Delivery:
     rows_quarantined: int = 0
 
     def as_known(self) -> FileState:
-        """The file's state once this is recorded."""
+        """Return the file's state after this delivery is recorded."""
         return FileState(
             file=self.landed.file,
             event=self.event,
@@ -118,7 +118,7 @@ class Delivery:
 
 @dataclass
 class Counts:
-    """What a run did with files and rows; counts of several jobs add up."""
+    """Counts of a run's files and rows; counts of several jobs can be added."""
 
     seen: int = 0
     loaded: int = 0
@@ -130,37 +130,37 @@ class Counts:
     rows_quarantined: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        """Field by field."""
+        """Add field by field."""
         mine, theirs = vars(self), vars(other)
         return Counts(**{name: mine[name] + theirs[name] for name in mine})
 
     @property
     def rows_reconciled(self) -> bool:
-        """Rows add up."""
+        """Whether the rows reconcile."""
         return self.rows_read == self.rows_stored + self.rows_quarantined
 
     @property
     def reconciled(self) -> bool:
-        """Files and rows both add up."""
+        """Whether files and rows both reconcile."""
         files = self.loaded + self.duplicate + self.quarantined
         return self.seen == files and self.rows_reconciled
 
 
 @dataclass
 class Plan:
-    """What to do with the landed files of one kind."""
+    """What to do with the landed files of one kind; `known` and `landed` are counts."""
 
     deliveries: list[Delivery] = field(default_factory=list)
     known: int = 0
     landed: int = 0
     released: list[Delivery] = field(default_factory=list)
-    """Copies whose content comes back under the name it was corrected under: duplicates now."""
+    """Copies that become duplicates, because their content returns under its corrected name."""
 
 
 def candidates(
     landed: Sequence[LandedFile], known: Mapping[str, FileState], again: Collection[str]
 ) -> list[LandedFile]:
-    """The files that may bring something new, and those asked for again; `known` as last seen."""
+    """Return the files that may be new, and those asked for `again`; `known` is as last seen."""
     return [
         file
         for file in landed
@@ -171,10 +171,10 @@ def candidates(
 def heirs(
     landed: Sequence[LandedFile], known: dict[str, FileState], reports: dict[str, FileReport]
 ) -> list[LandedFile]:
-    """Unchanged duplicates of content whose holder is being delivered with other content.
+    """Return unchanged duplicates of content whose holder is delivered with other content.
 
-    Also those that nobody holds any more, since that happened in a run that did not look at them,
-    or the holder is withdrawn.
+    Also those whose content has no holder any more, because a run that did not look at them changed
+    it, or because the holder is withdrawn.
     """
     held = {state.sha256 for state in _held(known, reports)}
     held -= {
@@ -190,9 +190,9 @@ def heirs(
 
 
 def _held(known: dict[str, FileState], reports: dict[str, FileReport]) -> list[FileState]:
-    """The files that hold their content, and are not being delivered with another.
+    """Return the files that hold their content and are not delivered with other content.
 
-    One that cannot be read holds what it brought before.
+    A file that cannot be read holds the content that it brought before.
     """
     holding = []
     for file, state in known.items():
@@ -205,7 +205,7 @@ def _held(known: dict[str, FileState], reports: dict[str, FileReport]) -> list[F
 
 
 def _keeps(state: FileState, new: FileReport) -> bool:
-    """Whether the file still holds its content: it has it, or cannot be read and had rows."""
+    """Return whether the file still holds its content, or cannot be read and has rows."""
     return new.sha256 == state.sha256 or (not new.sha256 and state.brought != "")
 
 
@@ -215,12 +215,30 @@ def plan(
     reports: dict[str, FileReport],
     again: Collection[str] = (),
 ) -> Plan:
-    """Decide over the landed files, `reports` being those of the candidates and heirs.
+    """Decide what to do with the landed files.
 
-    A candidate with the content it had is known, unless it is asked for `again`. A file that was
-    inspected and found sound takes over from a quarantined one: not the content of that was bad,
-    but its name, or the rule. Text that returns under the name it was corrected under is held by
-    that name again, unless a file that cannot be read now still holds it.
+    A candidate with unchanged content is known, unless it is asked for `again`. A file that was
+    inspected and found valid takes over from a quarantined one with the same content: its content
+    was not bad, but its name, or the rule. If a corrected file gets its earlier text back, it holds
+    that text again, unless a file that cannot be read now still holds it.
+
+    Args:
+        landed: Stable files of one kind in the landing zone.
+        known: The ledger's state of these files and of all files that share content with them.
+        reports: What was found in the candidates and heirs, by `file`.
+        again: Files to ingest although they are known.
+
+    Returns:
+        A delivery for each file to act on, and how many files are known.
+
+    Example:
+        >>> file = LandedFile("photos", "a.png", "/a.png", 9, datetime.now(UTC))
+        >>> first = plan([file], {}, {"a.png": FileReport("1f")})
+        >>> [(one.landed.file, one.status, one.event) for one in first.deliveries]
+        [('a.png', 'loaded', 1)]
+        >>> state = first.deliveries[0].as_known()
+        >>> plan([file], {"a.png": state}, {"a.png": FileReport("1f")}).known
+        1
     """
     held = sorted(_held(known, reports), key=lambda state: state.status == LOADED)
     holders = {state.sha256: state.file for state in held}
@@ -270,14 +288,14 @@ def plan(
 
 
 def _release(state: FileState, kind: str, holder: str) -> Delivery:
-    """The event that makes a holder a duplicate; it need not lie in the landing zone."""
+    """Return the event that makes a holder a duplicate; it may be gone from the landing zone."""
     landed = LandedFile(kind, state.file, "", state.size, state.modified_at, state.label)
     report = FileReport(state.sha256)
     return Delivery(landed, report, state.event + 1, DUPLICATE, holder, state.sha256)
 
 
 def _is_settled(state: FileState | None, new: FileReport, file: LandedFile, holder: str) -> bool:
-    """Whether the file's last event says all there is to say of it."""
+    """Return whether the file's last event is still right, so that no new one is needed."""
     if state is None or state.status == WITHDRAWN:
         return False
     takes_over = state.status == DUPLICATE and holder == file.file
@@ -287,7 +305,7 @@ def _is_settled(state: FileState | None, new: FileReport, file: LandedFile, hold
 
 
 def count(plan: Plan) -> Counts:
-    """Counts of what became of the plan's files and rows."""
+    """Count what happened to the plan's files and rows."""
     counts = Counts(seen=plan.landed - plan.known, known=plan.known)
     for delivery in plan.deliveries:
         counts += Counts(

@@ -1,4 +1,4 @@
-"""Doubts: the days whose lots are not good, since something of an error list was held back."""
+"""Doubts: days whose lots are not good, because a part of an error list was quarantined."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES_NONE = ("empty_file", "header_only")
 """Faults of lists that name no lot."""
 
 TAKEN_BACK = "header_only"
-"""How a plant takes a list back: what it judged is open again, and no doubt."""
+"""How a plant withdraws a list: its days have no list again, and no doubt."""
 
 
 def replace_doubts(
@@ -31,10 +31,10 @@ def replace_doubts(
     deliveries: Sequence[Delivery],
     superseded: Mapping[tuple[str, date], str],
 ) -> None:
-    """Make the doubts of these lists the only ones; a list that cannot be read keeps its own.
+    """Replace the doubts of these lists; a list that cannot be read keeps its own.
 
-    `rows` are those of the lists, checked; `superseded` has file and day of what a correction
-    holds.
+    `rows` are the checked rows of the lists; `superseded` has file and day of rows that a
+    correction holds.
     """
     files = [d.landed.file for d in deliveries if d.report.sha256]
     bad = {d.landed.file for d in deliveries if d.report.rule not in (None, TAKEN_BACK)}
@@ -54,7 +54,7 @@ def _files(rows: pa.Table) -> set[str]:
 
 
 def _listed_before(lake: Lake, files: set[str]) -> set[tuple[str, Any]]:
-    """File and day of all that these lists judged, or may have judged."""
+    """Return file and day of all rows of these lists, and of their doubts."""
     if not files:
         return set()
     rows = [*lake.rows(ERROR_LISTS, "file", "day"), *lake.rows(DOUBTED_DAYS, "file", "day")]
@@ -62,7 +62,7 @@ def _listed_before(lake: Lake, files: set[str]) -> set[tuple[str, Any]]:
 
 
 def of_no_day(lake: Lake) -> list[str]:
-    """The lists that were held back without any day of them being known, sorted."""
+    """Return the quarantined lists of which no day is known, sorted."""
     may_name = ~pc.field("rule").isin(pa.array(["superseded", *NAMES_NONE]))
     held = set(lake.counts(QUARANTINE, "file", (pc.field("kind") == "error_lists") & may_name))
     for table in (ERROR_LISTS, DOUBTED_DAYS) if held else ():
@@ -71,7 +71,7 @@ def of_no_day(lake: Lake) -> list[str]:
 
 
 def never_doubted(lake: Lake) -> frozenset[str]:
-    """The lists with held-back rows in a lake that was made before there were doubts."""
+    """Return the lists with quarantined rows, if the lake was made before there were doubts."""
     if lake.version(DOUBTED_DAYS) >= 0:
         return frozenset()
     rows = lake.rows(QUARANTINE, "kind", "file", "line")

@@ -1,8 +1,8 @@
-"""Photos: from the landing zone into `photos`, `pictures` and `picture_names`, exactly once.
+"""Bring photos from the landing zone into `photos`, `pictures` and `picture_names`, exactly once.
 
 `photos` and `pictures` hold content by its hash; their rows are added once and never changed.
-`picture_names` is a function of the ledger and `photos`: the names of all files, save those
-of pictures whose labels contradict. So it comes out the same whatever came first.
+`picture_names` is a function of the ledger and `photos`: the names of all files, except those of
+pictures with conflicting labels. So the order of delivery does not change it.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from lakehouse.tables.pictures import PICTURES
 from lakehouse.tables.quarantine import QUARANTINE
 
 Content = dict[str, tuple[str, datetime | None]]
-"""What is known of photos by the hash of their bytes: the picture, and when it was taken."""
+"""Hash of a photo's bytes to its picture and the time when it was taken."""
 
 KIND = "photos"
 CONFLICT = "label_conflict"
 PART_BYTES = 128 << 20
-"""So much of photos and tensors is committed together; another as much is decoded meanwhile."""
+"""Bytes of photos and tensors in one commit; meanwhile, as many again are decoded."""
 AT_ONCE = 50_000
-"""So many photos are named and recorded together: each time, all names are looked through."""
+"""Photos that are named and recorded together, because each time all names are searched."""
 DECODED = pa.schema(
     [
         *((name, pa.string()) for name in ("file", "rule", "reason")),
@@ -64,7 +64,7 @@ DECODED = pa.schema(
 
 
 def ingest_photos(context: IngestContext) -> Counts:
-    """Photos that are new, changed or asked for again."""
+    """Ingest photos that are new, changed or asked for again."""
     if context.stage.photos is None:
         return Counts()
     put_back_left(context)
@@ -92,9 +92,9 @@ def ingest_photos(context: IngestContext) -> Counts:
 def _withdrawn(
     context: IngestContext, known: dict[str, FileState], landed: Sequence[LandedFile]
 ) -> list[Delivery]:
-    """Of the files asked for again, those that the plant has taken out of the landing zone.
+    """Return the files asked for again that the plant has removed from the landing zone.
 
-    An archive shows nothing of that: it never had the files that are still in their place.
+    An archive cannot show this, because it never had the files that are still in their place.
     """
     there = {file.file for file in landed}
     gone = [known[file] for file in context.again if file in known and file not in there]
@@ -109,7 +109,7 @@ def _withdrawn(
 
 
 def _event(state: FileState, status: str) -> Delivery:
-    """A change of what a known file is, its content being the same."""
+    """Return an event that changes the status of a known file, but not its content."""
     landed = LandedFile(KIND, state.file, "", state.size, state.modified_at, state.label)
     return Delivery(
         landed, FileReport(state.sha256), state.event + 1, status, replaces=state.sha256
@@ -117,10 +117,10 @@ def _event(state: FileState, status: str) -> Delivery:
 
 
 def _store_content(context: IngestContext, deliveries: Sequence[Delivery]) -> None:
-    """Decode what is new, once; a file that cannot be decoded is quarantined.
+    """Decode new photos once; quarantine a file that cannot be decoded.
 
-    The next part is decoded while one is stored. What a run stored that was killed before it
-    recorded its files is not decoded again, unless asked for.
+    The next part is decoded while one is stored. Photos that a killed run stored but did not
+    record are not decoded again, unless they are asked for.
     """
     loading = [d for d in deliveries if d.status == LOADED]
     stored = _stored(
@@ -137,7 +137,7 @@ def _store_content(context: IngestContext, deliveries: Sequence[Delivery]) -> No
 
 
 def _stored(lake: Lake, hashes: Collection[str]) -> set[str]:
-    """Of these photos, those that the lake has with their picture."""
+    """Return those of the photos that the lake has with their picture."""
     photos = _photos(lake, "sha256", hashes)
     pictures = pc.field("pixel_sha256").isin(photos["pixel_sha256"].unique())
     there = lake.load(PICTURES, where=pictures, columns=PICTURES.key)
@@ -146,7 +146,7 @@ def _stored(lake: Lake, hashes: Collection[str]) -> set[str]:
 
 
 def _parts(context: IngestContext, files: Sequence[LandedFile]) -> Iterator[list[LandedFile]]:
-    """The files of each commit, no more than the settings say."""
+    """Yield the files of each commit, no more than the settings allow."""
     assert context.stage.photos is not None
     tensor = context.stage.photos.width * context.stage.photos.height * 3
     count = context.settings.photos_per_commit
@@ -184,7 +184,7 @@ def _decoder(context: IngestContext, new: dict[str, Delivery]) -> Read:
 def _decoded(
     landing: str, url: str, size: int, expected: str, stage: Stage, settings: Settings
 ) -> dict[str, Any]:
-    """One row of the decoded photos; of a bad one only rule and reason."""
+    """Return one row of the decoded photos; for a bad photo only rule and reason."""
     if size > settings.max_photo_bytes:
         reason = f"{size} bytes; at most {settings.max_photo_bytes} are read"
         return {"rule": "too_large", "reason": reason}
@@ -212,7 +212,7 @@ def _settle(
     deliveries: Sequence[Delivery],
     gone: Sequence[Delivery],
 ) -> list[Delivery]:
-    """Name the pictures of these files anew and hold back those whose labels contradict.
+    """Name the pictures of these files again and quarantine those with conflicting labels.
 
     Returns the events of other files that this changes.
     """
@@ -239,13 +239,13 @@ def _settle(
 
 
 def _after(known: dict[str, FileState], deliveries: Sequence[Delivery]) -> dict[str, FileState]:
-    """What is known once these are recorded."""
+    """Return the states after these deliveries are recorded."""
     new = {d.landed.file: d.as_known().since(known.get(d.landed.file)) for d in deliveries}
     return known | new
 
 
 def _as_named(state: FileState) -> FileState:
-    """A file that cannot be read for the moment keeps the name of the picture it brought."""
+    """Let a file that cannot be read now keep the name of the picture that it brought."""
     return replace(state, sha256=state.kept, status=LOADED) if state.kept else state
 
 
@@ -254,20 +254,20 @@ def _held(states: Iterable[FileState]) -> set[str]:
 
 
 def _same_pictures(lake: Lake, hashes: Collection[str]) -> Content:
-    """All photos that show the picture of one of these: sha256 -> (picture, taken_at)."""
+    """Return all photos that show the picture of one of these: sha256 -> (picture, taken_at)."""
     of_these = _photos(lake, "sha256", hashes)
     same = _photos(lake, "pixel_sha256", of_these["pixel_sha256"].unique())
     return {row["sha256"]: (row["pixel_sha256"], row["taken_at"]) for row in same.to_pylist()}
 
 
 def _photos(lake: Lake, column: str, values: Iterable[str]) -> pa.Table:
-    """What is known of the photos that have one of these values."""
+    """Load the photos that have one of these values in the column."""
     are_these = pc.field(column).isin(pa.array(values, pa.string()))
     return lake.load(PHOTOS, where=are_these, columns=("sha256", "pixel_sha256", "taken_at"))
 
 
 def _contradictions(named: Iterable[FileState], content: Content) -> set[str]:
-    """The pictures that stand under more than one label."""
+    """Return the pictures that have more than one label."""
     labels: dict[str, set[str | None]] = {}
     for state in named:
         labels.setdefault(content[state.sha256][0], set()).add(state.label)
@@ -275,7 +275,7 @@ def _contradictions(named: Iterable[FileState], content: Content) -> set[str]:
 
 
 def _conflicts(held_back: Sequence[FileState], content: Content) -> list[tuple[Any, ...]]:
-    """Quarantine entries of all files whose picture has contradicting labels."""
+    """Return quarantine entries for all files whose picture has conflicting labels."""
     files: dict[str, list[str]] = {}
     for state in sorted(held_back, key=lambda state: state.file):
         files.setdefault(content[state.sha256][0], []).append(f"{state.label}: {state.file}")
@@ -299,14 +299,14 @@ def _write_quarantine(
         if event.report.rule
     ]
     files = {event.landed.file for event in events} | {row[0] for row in conflicts}
-    # One entry a file: that it cannot be decoded goes before what its label is.
+    # One entry per file: a decoding fault goes before a label conflict.
     entries = {row[0]: entry(context.run_id, KIND, *row) for row in (*conflicts, *faults)}
     scope = {"kind": [KIND], "file": files}
     context.lake.upsert_rows(QUARANTINE, list(entries.values()), scope)
 
 
 def _write_names(context: IngestContext, named: Iterable[FileState], content: Content) -> None:
-    """One row a picture, label and name; of several files, the first by name."""
+    """Write one row per picture, label and name; of several files, the first by name."""
     zone = context.stage.zone
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     for state in sorted(named, key=lambda state: state.file):

@@ -1,9 +1,9 @@
-"""Copies of text that was corrected: what was superseded under its own name stays superseded.
+"""Copies of corrected text: content that was superseded under one name stays superseded.
 
-A file is a copy if it has only ever had its one content, and another file has had that content
-too and was then delivered with something else: the correction. Which of the two came first says
-nothing. Of a copy, rows of the days that the correction holds do not count; its other days do,
-since a list that is put aside under another name before the next is begun looks just the same.
+A file is a copy if it never had other content, and another file had the same content and was then
+delivered with other content: the correction. The order of the two does not matter. Rows of a copy
+do not count on days that the correction holds. On other days they count, because a list that the
+plant renames before it starts the next one looks the same.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def copies(
     reports: dict[str, FileReport],
     again: Collection[str] = (),
 ) -> list[LandedFile]:
-    """The copies to check again, because the file that they are copies of has new content.
+    """Return the copies to check again, because the file that they are copies of has new content.
 
-    That is in this run, or it was in one that did not look at the copy. Whether this run has read
-    the copy, because of its time stamp, says nothing as long as the content is the known one.
+    It got the content in this run, or in one that did not look at the copy. If this run has read
+    the copy because of its time stamp, that changes nothing as long as its content is known.
     """
     superseded: set[str] = set()
     for file, new in reports.items():
@@ -43,7 +43,7 @@ def copies(
 
 
 def _corrected_at(known: dict[str, FileState]) -> dict[str, datetime]:
-    """Of each content that a file had before its present one, when that was last corrected."""
+    """Return, for each earlier content of a file, when it was last corrected."""
     last: dict[str, datetime] = {}
     for state in known.values():
         when = state.corrected_at
@@ -53,10 +53,10 @@ def _corrected_at(known: dict[str, FileState]) -> dict[str, datetime]:
 
 
 def superseders(deliveries: Sequence[Delivery], known: dict[str, FileState]) -> dict[str, set[str]]:
-    """Of each copy among the deliveries, the files that hold what came in its content's place.
+    """Return, for each copy among the deliveries, the files that hold what replaced its content.
 
-    A file that is itself such a copy counts for no other: where two contents came in each other's
-    place, as when two files are exchanged, none of them is old.
+    A file that is such a copy itself does not count: if two contents replaced each other, as when
+    two files swap names, neither is old.
     """
     told = {d.landed.file: d.as_known().since(known.get(d.landed.file)) for d in deliveries}
     after = known | told

@@ -1,8 +1,8 @@
-"""Readings and error lists: from the landing zone into their tables, exactly once.
+"""Bring readings and error lists from the landing zone into their tables, exactly once.
 
-Order of commits: quarantine, then the doubts of lists, then the table, then the ledger. Each is a
-replacement of what the same files brought before, so a run cut off anywhere is made good by the
-next, and a file delivered again with other content replaces its own rows in one commit.
+Order of commits: quarantine, then the doubts of lists, then the table, then the ledger. Each commit
+replaces what the same files brought before. So if a run is cut off anywhere, the next run completes
+it, and a file delivered again with other content replaces its own rows in one commit.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from lakehouse.tables.readings import readings
 
 
 def ingest_readings(context: IngestContext) -> Counts:
-    """Sensor files that are new, changed or asked for again, into `readings`."""
+    """Ingest sensor files that are new, changed or asked for again into `readings`."""
     layout = readings_source.layout(context.stage, context.settings)
     return _ingest(context, "readings", readings(context.stage), layout)
 
 
 def ingest_error_lists(context: IngestContext) -> Counts:
-    """Error lists that are new, changed or asked for again, into `error_lists`."""
+    """Ingest error lists that are new, changed or asked for again into `error_lists`."""
     layout = error_list_source.layout(context.stage, context.settings)
     context = replace(context, again=context.again | never_doubted(context.lake))
     return _ingest(context, "error_lists", ERROR_LISTS, layout)
@@ -87,7 +87,7 @@ def _ingest(context: IngestContext, kind: str, table: Table, layout: Layout) -> 
 def _slices(
     lake: Lake, deliveries: Sequence[Delivery], superseded: Mapping[str, set[str]]
 ) -> list[list[Delivery]]:
-    """The deliveries of each commit. Copies and what supersedes them come together, first."""
+    """Return the deliveries of each commit; copies and their superseders come together, first."""
     related = {*superseded, *(by for some in superseded.values() for by in some)}
     ordered = sorted(deliveries, key=lambda d: d.landed.file not in related)
     is_read = [d.status == LOADED and d.landed.file not in related for d in ordered]
@@ -96,7 +96,7 @@ def _slices(
 
 
 def _warn(kind: str, deliveries: Sequence[Delivery]) -> None:
-    """Say what a person should look at: a column that is not read may hold a failed lot."""
+    """Warn about files that a person should inspect: an unread column may hold a failed lot."""
     for d in deliveries:
         if d.report.note and d.status == LOADED:
             structlog.get_logger().warning(
@@ -112,7 +112,7 @@ def _load(
     deliveries: Sequence[Delivery],
     superseded: dict[str, set[str]],
 ) -> None:
-    """A file that could not be read keeps the rows it brought before."""
+    """Write quarantine, doubts and table; a file that cannot be read keeps its earlier rows."""
     files = [delivery.landed.file for delivery in deliveries if delivery.report.sha256]
     unread = [delivery.landed.file for delivery in deliveries if not delivery.report.sha256]
     loading = [delivery for delivery in deliveries if delivery.status == LOADED]
@@ -141,7 +141,7 @@ def _load(
 def _typed(
     context: IngestContext, source: Any, layout: Layout, loading: Sequence[Delivery]
 ) -> Rows:
-    """The files' rows, typed, with the rules that they break."""
+    """Return the files' typed rows, with the rules that they break."""
     stage = context.stage
 
     def typed(batch: pa.RecordBatch, reports: Mapping[str, FileReport]) -> pa.RecordBatch:
@@ -159,7 +159,7 @@ def _checked(
     files: Sequence[str],
     by: Mapping[tuple[str, date], str],
 ) -> Rows:
-    """The rows, with the rules that they break together with others of their day."""
+    """Add the rules that rows break together with other rows of their day."""
     rows_by_day: Counter[date] = Counter()
     for (_, day), count in _days_of_files(typed).items():
         rows_by_day[day] += count
@@ -178,13 +178,13 @@ def _checked(
 
 
 def _refuse_large_days(context: IngestContext, rows_by_day: Counter[date]) -> None:
-    """Raise PlatelakeError if a day would have more rows than one process can compute."""
+    """Raise PlatelakeError if a day would have too many rows for one process."""
     limit = context.settings.max_day_rows
     for day, rows in rows_by_day.items():
         if rows > limit:
             raise PlatelakeError(
                 f"{day} would have {rows} readings; a day may have {limit} (max_day_rows). "
-                "Take files of that day out of the landing zone, divide the stage, or raise "
+                "Move files of that day out of the landing zone, split the stage, or raise "
                 "the setting: a day needs about 250 bytes of memory for each reading"
             )
 
@@ -196,7 +196,7 @@ def _superseded_days(
     loading: Sequence[Delivery],
     superseded: dict[str, set[str]],
 ) -> dict[tuple[str, date], str]:
-    """The days of copies, as file and day, with the corrected file that holds the day now."""
+    """Map the days of copies, as file and day, to the corrected file that holds the day now."""
     if not superseded:
         return {}
     correcting = sorted(set().union(*superseded.values()))
@@ -209,13 +209,13 @@ def _superseded_days(
     return {
         (file, day): by
         for file, some in superseded.items()
-        for by in sorted(some, reverse=True)  # Of several, the first by name.
+        for by in sorted(some, reverse=True)  # The first by name wins.
         for day in days.get(by, ())
     }
 
 
 def _days_of_files(typed: Rows) -> Counter[tuple[str, date]]:
-    """File and day of all sound rows, and how many they are."""
+    """Count the valid rows of each file and day."""
 
     def counted(rows: pa.Table) -> pa.Table:
         sound = rules.filter_passed(rows.select(["file", "day", "rule"]))
@@ -234,7 +234,7 @@ def _pairs(rows: pa.Table) -> set[tuple[str, date]]:
 
 
 def _passed(checked: Rows, table: Table) -> Rows:
-    """The sound rows, as the table takes them."""
+    """Return the valid rows with the table's columns."""
 
     def passed(rows: pa.Table) -> pa.Table:
         return rules.filter_passed(rows).select(table.names)
@@ -245,7 +245,7 @@ def _passed(checked: Rows, table: Table) -> Rows:
 def _held_back(
     context: IngestContext, kind: str, checked: Rows, deliveries: Sequence[Delivery]
 ) -> Rows:
-    """Quarantine entries: the rows that broke rules, and the files that are bad as a whole."""
+    """Return quarantine entries for rows that broke rules and for files that are bad as a whole."""
     about = {d.landed.file: (d.report.sha256, d.report.header) for d in deliveries}
     run_id = context.run_id
 
