@@ -1,1 +1,1 @@
-"""Delta tables: the only reader and writer, and where rows are computed."""
+"""Delta tables: the only reader and writer, and the engine that computes rows."""

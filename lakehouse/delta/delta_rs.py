@@ -1,6 +1,7 @@
-"""A Delta table without Spark: what few rows need is done here, by delta-rs.
+"""Read and write a Delta table without Spark, with delta-rs, if it has few rows.
 
-A commit of Spark takes seconds, whatever it holds; one of these takes hundredths of a second.
+A commit by Spark takes seconds, however small it is; a commit by delta-rs takes hundredths of a
+second.
 """
 
 from __future__ import annotations
@@ -25,22 +26,22 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 Scope = Mapping[str, Collection[Any]]
-"""Columns, each with some values: the rows are meant that have one of them in each column."""
+"""Columns with values: the rows that have one of these values in each of the columns."""
 
 OUT_OF_REACH = re.compile(
     "Object at location .+ not found|Invalid table version|does not have change data enabled"
 )
-"""What delta-rs says of files, a log or a feed that are no longer there, or were not yet."""
+"""Errors of delta-rs about files, a log or a feed that do not exist any more, or not yet."""
 
 SCOPES = 1000
-"""Up to this many conditions joined by OR are planned by delta-rs in good time."""
+"""Up to this many conditions joined by OR, delta-rs plans quickly."""
 
 OPERATION = "_operation"
-"""What is to be done with a row: insert, update or delete."""
+"""Column for what to do with a row: insert, update or delete."""
 
 
 def make(path: str, table: Table) -> DeltaTable:
-    """An empty table at that path, with neither checks nor rows yet, unless one is there."""
+    """Create an empty table at that path, without checks or rows; keep an existing table."""
     from deltalake import DeltaTable, Schema
 
     return DeltaTable.create(
@@ -55,7 +56,7 @@ def make(path: str, table: Table) -> DeltaTable:
 def complete(log: DeltaTable, table: Table) -> None:
     """Add the columns and checks that were declared since the table was made.
 
-    Raises PlatelakeError where a stored row breaks such a check.
+    Raises PlatelakeError if a stored row breaks such a check.
     """
     from deltalake import Schema
 
@@ -74,14 +75,14 @@ def complete(log: DeltaTable, table: Table) -> None:
 
 
 def row_count(log: DeltaTable, where: pc.Expression | None = None) -> int:
-    """Rows of the version that the log was read at, or those that meet the condition."""
+    """Count the rows of the log's version, or those that meet the condition."""
     if where is None:
         return sum(_of_files(log, "num_records"))
     return int(log.to_pyarrow_dataset().count_rows(filter=where))
 
 
 def file_sizes(log: DeltaTable) -> list[int]:
-    """Bytes of each file of that version."""
+    """Return the bytes of each file of that version."""
     return _of_files(log, "size_bytes")
 
 
@@ -95,7 +96,7 @@ def _of_files(log: DeltaTable, what: str) -> list[int]:
 def load(
     log: DeltaTable, table: Table, columns: Sequence[str], where: pc.Expression | None = None
 ) -> pa.Table:
-    """These columns as declared; one that was declared since the rows were stored is null."""
+    """Load these columns as declared; a column declared after the rows were stored is null."""
     import pyarrow as pa
 
     stored = log.to_pyarrow_dataset()
@@ -115,7 +116,7 @@ def load(
 
 
 def rows_in(log: DeltaTable, scope: Scope | None, columns: Sequence[str]) -> pa.Table:
-    """These columns of the rows in the scope; None: of all rows."""
+    """Load these columns of the rows in the scope; None: of all rows."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -131,18 +132,18 @@ def rows_in(log: DeltaTable, scope: Scope | None, columns: Sequence[str]) -> pa.
 def changes(
     log: DeltaTable, columns: Sequence[str], after: int, until: int
 ) -> Iterator[list[dict[str, Any]]] | None:
-    """These columns of the change feed, after < version ≤ until, some rows at a time.
+    """Return these columns of the change feed, after < version ≤ until, some rows at a time.
 
-    None where the feed does not reach back that far.
+    None if the feed does not reach back that far.
     """
     try:
         feed = log.load_cdf(after + 1, until, columns=list(columns)).read_all()
-    except Exception as error:  # delta-rs raises nothing narrower.
+    except Exception as error:  # delta-rs raises no narrower class.
         if OUT_OF_REACH.search(str(error)):
             return None
         raise
 
-    def rows(batch: Any) -> list[dict[str, Any]]:  # Not by pyarrow: its texts are views.
+    def rows(batch: Any) -> list[dict[str, Any]]:  # Not with pyarrow: the texts are views.
         values = (batch[name].to_pylist() for name in columns)
         return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
 
@@ -150,7 +151,7 @@ def changes(
 
 
 def consumed(log: DeltaTable) -> dict[str, int]:
-    """The versions of other tables that this one was last computed from."""
+    """Return the versions of other tables that this one was last computed from."""
     for commit in log.history():
         if commit.get("userMetadata"):
             return {str(k): int(v) for k, v in json.loads(commit["userMetadata"]).items()}
@@ -158,31 +159,31 @@ def consumed(log: DeltaTable) -> dict[str, int]:
 
 
 def with_key_among(rows: pa.Table, others: pa.Table, key: Sequence[str]) -> pa.Table:
-    """The rows, in their order, whose key some of the others have."""
+    """Keep the rows, in their order, whose key is among the others."""
     return rows.take(_places(rows, others, key, "left semi"))
 
 
 def with_key_not_among(rows: pa.Table, others: pa.Table, key: Sequence[str]) -> pa.Table:
-    """The rows, in their order, whose key none of the others has."""
+    """Keep the rows, in their order, whose key is not among the others."""
     places = _places(rows, others, key, "left anti")
     return rows if len(places) == rows.num_rows else rows.take(places)
 
 
 def _places(rows: pa.Table, others: pa.Table, key: Sequence[str], join_type: str) -> pa.Array:
-    """Places of the rows that such a join keeps; a join of whole rows could not take lists."""
+    """Return the places of the rows that the join keeps; a join of whole rows cannot take lists."""
     keys = others.select(key).cast(rows.select(key).schema)
     return _numbered(rows, key, "at").join(keys, list(key), join_type=join_type)["at"].sort()
 
 
 def _numbered(rows: pa.Table, key: Sequence[str], name: str) -> pa.Table:
-    """The rows' keys, with their places as another column."""
+    """Return the rows' keys, with their places as another column."""
     import pyarrow as pa
 
     return rows.select(key).append_column(name, pa.array(range(rows.num_rows), pa.int64()))
 
 
 def without_known(log: DeltaTable, table: Table, rows: pa.Table) -> pa.Table:
-    """The rows whose key is not stored; of several with one key, the first."""
+    """Keep the rows whose key is not stored; of several with one key, the first."""
     key = list(table.key)
     stored = rows_in(log, {key[0]: rows[key[0]].unique().to_pylist()}, key)
     first = _numbered(rows, key, "at").group_by(key).aggregate([("at", "min")])
@@ -191,9 +192,9 @@ def without_known(log: DeltaTable, table: Table, rows: pa.Table) -> pa.Table:
 
 
 def compare(table: Table, rows: pa.Table, stored: pa.Table) -> pa.Table:
-    """The rows that are not stored so, and those stored that are no more, with the operation.
+    """Return the rows to insert, update or delete, so that `stored` becomes `rows`.
 
-    Raises PlatelakeError where two rows have one key.
+    Raises PlatelakeError if two rows have the same key.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -203,7 +204,7 @@ def compare(table: Table, rows: pa.Table, stored: pa.Table) -> pa.Table:
     if known < rows.num_rows:
         raise PlatelakeError(
             f"table {table.name}: of {rows.num_rows} rows, only {known} differ in their key "
-            f"{', '.join(key)}; change the transform, so that each key comes once"
+            f"{', '.join(key)}; change the transform so that each key occurs once"
         )
     old_keys = _numbered(stored, key, "old")
     pairs = _numbered(rows, key, "new").join(old_keys, key, join_type="full outer")
@@ -224,7 +225,7 @@ def compare(table: Table, rows: pa.Table, stored: pa.Table) -> pa.Table:
 
 
 def _differs(one: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Where the values are not the same; null is null, and what is not a number is equal."""
+    """Return where the values differ; null equals null, and NaN equals NaN."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -238,12 +239,12 @@ def _differs(one: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def quoted(value: str) -> str:
-    """The value as a string literal of delta-rs."""
+    """Quote the value as a string literal of delta-rs."""
     return "'" + value.replace("'", "''") + "'"
 
 
 def in_sql(scopes: Iterable[Scope], quote: Callable[[str], str] = quoted) -> str:
-    """The rows in any of the scopes, as a condition in SQL; empty where there is no scope."""
+    """Write the rows in any of the scopes as a condition in SQL; empty if there is no scope."""
 
     def literal(value: Any) -> str:
         if isinstance(value, date):
@@ -258,9 +259,9 @@ def in_sql(scopes: Iterable[Scope], quote: Callable[[str], str] = quoted) -> str
 
 
 def append_once(log: DeltaTable, table: Table, rows: pa.Table, transaction: str) -> None:
-    """Commit the rows, unless some have been committed under that name of a transaction.
+    """Commit the rows, unless that transaction name has been committed before.
 
-    Raises PlatelakeError where one of their keys is there under another name.
+    Raises PlatelakeError if one of their keys is stored under another name.
     """
     from deltalake import CommitProperties, Transaction
 
@@ -279,10 +280,10 @@ def write(
     where: str = "",
     note: Mapping[str, int] | None = None,
 ) -> None:
-    """Commit the rows, in place of those that meet the condition, if any, which they have to meet.
+    """Commit the rows. With a condition they replace the rows that meet it, and must meet it too.
 
-    The commit is refused if another came since the log was read. `note`, the versions consumed,
-    is kept with it; a note alone is a commit, unless it is what the last one said.
+    The commit is refused if another came since the log was read. It keeps `note`, the versions
+    consumed. A note without rows is a commit too, unless it equals the last note.
     """
     if rows.num_rows or where:
         _commit(log, table, rows, where, _alone(note))
@@ -297,9 +298,9 @@ def write(
 def write_difference(
     log: DeltaTable, table: Table, difference: pa.Table, note: Mapping[str, int] | None = None
 ) -> None:
-    """Commit a difference, as `compare` finds it; otherwise as `write`.
+    """Commit a difference that `compare` found; apart from that, do as `write`.
 
-    This replaces rows by their keys. A merge of delta-rs would do the same, but stores texts as
+    This replaces rows by their keys. A merge of delta-rs would do the same, but it stores texts as
     views, which pyarrow cannot filter.
     """
     import pyarrow as pa
@@ -310,7 +311,7 @@ def write_difference(
         write(log, table, new, note=note)
         return
     scopes = _scopes_of_keys(table, difference.select(table.key).to_pylist())
-    if len(scopes) > SCOPES:  # Then other rows of these days are written again.
+    if len(scopes) > SCOPES:  # Then other rows of these days are rewritten.
         name = "day" if "day" in table.key else table.key[0]
         scopes = [{name: pc.unique(difference[name]).to_pylist()}]
         others = rows_in(log, scopes[0], table.names).cast(new.schema)
@@ -319,7 +320,7 @@ def write_difference(
 
 
 def _scopes_of_keys(table: Table, keys: Sequence[Row]) -> list[Scope]:
-    """Scopes, as few as may be, that hold just these keys."""
+    """Return few scopes that hold exactly these keys."""
     many = max(table.key, key=lambda name: len({key[name] for key in keys}))
     rest = [name for name in table.key if name != many]
     scopes: dict[tuple[Any, ...], list[Any]] = {}
@@ -332,7 +333,7 @@ def _scopes_of_keys(table: Table, keys: Sequence[Row]) -> list[Scope]:
 
 
 def _alone(note: Mapping[str, int] | None) -> Any:
-    """A commit that is refused if another came since the log was read; with a note, if any."""
+    """Make a commit refused if another came since the log was read; add the note, if any."""
     from deltalake import CommitProperties
 
     about = {"userMetadata": json.dumps(note)} if note else None
@@ -340,21 +341,21 @@ def _alone(note: Mapping[str, int] | None) -> Any:
 
 
 def compact(log: DeltaTable, table: Table) -> None:
-    """Write the small files of each partition together, in one commit if there are any."""
+    """Merge the small files of each partition, in one commit if there are any."""
     log.optimize.compact(writer_properties=_writer(table))
 
 
 def vacuum(log: DeltaTable, hours: int) -> None:
-    """Remove the files, those of no version too, that no version of so many hours needs."""
+    """Remove files that no version of the last `hours` needs, also files of no version."""
     if log.vacuum(hours, full=True):
         log.vacuum(hours, dry_run=False, full=True)
 
 
 def overtaken(table: Table) -> PlatelakeError:
-    """What a run is told that another has overtaken."""
+    """Return the error for a run if another run has written meanwhile."""
     return PlatelakeError(
-        f"another run wrote the same table, {table.name}, since this one looked at it; the tables "
-        "are as they were at their last commit. Have the scheduler run one at a time and run again"
+        f"another run wrote the same table, {table.name}, since this one read it; the tables are "
+        "as they were at their last commit. Have the scheduler run one at a time and run again"
     )
 
 
@@ -373,9 +374,9 @@ def _commit(log: DeltaTable, table: Table, rows: pa.Table, where: str, propertie
 
 
 def _writer(table: Table) -> Any:
-    """How the table's files are written. Columns of bytes get neither dictionary nor statistics.
+    """Return how to write the table's files; columns of bytes get no dictionary or statistics.
 
-    Both cost half of the time, and no reader uses them: hardly two photos are equal.
+    These would take half of the time, and no reader uses them: photos are almost never equal.
     """
     from deltalake import ColumnProperties, WriterProperties
 
@@ -387,7 +388,7 @@ def _writer(table: Table) -> Any:
 
 
 def _as_stored(log: DeltaTable, rows: pa.Table) -> pa.Table:
-    """The rows with the table's own columns and types."""
+    """Cast the rows to the stored table's columns and types."""
     import pyarrow as pa
 
     schema = pa.schema(log.schema().to_arrow())
@@ -396,7 +397,7 @@ def _as_stored(log: DeltaTable, rows: pa.Table) -> pa.Table:
 
 @contextlib.contextmanager
 def _explained(table: Table) -> Iterator[None]:
-    """Say which checks the table has where one is broken; delta-rs does not."""
+    """If a check is broken, name the table's checks in the error; delta-rs does not."""
     from deltalake.exceptions import DeltaError
 
     try:
@@ -405,4 +406,4 @@ def _explained(table: Table) -> Iterator[None]:
         if "failed validation check" not in str(error):
             raise
         checks = ", ".join(f"{check.name}: {check.condition}" for check in table.checks)
-        raise PlatelakeError(f"table {table.name} takes only rows with {checks}; {error}") from None
+        raise PlatelakeError(f"table {table.name} needs rows with {checks}; {error}") from None

@@ -1,9 +1,9 @@
-"""Where rows are computed: in this process, or by Spark's workers.
+"""Compute rows in the driver, or with Spark's workers.
 
 The day is the unit of work. Rules, features, labels and summaries are functions from Arrow to Arrow
-over the rows of some days. They are called here for as much as `Lake.here` says, since Spark takes
-longer to start than they take to run. For more, Spark calls the same functions, each day in one
-task.
+over the rows of some days. The driver calls them itself up to the limits of `Lake.here`, because
+Spark takes longer to start than they take to run. For more rows, Spark calls the same functions,
+each day in one task.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from lakehouse.delta.rows import Rows, is_held_here
 from lakehouse.table import Table
 
 BYTES_AT_ONCE = 256 << 20
-"""Files of so many bytes are held here at once, as rows of some ten times as much memory."""
+"""The driver holds files of this many bytes at once; their rows take about ten times as much."""
 
 ROWS_AT_ONCE = 8_000_000
-"""So many rows of a table are held here at once; a single day may have more."""
+"""The driver holds this many rows of a table at once; a single day may have more."""
 
 P = TypeVar("P", pa.RecordBatch, pa.Table)
 S = TypeVar("S")
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def map_rows(rows: Rows, compute: Callable[[pa.Table], pa.Table], schema: pa.Schema) -> Rows:
-    """What `compute` makes of the rows, any number of them at a time; rows of that schema."""
+    """Apply `compute` to the rows, any number at a time; return rows of that schema."""
     if is_held_here(rows):
         return compute(rows)
 
@@ -53,10 +53,10 @@ def map_days(
     compute: Callable[..., pa.Table],
     schema: pa.Schema,
 ) -> Rows:
-    """What `compute` makes of the rows of each day and of the tables beside them, cut to that day.
+    """Apply `compute` to the rows of each day and to that day's rows of the tables in `beside`.
 
-    Rows without a day, which are null there, are a group of their own. A table without the column
-    `day` is given whole. `days` are computed even if there are no rows of them.
+    Rows whose day is null are one group. A table without the column `day` is passed whole. `days`
+    are computed even if they have no rows.
     """
     if is_held_here(rows):
         return compute(rows, *beside)
@@ -80,10 +80,38 @@ def compute_days(
     compute: Callable[..., pa.Table],
     schema: pa.Schema,
 ) -> Rows:
-    """What `compute` makes of the sources at these versions, cut to the days; None: all days.
+    """Compute rows from the sources' rows of some days.
 
-    Only the first source may be large. Here, so many days are computed at once that their rows fit
-    into memory; if it is one day, all of it.
+    In the driver, so many days are computed at once that their rows fit into memory; a single day
+    is always computed whole.
+
+    Args:
+        lake: The lake of the sources.
+        sources: Tables to read; only the first may be large. Those without a day are passed whole.
+        versions: Each source's version to read, by name.
+        days: The days to compute; None: all.
+        compute: Takes each source's rows as an Arrow table; returns rows of `schema`.
+        schema: Columns of the result.
+
+    Returns:
+        The computed rows: an Arrow table, or Spark's frame if the first source has more rows than
+        `lake.here.rows`.
+
+    Example:
+        >>> import tempfile
+        >>> from lakehouse.table import Column
+        >>> columns = Column("day", "date", "Day"), Column("n", "int", "Number")
+        >>> table = Table("t", "Numbers", columns, key=("day", "n"))
+        >>> def count_rows(rows: pa.Table) -> pa.Table:
+        ...     return rows.group_by("day").aggregate([([], "count_all")]).sort_by("day")
+        >>> counted = pa.schema([("day", pa.date32()), ("count_all", pa.int64())])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     lake = Lake(folder, "stage", open_session=lambda: None)
+        ...     _ = lake.insert_rows(table, [{"day": date(2021, 11, 1), "n": n} for n in (1, 2)])
+        ...     versions = {"t": lake.version(table)}
+        ...     rows = compute_days(lake, [table], versions, None, count_rows, counted)
+        >>> rows.to_pylist()
+        [{'day': datetime.date(2021, 11, 1), 'count_all': 2}]
     """
     main, *others = sources
     count = lake.count(main, versions[main.name], _of_days(days))
@@ -119,7 +147,7 @@ def _days_at_once(
     versions: Mapping[str, int],
     days: Collection[date] | None,
 ) -> list[list[date]]:
-    """The days, or all that any source has, in lists of few enough rows."""
+    """Return the days, or all days of any source, in lists that have few enough rows."""
     rows: Counter[date] = Counter()
     for source in sources:
         if "day" in source.names and versions[source.name] >= 0:
@@ -131,10 +159,10 @@ def _days_at_once(
 def in_commits(
     lake: Lake, items: Sequence[T], sizes: Sequence[int], most: int | None = None
 ) -> list[list[T]]:
-    """What is committed together of items with so many bytes to read.
+    """Return the items of each commit; `sizes` are their bytes to read.
 
-    That is up to `most` bytes, or `BYTES_AT_ONCE`, which are held here at once. What is too much
-    for this process comes whole, for Spark.
+    A commit has up to `most` bytes, or `BYTES_AT_ONCE`, which the driver holds at once. If all is
+    too much for the driver, there is one commit, by Spark.
     """
     if sum(sizes) > lake.here.bytes:
         return [list(items)]
@@ -142,7 +170,7 @@ def in_commits(
 
 
 def in_slices(items: Sequence[T], sizes: Sequence[int], most: int) -> list[list[T]]:
-    """The items in their order, in lists of together no more than `most`, or of one item."""
+    """Split the items, in order, into lists with a total size of at most `most`, or one item."""
     slices: list[list[T]] = []
     size = 0
     for item, own in zip(items, sizes, strict=True):
@@ -155,7 +183,7 @@ def in_slices(items: Sequence[T], sizes: Sequence[int], most: int) -> list[list[
 
 
 def union(rows: Rows, more: pa.Table) -> Rows:
-    """Both."""
+    """Return the rows of both."""
     if is_held_here(rows):
         return pa.concat_tables([rows, more])
     if not more.num_rows:
@@ -164,12 +192,12 @@ def union(rows: Rows, more: pa.Table) -> Rows:
 
 
 def collected(rows: Rows) -> pa.Table:
-    """The rows, here."""
+    """Return the rows as an Arrow table in the driver."""
     return rows if is_held_here(rows) else rows.toArrow()
 
 
 def gathered(parts: Iterable[P], rows: int) -> Iterator[list[P]]:
-    """The parts in lists of together so many rows or some more; the last may have fewer."""
+    """Yield the parts in lists of `rows` rows or some more in total; the last may have fewer."""
     some: list[P] = []
     count = 0
     for part in parts:
@@ -183,7 +211,7 @@ def gathered(parts: Iterable[P], rows: int) -> Iterator[list[P]]:
 
 
 def split(rows: Rows, column: str) -> tuple[Rows, Rows]:
-    """The rows without a value in the column, and those with one."""
+    """Return the rows without a value in the column, and those with one."""
     if not is_held_here(rows):
         return rows.where(f"{column} IS NULL"), rows.where(f"{column} IS NOT NULL")
     if rows[column].null_count == rows.num_rows:  # Photos are large, and a filter copies them.
@@ -192,7 +220,7 @@ def split(rows: Rows, column: str) -> tuple[Rows, Rows]:
 
 
 def ahead(items: Iterable[S], make: Callable[[S], T]) -> Iterator[T]:
-    """What is made of each item; the next is made while the caller uses one."""
+    """Yield `make` of each item; the next is made while the caller uses one."""
     with ThreadPoolExecutor(1) as thread:
         waiting: Future[T] | None = None
         for item in items:
@@ -205,7 +233,7 @@ def ahead(items: Iterable[S], make: Callable[[S], T]) -> Iterator[T]:
 
 
 def keep(rows: Rows, *, on_disk: bool = False) -> Rows:
-    """The rows, computed once however often they are used; see `release`."""
+    """Keep the rows, so that they are computed once even if they are used often; see `release`."""
     if is_held_here(rows):
         return rows
     from pyspark import StorageLevel
@@ -214,7 +242,7 @@ def keep(rows: Rows, *, on_disk: bool = False) -> Rows:
 
 
 def release(rows: Rows) -> None:
-    """Let go of rows that were kept."""
+    """Free rows that were kept."""
     if not is_held_here(rows):
         rows.unpersist()
 
@@ -238,7 +266,7 @@ def _nullable(schema: pa.Schema) -> pa.Schema:
 
 
 def spark_schema(schema: pa.Schema) -> Any:
-    """The schema as Spark takes it of a function; any column may be null."""
+    """Return Spark's schema for a function's result; any column may be null."""
     from pyspark.sql.pandas.types import from_arrow_schema
 
     return from_arrow_schema(_nullable(schema))

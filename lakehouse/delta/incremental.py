@@ -1,8 +1,8 @@
-"""Keeping a table that is computed from others up to date, at the cost of what changed.
+"""Keep a table that is computed from others up to date, at the cost of the changes only.
 
-A computed table's commit names the versions of its sources. The next run asks their change
-feeds which days have changed since, and recomputes those days only; where a feed does not
-reach back, all days. Commit and watermark are one, so a crash cannot part them.
+A computed table's commit names the versions of its sources. The next run asks their change feeds
+which days have changed since, and recomputes only those days; if a feed does not reach back that
+far, all days. Rows and watermark are one commit, so a crash cannot separate them.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def refresh(
 ) -> int:
     """Recompute the days of `target` that changed in any of `sources`.
 
-    `compute` takes the sources' rows of those days, as Arrow, and gives the target's rows. It may
-    be called once or for each day. Only the first source may be large. A source without a day, once
-    changed, changes all days, as `whole` does. Returns the rows that came out different; without
-    any change of a source, nothing is read and nothing written.
+    `compute` takes the sources' rows of those days, as Arrow, and returns the target's rows. It may
+    be called once or for each day. Only the first source may be large. If a source without a day
+    changes, all days are recomputed, as with `whole`. Returns the number of rows that changed; if
+    no source changed, nothing is read or written.
     """
     before = lake.consumed(target)
     versions = {source.name: lake.version(source) for source in sources}
-    if (versions == before and not whole) or max(versions.values()) < 0:  # None is made yet.
+    if (versions == before and not whole) or max(versions.values()) < 0:  # No source exists.
         return 0
     days = None if whole else changed_days(lake, sources, before, versions)
     if days is not None and not days:
@@ -52,7 +52,7 @@ def refresh(
 def changed_days(
     lake: Lake, sources: Sequence[Table], before: dict[str, int], after: dict[str, int]
 ) -> set[date] | None:
-    """The days whose rows changed between the versions; None: any may have."""
+    """Return the days whose rows changed between the versions; None: any may have changed."""
     days: set[date] = set()
     for source in sources:
         old, new = before.get(source.name), after[source.name]
@@ -74,10 +74,10 @@ def follow(
     columns: Sequence[str],
     compute: Callable[[list[Row]], list[Row]],
 ) -> int:
-    """Add to `target` what `compute` makes of the source's changes since it was last followed.
+    """Add to `target` the rows that `compute` makes of the source's changes since the last call.
 
-    It takes these columns of the changes, as `Lake.changes` gives them. Returns the rows added.
-    Changes that the feed no longer holds are not followed.
+    `compute` takes these columns of the changes, as `Lake.changes` gives them. Returns the number
+    of rows added. Changes that the feed no longer holds are skipped with a warning.
     """
     version = lake.version(source)
     before = lake.consumed(target).get(source.name, -1)

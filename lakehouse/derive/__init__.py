@@ -1,1 +1,1 @@
-"""What is computed from the tables: labels, features, summaries. Arrow in, Arrow out."""
+"""Compute labels, features and summaries from the tables. Arrow in, Arrow out."""

@@ -1,4 +1,4 @@
-"""The stage's own bands: fitted once on the readings there are, kept until asked to refit."""
+"""The stage's bands: fitted once on all readings, and kept until a person asks for a new fit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lakehouse.tables.readings import readings
 
 
 def current_bands(lake: Lake) -> dict[str, Band]:
-    """The latest fit by variable; empty where there is none."""
+    """Return the latest fit by variable; empty if there is none."""
     rows = lake.rows(BANDS)
     last = max((row["fit"] for row in rows), default=0)
     return {
@@ -24,7 +24,7 @@ def current_bands(lake: Lake) -> dict[str, Band]:
 
 
 def fit_and_store(lake: Lake, stage: Stage, width: float) -> dict[str, Band]:
-    """Fit on all readings there are and keep that as the next fit; no readings, no fit."""
+    """Fit bands on all readings and store them as the next fit; without readings do nothing."""
     table = readings(stage)
     days = lake.counts(table, "day", pc.scalar(True))
     if not days:

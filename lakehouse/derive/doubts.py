@@ -1,4 +1,4 @@
-"""Which days the held-back rows of an error list may mean."""
+"""Find the days that quarantined rows of an error list may mean."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from lakehouse.tables.doubted_days import DOUBTED_DAYS
 
 
 def summarise_doubts(rows: pa.Table, stage: Stage) -> list[dict[str, Any]]:
-    """The rows of `doubted_days`, of each held-back row that may name a failed lot.
+    """Return the rows of `doubted_days` for each quarantined row that may name a failed lot.
 
-    A row whose date can be read means that day. A row without one, or torn, may mean any day from
-    the nearest date above it to the nearest below it in its file; where only one is there, it.
-    Where the file's dates go up and down, or the row has a date that cannot be read, it may mean
-    any day from the file's first to its last. A row that is only superseded is no doubt, nor is one
-    that names no lot, nor the header again.
+    A row with a readable date means that day. A row without a date, or a malformed one, may mean
+    any day from the nearest date above it to the nearest below it in its file; if there is only one
+    of these, that day. If the file's dates go up and down, or the row's date cannot be read, it may
+    mean any day from the file's first to its last. A row makes no doubt if it is only superseded,
+    names no lot, or repeats the header.
 
     Args:
-        rows: Checked rows of whole error lists, with `names_lots`: the row may name a failed lot,
+        rows: Checked rows of whole error lists, with `names_lots` (the row may name a failed lot)
             and `date_is_blank`.
-        stage: Whose lots they name.
+        stage: The stage of the lots.
 
     Returns:
-        Sorted by file, line and day.
+        The rows, sorted by file, line and day.
     """
     is_doubt = pc.and_(pc.not_equal(rows["rule"], "superseded"), rows["names_lots"])
     needed = rows.select(["file", "line", "day", "lots", "date_is_blank"])
@@ -46,7 +46,7 @@ def summarise_doubts(rows: pa.Table, stage: Stage) -> list[dict[str, Any]]:
 
 
 def _doubts(rows: Sequence[dict[str, Any]], stage: Stage) -> Iterator[dict[str, Any]]:
-    """The doubts of one file, whose rows are in order of line."""
+    """Yield the doubts of one file; its rows are in order of line."""
     pattern = lot_pattern(stage)
     for row, span in zip(rows, _spans(rows), strict=True):
         if not row["is_doubt"] or span is None:
@@ -59,7 +59,7 @@ def _doubts(rows: Sequence[dict[str, Any]], stage: Stage) -> Iterator[dict[str, 
 
 
 def _spans(rows: Sequence[dict[str, Any]]) -> list[tuple[date, date] | None]:
-    """First and last day that each row of a file may mean; None if the file has no date."""
+    """Return first and last day that each row of a file may mean; None if the file has no date."""
     dates = [row["day"] for row in rows if row["day"]]
     pairs = list(pairwise(dates))
     is_mixed = any(a < b for a, b in pairs) and any(a > b for a, b in pairs)

@@ -1,4 +1,4 @@
-"""Features of lots, and the bands that excursions are measured by."""
+"""Features of lots, and the id of the bands that define excursions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lakehouse.statistics import Array, Band, Groups, Numbers, feature_columns
 class LotReadings:
     """Readings in order of day, lot and time.
 
-    `days` and `lots` name each lot, `groups` says how many readings it has, and `columns` maps
-    each variable to its readings, shape (readings,).
+    `days` and `lots` name each lot, shape (lots,). `groups` holds the number of its readings.
+    `columns` maps each variable to its readings, shape (readings,).
     """
 
     days: pa.Array
@@ -28,7 +28,7 @@ class LotReadings:
 
 
 def readings_by_lot(readings: pa.Table, variables: Sequence[str]) -> LotReadings:
-    """The readings sorted by lot; rows that are in order already are not sorted again."""
+    """Sort the readings by lot and time; skip the sort if they are in order already."""
     day, lot = readings["day"], readings["lot"].cast(pa.string())
     days, lots = pc.unique(day).sort(), pc.unique(lot).sort()
     at_day, at_lot = (
@@ -46,7 +46,7 @@ def readings_by_lot(readings: pa.Table, variables: Sequence[str]) -> LotReadings
 
 
 def _order(keys: Numbers, moments: Numbers) -> Numbers | None:
-    """Places of the readings in order of key and moment; None if they are in order."""
+    """Return the places of the readings in order of key and moment; None if they are in order."""
     step = np.diff(keys)
     if (step >= 0).all() and (np.diff(moments)[step == 0] >= 0).all():
         return None
@@ -54,7 +54,7 @@ def _order(keys: Numbers, moments: Numbers) -> Numbers | None:
 
 
 def bands_id(bands: Mapping[str, Band]) -> str:
-    """A name for these bands that says whether others are the same."""
+    """Return a name for these bands; equal bands have equal names."""
     parameters = sorted((name, b.centre, b.scale, b.width) for name, b in bands.items())
     return hashlib.sha256(repr(parameters).encode()).hexdigest()[:16]
 
@@ -62,15 +62,34 @@ def bands_id(bands: Mapping[str, Band]) -> str:
 def summarise_features(
     readings: pa.Table, bands: Mapping[str, Band], schema: pa.Schema
 ) -> pa.Table:
-    """All statistics of every lot, sorted by day and lot.
+    """Compute all statistics of every lot.
 
     Args:
-        readings: day, lot, measured_at and a column for each variable that has a band.
+        readings: day, lot, measured_at and a column, in its unit, for each variable with a band.
         bands: Variable to band.
-        schema: That of `lot_features`, for the bands' variables.
+        schema: The schema of `lot_features` for the bands' variables.
 
     Returns:
-        A table of that schema, a row a lot. A statistic without a value is null.
+        A table of that schema with one row per lot, sorted by day and lot. A statistic without a
+        value is null.
+
+    Raises:
+        KeyError: The readings lack a column.
+
+    Example:
+        >>> from lakehouse.tables.lot_features import features_of
+        >>> readings = pa.table({
+        ...     "day": pa.array([18932] * 3, pa.date32()),
+        ...     "lot": ["17", "17", "18"],
+        ...     "measured_at": pa.array([0, 5_000_000, 9_000_000], pa.timestamp("us", "UTC")),
+        ...     "ph": [2.0, 3.0, 2.0],
+        ... })
+        >>> schema = features_of(["ph"]).arrow_schema()
+        >>> features = summarise_features(readings, {"ph": Band(2.0, 0.1, width=2.0)}, schema)
+        >>> features.select(["lot", "readings", "ph_mean", "ph_excursions"]).to_pylist()[0]
+        {'lot': '17', 'readings': 2, 'ph_mean': 2.5, 'ph_excursions': 1}
+        >>> features["ph_std"].null_count  # One reading has no deviation.
+        1
     """
     found = readings_by_lot(readings, list(bands))
     columns = {

@@ -1,4 +1,4 @@
-"""Labels of lots: readings and error lists put together."""
+"""Label lots from readings and error lists."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ GONE = ("update_preimage", "delete")
 
 @dataclass
 class ListedDay:
-    """What the error lists say of one day.
+    """What the error lists say about one day.
 
-    `failed` are all lots that a row names, doubted rows too. `rows` and `files` are those that
-    judge the day. `is_doubted`: a quarantined row or list may mean the day.
+    `failed` are all lots that a row names, also a quarantined row. `rows` counts the valid rows of
+    the day, `files` are their lists. `is_doubted`: a quarantined row or list may mean the day.
     """
 
     failed: set[str] = field(default_factory=set)
@@ -33,11 +33,31 @@ class ListedDay:
 
 
 def label_lots(readings: pa.Table, error_lists: pa.Table, doubted_days: pa.Table) -> pa.Table:
-    """Every lot with its label, sorted by day and lot; the columns of `lots`.
+    """Label every lot that has readings.
 
-    Failed where any row names it for its day, held back or not. Unknown where no list judges the
-    day, a held-back row or list may mean it, or it may be a failed lot that has no readings. Good
-    where the day's lists do not name it.
+    A lot is failed if any row names it for its day, quarantined or not. It is unknown if no list
+    has the day, if a quarantined row or list may mean the day, or if it may be a failed lot that
+    has no readings. It is good if the day's lists do not name it.
+
+    Args:
+        readings: day, lot and measured_at of the readings.
+        error_lists: day, lots and file of the lists' valid rows.
+        doubted_days: day, lots and file of the rows of `doubted_days`.
+
+    Returns:
+        A table with the columns of `lots`, one row per lot, sorted by day and lot.
+
+    Example:
+        >>> day = date(2021, 11, 1)
+        >>> readings = pa.table({
+        ...     "day": [day] * 3,
+        ...     "lot": ["17", "17", "18"],
+        ...     "measured_at": pa.array([0, 5_000_000, 9_000_000], pa.timestamp("us", "UTC")),
+        ... })
+        >>> listed = pa.table({"day": [day], "lots": [["17"]], "file": ["list.csv"]})
+        >>> lots = label_lots(readings, listed, doubted_days=listed.slice(0, 0))
+        >>> dict(zip(lots["lot"].to_pylist(), lots["label"].to_pylist()))
+        {'17': 'failed', '18': 'good'}
     """
     lots = summarise_lots(readings)
     listed = summarise_lists(error_lists, doubted_days)
@@ -54,7 +74,7 @@ def label_lots(readings: pa.Table, error_lists: pa.Table, doubted_days: pa.Table
 
 
 def _label(lot: str, day: ListedDay, unmatched: set[str] | None) -> str:
-    """The label of a lot; `unmatched` are the day's failed lots without readings."""
+    """Return the label of a lot; `unmatched` are the day's failed lots without readings."""
     if lot in day.failed:
         return FAILED
     if day.rows == 0 or day.is_doubted or unmatched is None or _plain(lot) in unmatched:
@@ -63,9 +83,9 @@ def _label(lot: str, day: ListedDay, unmatched: set[str] | None) -> str:
 
 
 def _unmatched(failed: set[str], found: set[str]) -> set[str] | None:
-    """The day's failed lots that have no readings, in plain form; None: they may be any lot.
+    """Return the day's failed lots without readings, in plain form; None: they may be any lot.
 
-    One may be each lot that is written alike, as 0017 and 17; if none is, it may be any.
+    Such a lot may be any lot with the same plain form, as 0017 and 17; without one, any lot.
     """
     unmatched = {_plain(lot) for lot in failed - found}
     return unmatched if unmatched <= {_plain(lot) for lot in found} else None
@@ -76,7 +96,7 @@ def _plain(lot: str) -> str:
 
 
 def report_labels(lots: pa.Table, error_lists: pa.Table, doubted_days: pa.Table) -> pa.Table:
-    """How lots and lists fit together, a row a day that has either; `label_report`'s columns."""
+    """Report how lots and lists match, one row per day that has either, as `label_report`."""
     days = lots["day"].to_pylist()
     found = _by_day(days, lots["lot"].to_pylist())
     labels = _by_day(days, lots["label"].to_pylist())
@@ -114,9 +134,9 @@ def _by_day(days: Sequence[date], values: Sequence[str]) -> dict[date, list[str]
 
 
 def difference_of_labels(changes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """From changes of `lots`, each lot whose label is another than before, or is gone.
+    """Return the rows of `label_changes` from changes of `lots`.
 
-    The rows of `label_changes`.
+    That is each lot whose label changed or which is gone.
     """
     before = {_changed(row): row for row in changes if row["_change_type"] in GONE}
     after = {_changed(row): row["label"] for row in changes if row["_change_type"] not in GONE}
@@ -137,7 +157,7 @@ def _changed(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def summarise_lots(readings: pa.Table) -> pa.Table:
-    """day, lot, readings, started_at, ended_at of each lot, sorted by day and lot."""
+    """Return day, lot, readings, started_at and ended_at of each lot, sorted by day and lot."""
     moment = "measured_at"
     found = readings.group_by(["day", "lot"]).aggregate(
         [([], "count_all"), (moment, "min"), (moment, "max")]
@@ -148,7 +168,7 @@ def summarise_lots(readings: pa.Table) -> pa.Table:
 
 
 def summarise_lists(error_lists: pa.Table, doubted_days: pa.Table) -> dict[date, ListedDay]:
-    """What is said of each day that a list judges or may judge."""
+    """Collect what the lists say about each day that a row has or may mean."""
     found: dict[date, ListedDay] = {}
     for table, doubted in ((error_lists, False), (doubted_days, True)):
         for row in table.select(["day", "lots", "file"]).to_pylist():

@@ -1,4 +1,4 @@
-"""Daily summaries."""
+"""Daily summaries of variables and pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATISTICS = {statistic.name: statistic for statistic in VALUES}
 
 
 def summarise_variables(readings: pa.Table, units: Mapping[str, str]) -> pa.Table:
-    """Each variable (name to unit) over each day, sorted by day. Columns of `variable_days`."""
+    """Summarise each variable (name to unit) over each day, sorted by day, as `variable_days`."""
     found = readings_by_lot(readings, list(units))
     lots = Groups.of(found.days.cast(pa.int32()).to_numpy())
     days = Groups(lots.sum(found.groups.sizes).astype(np.int64))
@@ -37,7 +37,7 @@ def summarise_variables(readings: pa.Table, units: Mapping[str, str]) -> pa.Tabl
 
 
 def summarise_pictures(picture_names: pa.Table) -> pa.Table:
-    """Pictures and names of each day and label, sorted by both. Columns of `picture_days`."""
+    """Count pictures and names of each day and label, sorted by both, as `picture_days`."""
     found = picture_names.group_by(["day", "label"]).aggregate(
         [("pixel_sha256", "count_distinct"), ([], "count_all")]
     )

@@ -1,4 +1,4 @@
-"""Whether the Python of Spark's workers can run the lake's functions, asked before data move."""
+"""Check that the Python of Spark's workers can run the lake's functions, before data move."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 NEEDED = ("numpy", "pyarrow", "lakehouse.files.read", "lakehouse.files.photos")
-"""What the functions come from that Spark's workers call, libraries first."""
+"""Modules of the functions that Spark's workers call, libraries first."""
 
-DO = "Name by spark.pyspark.python a Python that has the lake's packages on every machine"
+DO = "Set spark.pyspark.python to a Python that has the lake's packages on every machine"
 
 CAUSE = re.compile(r"Cannot run program.*|No module named pyspark|\[PYTHON_VERSION_MISMATCH\].*")
-"""How Spark says that a worker's Python does not start, lacks Spark, or is of another version."""
+"""Spark's errors if a worker's Python does not start, lacks Spark, or has another version."""
 
 
 def check_executors(spark: SparkSession) -> None:
-    """Raise PlatelakeError where a worker lacks a module, or has another lakehouse than this.
+    """Raise PlatelakeError if a worker lacks a module or has another lakehouse than the driver.
 
-    A task for each processor looks; an executor that comes later is not asked.
+    One task per processor checks this; executors that start later are not checked.
     """
     context = spark.sparkContext
     tasks = context.parallelize(range(context.defaultParallelism), context.defaultParallelism)
@@ -41,7 +41,7 @@ def check_executors(spark: SparkSession) -> None:
 
 
 def source_digest(folder: Path) -> str:
-    """A hash of the Python files below the folder, equal for equal code."""
+    """Return a hash of the Python files below the folder; equal code has equal hashes."""
     found = hashlib.sha256()
     for file in sorted(folder.rglob("*.py")):
         found.update(f"{file.relative_to(folder)}\n".encode() + file.read_bytes())
@@ -49,9 +49,9 @@ def source_digest(folder: Path) -> str:
 
 
 def _look(wanted: str) -> Callable[[Iterable[int]], Iterator[str]]:
-    """What a task says of its Python: nothing, or what is wrong, and where.
+    """Return a task that reports on its Python: nothing, or what is wrong, and where.
 
-    Spark hands over the function itself, not its name, since lakehouse may not be there.
+    Spark sends the function itself, not its name, because the worker may lack lakehouse.
     """
     needed = NEEDED
 

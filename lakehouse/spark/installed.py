@@ -1,6 +1,6 @@
-"""What `make env` installs and `platelake doctor` looks at: Delta's jars, the archive of classes.
+"""What `make env` installs and `platelake doctor` checks: Delta's jars, the archive of classes.
 
-Standard library only, since `make env` asks before anything is installed.
+It uses the standard library only, because `make env` calls it before anything is installed.
 """
 
 import hashlib
@@ -26,25 +26,25 @@ NO_NETWORK = (
         "HttpConnectTimeoutException",
     ),
 )
-"""How pip and Spark say that nothing answers there."""
+"""Texts of pip and Spark that mean that a server does not answer."""
 
 
 def why_not_fetched(said: str, source: str) -> str:
-    """Of what a step said, the one sentence that a person needs; empty where nobody foresaw it."""
+    """Return the one sentence that a person needs about a step's output; empty if unknown."""
     if any(sign in said for sign in DISK_FULL):
         return "the disk is full: make room, then run `make env` again"
     if any(sign in said for sign in NO_NETWORK):
         return (
-            f"{source} does not answer, or lacks what is asked for: see to the network, then run "
+            f"{source} does not answer, or lacks the package: check the network, then run "
             "`make env` again"
         )
     return ""
 
 
 def spark_java(venv: Path) -> Java:
-    """The Java that Spark is started with: JAVA_HOME's, else the one that `make env` found.
+    """Return the Java that starts Spark: JAVA_HOME's, else the one that `make env` found.
 
-    Raises PlatelakeError with one sentence where that does not do.
+    Raises PlatelakeError with one sentence if it cannot run Spark.
     """
     note = venv / "bin" / "find-spark-home"
     if os.environ.get("JAVA_HOME") or not note.is_file():
@@ -55,25 +55,25 @@ def spark_java(venv: Path) -> Java:
 
 
 def jars_of(venv: Path) -> Path:
-    """Spark's jars in an environment of this Python's version."""
+    """Return the folder of Spark's jars in an environment of this Python's version."""
     python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     return venv / "lib" / python / "site-packages" / "pyspark" / "jars"
 
 
 def listed(sums: Path = SUMS) -> dict[str, str]:
-    """Each jar's name and the sha256 it must have."""
+    """Return each jar's name and the sha256 that it must have."""
     pairs = (line.split() for line in sums.read_text().splitlines() if line.strip())
     return {name: sha256 for sha256, name in pairs}
 
 
 def digest(path: Path) -> str:
-    """The file's sha256."""
+    """Return the file's sha256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def jar_faults(jars: Path, sums: Path = SUMS) -> list[str]:
-    """What is wrong with Delta's jars among Spark's: exactly those listed are to be there."""
+    """Return what is wrong with Delta's jars among Spark's: exactly the listed ones must exist."""
     wanted = listed(sums)
     faults = []
     for name in sorted({path.name for path in jars.glob("delta-*.jar")} | wanted.keys()):
@@ -87,13 +87,13 @@ def jar_faults(jars: Path, sums: Path = SUMS) -> list[str]:
 
 
 def archive_of(venv: Path) -> tuple[Path, Path]:
-    """The archive of Spark's classes, and the note of what it was made from."""
+    """Return the archive of Spark's classes, and the note that says what it was made from."""
     archive = venv / "spark-classes.jsa"
     return archive, archive.with_suffix(".made-from")
 
 
 def archive_made_from(java: Java, jars: Path) -> str:
-    """What an archive belongs to: the Java, the jars as the JVM compares them, the small job."""
+    """Describe what an archive is made from: Java, jars as the JVM compares them, small job."""
     lines = [f"{java}\n"]
     for jar in sorted(jars.glob("*.jar")):
         lines.append(f"{jar} {jar.stat().st_size} {jar.stat().st_mtime_ns}\n")
@@ -102,7 +102,7 @@ def archive_made_from(java: Java, jars: Path) -> str:
 
 
 def archive_fits(venv: Path, java: Java, jars: Path) -> bool:
-    """Whether the archive is there and was made from this Java and these jars."""
+    """Return whether the archive exists and was made from this Java and these jars."""
     archive, note = archive_of(venv)
     if not (archive.is_file() and note.is_file()):
         return False

@@ -1,4 +1,4 @@
-"""Find a Java that Spark runs on. Standard library only: `make env` asks before it installs."""
+"""Find a Java that Spark runs on. Standard library only: `make env` calls it before it installs."""
 
 import os
 import re
@@ -31,9 +31,9 @@ class Java(NamedTuple):
 
 
 def find_java() -> Java:
-    """JAVA_HOME's Java; without one the command's, else the first usual one that fits.
+    """Find JAVA_HOME's Java, else the one on PATH, else the first in a usual folder that fits.
 
-    Raises PlatelakeError with one sentence where none fits.
+    Raises PlatelakeError with one sentence if none fits.
     """
     if home := os.environ.get("JAVA_HOME"):
         return java_of(home, f"JAVA_HOME={home}", f"Correct or unset JAVA_HOME. {ADVICE}")
@@ -54,7 +54,7 @@ def find_java() -> Java:
 
 
 def java_of(home: str, place: str, advice: str) -> Java:
-    """The Java in that folder; PlatelakeError, with `place` and `advice`, where it does not do."""
+    """Return the Java in that folder; if it does not fit, raise with `place` and `advice`."""
     java = ask(Path(home, "bin", "java"))
     if java is None:
         raise PlatelakeError(
@@ -64,7 +64,7 @@ def java_of(home: str, place: str, advice: str) -> Java:
 
 
 def ask(java: Path) -> Java | None:
-    """What `java` says about itself, or None where it does not run."""
+    """Return what `java` says about itself, or None if it does not run."""
     asking = ["-XshowSettings:properties", "-version"]
     answer = run(java, "--add-modules=jdk.incubator.vector", *asking)
     vectors = answer is not None and answer.returncode == 0
@@ -86,7 +86,7 @@ def ask(java: Path) -> Java | None:
 
 
 def run(java: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
-    """The finished command, or None where there is no such command."""
+    """Run the command; return None if it does not exist."""
     try:
         return subprocess.run(
             [java, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL
@@ -96,7 +96,7 @@ def run(java: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
 
 
 def installed() -> Iterator[Java]:
-    """The Javas that packages of the system put in the usual places, oldest name first."""
+    """Yield the Javas in the folders that system packages use, oldest name first."""
     for folder in USUAL_FOLDERS:
         for path in sorted(Path(folder).glob("*/**/bin/java")):
             if java := ask(path):
@@ -104,7 +104,7 @@ def installed() -> Iterator[Java]:
 
 
 def refuse(java: Java, place: str) -> Java:
-    """Say in one sentence why this Java does not do."""
+    """Raise one sentence that says why this Java does not fit."""
     if java.major < OLDEST:
         reason = f"platelake needs Java {OLDEST} or newer; found {java.major}"
     else:

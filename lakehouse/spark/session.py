@@ -1,4 +1,4 @@
-"""The Spark session of a job. Its settings come from spark-submit, never from here."""
+"""The Spark session of a job. Its settings come only from spark-submit."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ NEEDED = {
 
 
 def check_installed() -> None:
-    """Raise PlatelakeError where Java or one of Delta's jars is missing, before Spark does."""
+    """Raise PlatelakeError if Java or one of Delta's jars is missing, before Spark fails."""
     import pyspark
 
     spark_java(Path(sys.prefix))
@@ -33,14 +33,14 @@ def check_installed() -> None:
 
 
 def open_session(name: str) -> "SparkSession":
-    """The running session, or a new one with the settings that spark-submit finds.
+    """Return the running session, or a new one with the settings that spark-submit finds.
 
-    Raises PlatelakeError where those, or the workers' Python, lack what the lake cannot do without.
+    Raises PlatelakeError if these settings, or the workers' Python, lack what the lake needs.
     """
-    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # Else spark-submit has started the JVM.
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # If set, spark-submit has started the JVM.
         check_installed()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    # Spark 4.2 says so of pandas 3 wherever Arrow is used; the lake gives it no pandas.
+    # Spark 4.2 warns about pandas 3 at each use of Arrow; the lake does not use pandas.
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     from pyspark.sql import SparkSession
 

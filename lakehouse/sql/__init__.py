@@ -1,1 +1,1 @@
-"""Summaries in SQL: pushed from the lake to SQL, and what the app wrote pulled back."""
+"""Summaries in SQL: push them from the lake to SQL, and pull back the app's rows."""

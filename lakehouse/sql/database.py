@@ -26,11 +26,11 @@ _migrating = threading.Lock()  # Alembic's environment is one for the whole proc
 
 
 class SqlError(PlatelakeError):
-    """The database failed; `is_transient` tells whether the same again may work."""
+    """The database failed; `is_transient` tells whether a retry may work."""
 
 
 def is_transient(error: BaseException | None) -> bool:
-    """Whether the same again may work: lost connection, deadlock, or somebody held the lock."""
+    """Return whether a retry may work: lost connection, deadlock, or another holder of the lock."""
     if isinstance(error, SqlError):
         error = error.__cause__
     if not isinstance(error, DBAPIError):
@@ -43,11 +43,11 @@ def is_transient(error: BaseException | None) -> bool:
 class Database:
     """An opened database whose schema is up to date.
 
-    Whatever it fails at raises SqlError with its address, never its password.
+    Every failure raises SqlError with the address, but never the password.
     """
 
     def __init__(self, url: str) -> None:
-        """Open the database at that SQLAlchemy URL; a SQLite file is made where there is none.
+        """Open the database at that SQLAlchemy URL; make the SQLite file if there is none.
 
         Raises UsageError for a URL that is neither `sqlite:///` nor `mysql+pymysql://`.
         """
@@ -62,7 +62,7 @@ class Database:
 
     @contextmanager
     def transaction(self, write: bool = False) -> Iterator[Connection]:
-        """All or nothing; `write` keeps other writers of a SQLite file out from the start."""
+        """Run all or nothing; `write` keeps out other writers of a SQLite file from the start."""
         try:
             with (
                 self.engine.connect().execution_options(write=write) as connection,
@@ -87,15 +87,15 @@ class Database:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One process at a time changes the schema; MySQL's transactions do not see to that."""
+        """Let one process at a time change the schema; MySQL's transactions do not ensure it."""
         if self.engine.dialect.name == "sqlite":
             yield
             return
-        # The name counts for the whole server and has 64 characters at most.
+        # The name is valid for the whole server and has at most 64 characters.
         name = sa.func.concat("platelake ", sa.func.md5(sa.func.database()))
         with self.transaction() as connection:
             if not connection.scalar(sa.select(sa.func.get_lock(name, WAIT_SECONDS))):
-                raise SqlError(f"{self.place}: another process has been changing its schema")
+                raise SqlError(f"{self.place}: another process is still changing its schema")
             try:
                 yield
             finally:
@@ -103,15 +103,15 @@ class Database:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The SQLite file of that URL; None where it names a server."""
+    """Return the SQLite file of that URL; None if it names a server."""
     address = _address(url)
     return Path(address.database or "").resolve() if address.drivername == "sqlite" else None
 
 
 def reach(url: str, seconds: int) -> str:
-    """Where the database is, once it has answered; nothing in it is made or changed.
+    """Return the database's address after it has answered; nothing in it is made or changed.
 
-    Raises UsageError as `Database` does, and SqlError where it does not answer in that time.
+    Raises UsageError like `Database`, and SqlError if it does not answer in that time.
     """
     address = _address(url)
     if address.drivername == "sqlite":
@@ -133,7 +133,7 @@ def reach(url: str, seconds: int) -> str:
 def _address(url: str) -> URL:
     try:
         address = make_url(url)
-    except (ArgumentError, ValueError):  # Its text may be the password's.
+    except (ArgumentError, ValueError):  # Its text may hold the password.
         raise UsageError("sql_url is not an SQLAlchemy URL") from None
     if address.drivername not in ("sqlite", "mysql+pymysql"):
         raise UsageError(
@@ -142,8 +142,8 @@ def _address(url: str) -> URL:
         )
     if address.drivername != "sqlite":
         if not address.database:
-            raise UsageError("sql_url ends without the database's name")
-        if "@" in f"{address.host}{address.database}":  # Half a password, not to be shown.
+            raise UsageError("sql_url has no database name at its end")
+        if "@" in f"{address.host}{address.database}":  # Part of a password, so do not show it.
             raise UsageError("sql_url: write @ in a password as %40")
     return address
 
@@ -175,7 +175,7 @@ def _sqlite_engine(address: URL, seconds: int) -> Engine:
 
 
 def _use_wal(connection: sqlite3.Connection, _: object) -> None:
-    """A commit waits for the disk once, and readers and the writer do not wait for each other.
+    """Use WAL: a commit waits for the disk once; readers and writer do not wait for each other.
 
     The file keeps this mode. If another process is using the file, a later connection sets it.
     """

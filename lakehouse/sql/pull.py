@@ -1,4 +1,4 @@
-"""From SQL to the lake: what the app wrote there, row by row, each once and never changed."""
+"""Pull the rows that the app wrote from SQL into the lake, each once. They never change."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lakehouse.sql.summaries import TYPES
 from lakehouse.table import Table
 from lakehouse.tables import COLLECTED
 
-ROWS_AT_ONCE = 10_000  # SQLite takes 32,766 values in a statement.
+ROWS_AT_ONCE = 10_000  # SQLite allows 32,766 values in a statement.
 
 
 def collect_tables(lake: Lake, stage: str, url: str) -> dict[str, int]:
-    """Bring the app's rows that the lake has not yet; how many were new, by table."""
+    """Bring the app's rows that the lake does not have yet; return how many were new, by table."""
     database = Database(url)
     try:
         return {table.name: collect_table(lake, stage, database, table) for table in COLLECTED}
@@ -26,7 +26,7 @@ def collect_tables(lake: Lake, stage: str, url: str) -> dict[str, int]:
 
 
 def collect_table(lake: Lake, stage: str, database: Database, table: Table) -> int:
-    """Bring the new rows of one table. A row is known by its key, whenever it came to SQL."""
+    """Bring the new rows of one table, known by their keys; return how many were new."""
     (key,) = table.key
     source = sa.table(
         table.name,
@@ -48,7 +48,7 @@ def collect_table(lake: Lake, stage: str, database: Database, table: Table) -> i
 
 
 def _aware(row: Any) -> dict[str, Any]:
-    """The row by its columns, with its times in UTC, which SQL keeps without a zone."""
+    """Return the row by column, with its times in UTC; SQL keeps them without a zone."""
     return {
         name: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
         for name, value in row._mapping.items()

@@ -1,6 +1,6 @@
-"""From the lake's mirrored tables to their SQL copies: what changed since the last time.
+"""Push changes of the lake's mirrored tables to their SQL copies.
 
-These are summaries, read as Arrow without Spark: most syncs bring one row of `runs`.
+The tables are summaries and are read as Arrow without Spark: most syncs bring one row of `runs`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,34 @@ Key = tuple[Any, ...]
 
 
 def mirror_tables(lake: Lake, stage: str, url: str, whole: bool = False) -> dict[str, int]:
-    """Copy every mirrored table; SQL rows of the stage by table."""
+    """Copy the changes of every mirrored table to SQL.
+
+    Args:
+        lake: The lake of the stage.
+        stage: The stage's name; one database may hold several stages.
+        url: SQLAlchemy URL of the database; its schema is brought up to date.
+        whole: Compare all rows, not only those that changed since the last sync.
+
+    Returns:
+        The stage's number of rows in SQL, by table.
+
+    Raises:
+        UsageError: The URL is neither `sqlite:///` nor `mysql+pymysql://`.
+        PlatelakeError: The database fails, even after several attempts.
+        QualityGateError: SQL would not have as many rows as the lake; nothing is changed.
+
+    Example:
+        >>> import tempfile
+        >>> from datetime import UTC, date, datetime
+        >>> from lakehouse.tables.lots import LOTS
+        >>> moment = datetime(2021, 11, 1, tzinfo=UTC)
+        >>> lot = LOTS.row(date(2021, 11, 1), "17", 69, moment, moment, "good")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     lake = Lake(folder, "chromate", open_session=lambda: None)
+        ...     _ = lake.insert_rows(LOTS, [lot])
+        ...     mirror_tables(lake, "chromate", f"sqlite:///{folder}/summaries.db")["lots"]
+        1
+    """
     store = SummaryStore(url)
     try:
         return {table.name: mirror_table(lake, stage, store, table, whole) for table in MIRRORED}
@@ -36,14 +63,14 @@ def mirror_tables(lake: Lake, stage: str, url: str, whole: bool = False) -> dict
 
 
 def mirror_table(lake: Lake, stage: str, store: SummaryStore, table: Table, whole: bool) -> int:
-    """Copy what changed in one table; its SQL rows. Tries again where the database was away."""
+    """Copy the changes of one table; return its SQL rows. Retry if the database does not answer."""
     for pause in PAUSES:
         try:
             return _mirror(lake, stage, store, table, whole)
         except Exception as error:
             if not is_transient(error):
                 raise
-            structlog.get_logger().warning("SQL is away, trying again", seconds=pause)
+            structlog.get_logger().warning("SQL does not answer, trying again", seconds=pause)
             time.sleep(pause)
     try:
         return _mirror(lake, stage, store, table, whole)
@@ -51,8 +78,8 @@ def mirror_table(lake: Lake, stage: str, store: SummaryStore, table: Table, whol
         if not is_transient(error):
             raise
         raise PlatelakeError(
-            f"SQL did not take {table.name} in {len(PAUSES) + 1} attempts: {error}; the lake is "
-            "complete, run the sync again once the database is there"
+            f"SQL did not accept {table.name} in {len(PAUSES) + 1} attempts: {error}; the lake is "
+            "complete, run the sync again when the database answers"
         ) from error
 
 
@@ -84,7 +111,7 @@ def _mirror(lake: Lake, stage: str, store: SummaryStore, table: Table, whole: bo
 def _changed_keys(
     lake: Lake, table: Table, state: MirrorState | None, source_id: str, version: int
 ) -> set[Key] | None:
-    """The keys that changed since SQL was brought up to date; None: any may have."""
+    """Return the keys that changed since the last sync to SQL; None: any may have changed."""
     if state is None or state.source_id != source_id or state.lake_version > version:
         return None
     return lake.changed(table, table.key, state.lake_version, version)
@@ -95,7 +122,7 @@ def _keys(table: Table, stored: pa.Table) -> set[Key]:
 
 
 def _as_rows(table: Table, keys: set[Key]) -> pa.Table:
-    """The keys as rows of the key's columns."""
+    """Return the keys as rows of the key's columns."""
     import pyarrow as pa
 
     schema = pa.schema([table.arrow_schema().field(name) for name in table.key])

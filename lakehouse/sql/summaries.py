@@ -1,8 +1,8 @@
 """The lake's summaries in SQL: a copy of every mirrored table, in SQLite or MySQL.
 
 A copy has `stage`, the declared columns and `lake_version`, the version of the lake's table
-that the row came from; its key is `stage` and the declared key. `mirror_state` says how far
-each copy is. Times are UTC, with microseconds and without a zone.
+that the row came from; its key is `stage` and the declared key. `mirror_state` holds the version
+of each copy. Times are in UTC, with microseconds and without a zone.
 """
 
 import math
@@ -35,16 +35,16 @@ __all__ = [
 KEY_LENGTH = 255  # Characters. Stage and two more, four bytes each, fit InnoDB's 3,072.
 BATCH_ROWS = 500
 MANY_ROWS = 10_000
-"""Rows of one call, where one statement serves any number of rows."""
-BATCH_VALUES = 30_000  # SQLite takes 32,766 in a statement.
-UNSEEN = -1  # No version of the lake: what the running sync has not brought yet.
+"""Rows of one call, if one statement works for any number of rows."""
+BATCH_VALUES = 30_000  # SQLite allows 32,766 in a statement.
+UNSEEN = -1  # Not a version of the lake: the running sync has not brought the row yet.
 
 Row = Mapping[str, object]
 
 
 @dataclass(frozen=True)
 class MirrorState:
-    """How far a copy is: which lake (the table's Delta id), which version, how many rows."""
+    """The state of a copy: which lake (the table's Delta id), which version, how many rows."""
 
     source_id: str
     lake_version: int
@@ -53,7 +53,7 @@ class MirrorState:
 
 @dataclass(frozen=True)
 class Mirrored:
-    """What a sync did. `stale`: a newer one was there before, so nothing was changed."""
+    """What a sync did. `stale`: a newer sync came first, so nothing was changed."""
 
     written: int
     deleted: int
@@ -62,21 +62,21 @@ class Mirrored:
 
 
 class ExactString(sa.types.TypeDecorator[str]):
-    """A string that equals only itself: case, accents and trailing blanks count, as in the lake."""
+    """A string compared exactly: case, accents and trailing blanks count, as in the lake."""
 
     impl = sa.String
     cache_ok = True
 
     def __init__(self, length: int | None = None) -> None:
-        """With a length (in characters) a VARCHAR, else a TEXT."""
+        """Make a VARCHAR of that length in characters; without a length, a TEXT."""
         self.length = length
         super().__init__(length)
 
     def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[str]:
-        """MySQL's strings need a binary collation without padding; SQLite's are exact anyway."""
+        """Give MySQL's strings a binary collation without padding; SQLite's are always exact."""
         if not isinstance(dialect, MySQLDialect):
             return sa.String(self.length) if self.length else sa.Text()
-        # MySQL and MariaDB have no name for it in common.
+        # MySQL and MariaDB have different names for it.
         collation = "utf8mb4_nopad_bin" if dialect.is_mariadb else "utf8mb4_0900_bin"
         if self.length:
             return mysql.VARCHAR(self.length, charset="utf8mb4", collation=collation)
@@ -84,7 +84,7 @@ class ExactString(sa.types.TypeDecorator[str]):
 
 
 def timestamp_type() -> sa.types.TypeEngine[Any]:
-    """A time in UTC without its zone, with microseconds in both databases."""
+    """Return a type for UTC times without a zone, with microseconds in both databases."""
     return sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql")
 
 
@@ -100,7 +100,7 @@ TYPES: dict[str, Callable[[], sa.types.TypeEngine[Any]]] = {
 
 
 def sql_table(table: Table, metadata: sa.MetaData) -> sa.Table:
-    """The copy of a declared table; the one in `metadata` if it is there already."""
+    """Return the SQL copy of a declared table, or the one that `metadata` has already."""
     known = metadata.tables.get(table.name)
     if known is not None:
         return known
@@ -120,7 +120,7 @@ def sql_table(table: Table, metadata: sa.MetaData) -> sa.Table:
 
 
 def state_table(metadata: sa.MetaData) -> sa.Table:
-    """The table of `MirrorState`, a row for each stage and table."""
+    """Return the table of `MirrorState`, one row per stage and table."""
     return sa.Table(
         "mirror_state",
         metadata,
@@ -140,20 +140,20 @@ def _key(name: str, kind: str = "string") -> sa.Column[Any]:
 
 
 class SummaryStore:
-    """The copies in one database, whose schema is brought up to date when it is opened.
+    """The copies in one database. Opening it brings its schema up to date.
 
-    Every method raises SqlError where the database fails.
+    Every method raises SqlError if the database fails.
     """
 
     def __init__(self, url: str) -> None:
-        """Open the database at that SQLAlchemy URL, as `Database` does."""
+        """Open the database at that SQLAlchemy URL, like `Database`."""
         self._database = Database(url)
         self.engine = self._database.engine
         self._metadata = sa.MetaData()
         self._state = state_table(self._metadata)
 
     def state(self, stage: str, table: Table) -> MirrorState | None:
-        """How far the copy is; None where there is none yet."""
+        """Return the copy's state; None if there is no copy yet."""
         columns = [self._state.c[name] for name in ("source_id", "lake_version", "rows")]
         query = sa.select(*columns).where(self._here(stage, table))
         with self._database.transaction() as connection:
@@ -172,13 +172,13 @@ class SummaryStore:
         whole: bool,
         expected_rows: int,
     ) -> Mirrored:
-        """Bring the copy to `version` of the lake's table, all of it or nothing.
+        """Bring the copy to `version` of the lake's table, completely or not at all.
 
         `upserts` hold every declared column, `deletes` at least the key. Both are read once, a
-        batch at a time, `deletes` first. With `whole`, `upserts` are all rows there are: others
-        go, and `deletes` are not read. A time without a zone is UTC.
+        batch at a time, `deletes` first. With `whole`, `upserts` are all rows: other rows are
+        deleted, and `deletes` are not read. A time without a zone is in UTC.
 
-        Raises QualityGateError where the copy would not end with `expected_rows` rows.
+        Raises QualityGateError if the copy would not end with `expected_rows` rows.
         """
         with self._database.transaction(write=True) as connection:
             copy = _Copy(connection, stage, table, sql_table(table, self._metadata))
@@ -200,7 +200,7 @@ class SummaryStore:
         return Mirrored(written, deleted, count, stale=False)
 
     def rows(self, stage: str, table: Table) -> list[dict[str, object]]:
-        """All rows of the copy, with the declared columns, ordered by key."""
+        """Return all rows of the copy, with the declared columns, ordered by key."""
         copy = sql_table(table, self._metadata)
         query = (
             sa.select(*(copy.c[name] for name in table.names))
@@ -211,7 +211,7 @@ class SummaryStore:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     def count(self, stage: str, table: Table) -> int:
-        """How many rows the copy has."""
+        """Count the rows of the copy."""
         with self._database.transaction() as connection:
             return _Copy(connection, stage, table, sql_table(table, self._metadata)).count()
 
@@ -223,12 +223,12 @@ class SummaryStore:
         return sa.and_(self._state.c.stage == stage, self._state.c.table_name == table.name)
 
     def _claim(self, copy: "_Copy", source_id: str, version: int, whole: bool) -> bool:
-        """Lock the copy's state and set it to `version`; False where it is further already."""
+        """Lock the copy's state and set it to `version`; return False if it is newer already."""
         state, here = self._state, self._here(copy.stage, copy.table)
         now = datetime.now(UTC).replace(tzinfo=None)
         new = {"source_id": source_id, "lake_version": version, "synced_at": now}
         row = {"stage": copy.stage, "table_name": copy.table.name, "rows": 0} | new
-        # Where the row is there already, this changes nothing but holds it until the commit.
+        # If the row exists, this changes nothing but locks it until the commit.
         copy.execute(_upsert(copy.connection.dialect, state, [row | {"lake_version": UNSEEN}], []))
         same = sa.and_(here, state.c.source_id == source_id, state.c.lake_version <= version)
         if copy.execute(sa.update(state).where(same).values(new)):
@@ -247,7 +247,7 @@ class SummaryStore:
 
 @dataclass(frozen=True)
 class _Copy:
-    """One stage's rows of a copy, within a transaction."""
+    """One stage's rows of a copy, in a transaction."""
 
     connection: Connection
     stage: str
@@ -255,7 +255,7 @@ class _Copy:
     sql: sa.Table
 
     def execute(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
-        """Run it; the rows that it met."""
+        """Run the statement; return the number of matched rows."""
         return self.connection.execute(statement).rowcount
 
     def count(self) -> int:
@@ -263,7 +263,7 @@ class _Copy:
         return self.connection.execute(query.where(self.sql.c.stage == self.stage)).scalar_one()
 
     def upsert(self, rows: Iterable[Row], version: int) -> int:
-        """Write the rows; how many."""
+        """Write the rows; return how many."""
         fixed = {"stage": self.stage, "lake_version": version}
         others = [column.name for column in self.sql.c if not column.primary_key]
         dialect, written = self.connection.dialect, 0
@@ -279,7 +279,7 @@ class _Copy:
         return written
 
     def delete(self, rows: Iterable[Row]) -> int:
-        """Delete the rows with these keys; how many there were."""
+        """Delete the rows with these keys; return how many there were."""
         key = sa.tuple_(*(self.sql.c[name] for name in self.table.key))
         deleted = 0
         for batch in self._batches(rows, self.table.key):
@@ -290,7 +290,7 @@ class _Copy:
         return deleted
 
     def replace(self, rows: Iterable[Row], version: int) -> tuple[int, int]:
-        """Write the rows and delete all others; how many each."""
+        """Write the rows and delete all others; return the number of each."""
         of_stage = self.sql.c.stage == self.stage
         self.execute(sa.update(self.sql).where(of_stage).values(lake_version=UNSEEN))
         written = self.upsert(rows, version)
@@ -306,12 +306,12 @@ class _Copy:
             yield batch
 
     def _value(self, name: str, value: object) -> object:
-        """As both databases keep it; QualityGateError where one of them cannot."""
+        """Convert the value for both databases; raise QualityGateError if one cannot hold it."""
         if isinstance(value, datetime) and value.tzinfo is not None:
             return value.astimezone(UTC).replace(tzinfo=None)
         fault = None
         if isinstance(value, float) and not math.isfinite(value):
-            fault = "which SQL does not hold"
+            fault = "which SQL cannot hold"
         if isinstance(value, str) and name in self.table.key and len(value) > KEY_LENGTH:
             fault = f"longer than the {KEY_LENGTH} characters that SQL's keys hold"
         if fault:
@@ -322,10 +322,9 @@ class _Copy:
 
 
 def _takes_many(dialect: Dialect, statement: sa.Insert) -> bool:
-    """Whether the driver brings many rows by this statement of one.
+    """Return whether the driver sends many rows at once with this statement for one row.
 
-    PyMySQL does so for statements that its pattern matches, and silently goes row by row for
-    others.
+    PyMySQL does so for statements that match its pattern; for others it silently sends row by row.
     """
     if dialect.name == "sqlite":
         return True
@@ -337,9 +336,9 @@ def _takes_many(dialect: Dialect, statement: sa.Insert) -> bool:
 def _upsert(
     dialect: Dialect, sql: sa.Table, rows: list[dict[str, object]] | None, replace: list[str]
 ) -> sa.Insert:
-    """One statement for all rows, or for any row that it is executed with.
+    """Return one statement for all rows, or for any row that it is executed with.
 
-    Where a row's key is there, `replace` takes the new values, at least nothing.
+    If a row's key exists, the columns in `replace` get the new values; there may be none.
     """
     key = [column.name for column in sql.primary_key]
     names = replace or key[:1]

@@ -1,4 +1,4 @@
-"""Alembic's environment: runs the revisions on a connection that is handed over."""
+"""Alembic's environment: runs the revisions on a given connection."""
 
 from alembic import context
 
