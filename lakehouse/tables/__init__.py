@@ -1,4 +1,4 @@
-"""The tables, a module each."""
+"""The tables, one module per table."""
 
 from lakehouse.stage import Stage
 from lakehouse.table import Table
@@ -49,15 +49,15 @@ COMMON = (
     CORRECTIONS,
     AGREED_LABELS,
 )
-"""The tables that are declared alike in every stage."""
+"""The tables that are the same in every stage."""
 
 MIRRORED = tuple(table for table in COMMON if table.mirrored)
 """The tables that are copied to SQL."""
 
 COLLECTED = (INSPECTIONS, CORRECTIONS, AGREED_LABELS)
-"""The tables whose rows the app wrote to SQL, and that are copied from there."""
+"""The tables whose rows the app writes to SQL, and that are copied from there."""
 
 
 def all_tables(stage: Stage) -> tuple[Table, ...]:
-    """Every table of that stage."""
+    """Return every table of the stage."""
     return (*COMMON, readings(stage), lot_features(stage))

@@ -4,7 +4,7 @@ from lakehouse.table import Column, Table
 
 BANDS = Table(
     name="bands",
-    meaning="Centre and scale of each variable, fitted on stated days, never refitted silently",
+    meaning="Centre and scale of each variable, fitted on given days, never refitted silently",
     columns=(
         Column("bands_id", "string", "Names the fit: hash of its parameters"),
         Column("variable", "string", "Variable of the stage"),
@@ -17,7 +17,7 @@ BANDS = Table(
         ),
         Column("width", "double", "Scales from the centre to the edge of the band"),
         Column("first_day", "date", "First production day of the readings it was fitted on"),
-        Column("last_day", "date", "Last one"),
+        Column("last_day", "date", "Last production day of these readings"),
         Column("readings", "bigint", "Number of readings it was fitted on"),
         Column(
             "fit",

@@ -1,21 +1,21 @@
-"""What people say of inspected photos: never a verdict, and a label only where two agree."""
+"""People's corrections of inspected photos: never a verdict, and a label only if two agree."""
 
 from lakehouse.table import Check, Column, Table
 
 CORRECTIONS = Table(
     name="corrections",
-    meaning="What operators and reviewers said of inspected photos. Rows are never changed",
+    meaning="What operators and reviewers say about inspected photos. Rows are never changed",
     columns=(
         Column("correction_id", "string", "Names the correction"),
-        Column("inspection_id", "string", "The inspection it speaks of; key of inspections"),
+        Column("inspection_id", "string", "The corrected inspection; key of inspections"),
         Column("sha256", "string", "The photo: hash of its bytes"),
         Column("corrected_at", "timestamp", "When", "UTC"),
-        Column("user_name", "string", "Who says so"),
+        Column("user_name", "string", "Who made the correction"),
         Column("role", "string", "operator, reviewer or admin, at that time"),
         Column("says", "string", "good or bad"),
         Column("reason", "string", "Why, in the person's words"),
-        Column("verdict", "string", "What the model had said"),
-        Column("model", "string", "Name of the registered model that had said it"),
+        Column("verdict", "string", "The model's verdict"),
+        Column("model", "string", "Name of the registered model that gave it"),
         Column("model_version", "int", "Its version"),
     ),
     key=("correction_id",),

@@ -1,21 +1,21 @@
-"""Days that an error list may judge by what of it was held back."""
+"""Days that the quarantined part of an error list may mean."""
 
 from lakehouse.table import Column, Table
 
 DOUBTED_DAYS = Table(
     name="doubted_days",
-    meaning="Days that a held-back row or error list may mean. No lot of such a day is good.",
+    meaning="Days that a quarantined row or error list may mean. No lot of such a day is good.",
     columns=(
         Column("day", "date", "Production day at the plant that may be meant"),
         Column(
             "lots",
             "array<string>",
-            "Failed lots that the row names all the same, where its day is known; sorted",
+            "Failed lots that the row names, if its day is known; sorted",
         ),
         Column("file", "string", "The list"),
-        Column("line", "bigint", "The row's line in that file; 0: the whole file is held back"),
+        Column("line", "bigint", "The row's line in that file; 0: the whole file is quarantined"),
     ),
     key=("file", "line", "day"),
     changes=True,
 )
-"""Of a file that is held back as a whole, the days are those that it judged before."""
+"""If a file is quarantined as a whole, its days are those that its earlier content had."""

@@ -1,4 +1,4 @@
-"""The ledger: what became of every file that the plant dropped, one row an event."""
+"""The ledger: what happened to every file that the plant delivered, one row per event."""
 
 from lakehouse.table import Check, Column, Table
 
@@ -11,7 +11,7 @@ FILES = Table(
         Column(
             "event",
             "int",
-            "1 for the first thing that happened to this file, then 2, …",
+            "1 for the first event of this file, then 2, …",
         ),
         Column("sha256", "string", "Hash of the content, hexadecimal"),
         Column("size", "bigint", "Size of the content", "bytes"),
@@ -19,10 +19,10 @@ FILES = Table(
         Column("status", "string", "loaded, duplicate, quarantined or withdrawn"),
         Column("duplicate_of", "string", "The file that brought the same content first"),
         Column("label", "string", "The plant's label by the photo's folder"),
-        Column("rows_read", "bigint", "Rows the content holds"),
-        Column("rows_stored", "bigint", "Rows of it in the table, read back"),
-        Column("rows_quarantined", "bigint", "Rows of it in quarantine, read back"),
-        Column("note", "string", "What was unusual and accepted, such as an extra column"),
+        Column("rows_read", "bigint", "Rows in the content"),
+        Column("rows_stored", "bigint", "Its rows in the table, counted after the commit"),
+        Column("rows_quarantined", "bigint", "Its rows in quarantine, counted after the commit"),
+        Column("note", "string", "What was unusual but accepted, such as an extra column"),
         Column("run_id", "string", "The run that wrote this event", bookkeeping=True),
         Column("seen_at", "timestamp", "When it was written", "UTC", bookkeeping=True),
     ),

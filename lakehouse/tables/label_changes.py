@@ -1,15 +1,15 @@
-"""What later or corrected files changed about labels that had been given."""
+"""Changes of labels by later or corrected files."""
 
 from lakehouse.table import Column, Table
 
 LABEL_CHANGES = Table(
     name="label_changes",
-    meaning="Difference report of relabelling: one row a lot whose label changed",
+    meaning="Difference report of relabelling: one row per lot whose label changed",
     columns=(
         Column(
             "lots_version",
             "bigint",
-            "Version of lots that made the change",
+            "Version of lots with the change",
             bookkeeping=True,
         ),
         Column("day", "date", "Production day at the plant"),

@@ -1,15 +1,15 @@
-"""How readings and error lists fit together, day by day."""
+"""How readings and error lists match, day by day."""
 
 from lakehouse.table import Column, Table
 
 LABEL_REPORT = Table(
     name="label_report",
-    meaning="One row a day that has readings or a list: coverage, and failed lots not found",
+    meaning="One row per day that has readings or a list: coverage, and failed lots not found",
     columns=(
         Column("day", "date", "Production day at the plant"),
-        Column("listed", "boolean", "Whether an error list judges the day"),
-        Column("list_rows", "int", "Rows that do so; more than one is worth a look"),
-        Column("list_files", "array<string>", "The lists they stand in, sorted"),
+        Column("listed", "boolean", "Whether an error list has the day"),
+        Column("list_rows", "int", "Rows for the day; check the lists if there are several"),
+        Column("list_files", "array<string>", "The lists with these rows, sorted"),
         Column("lots", "int", "Lots with readings"),
         Column("lots_failed", "int", "of these, failed"),
         Column("lots_good", "int", "of these, good"),

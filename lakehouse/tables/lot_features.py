@@ -8,19 +8,19 @@ from lakehouse.table import Column, Table
 
 
 def lot_features(stage: Stage) -> Table:
-    """The features table of that stage; its columns are the statistics' names."""
+    """Return the stage's features table; its columns are the statistics' names."""
     return features_of([v.name for v in stage.readings.variables], stage.title)
 
 
 def features_of(variables: Sequence[str], title: str = "the stage") -> Table:
-    """The features table for these variables."""
+    """Return the features table for these variables."""
     return Table(
         name="lot_features",
         meaning=f"Statistics of each lot of {title}",
         columns=(
             Column("day", "date", "Production day at the plant"),
             Column("lot", "string", "Lot, unique within its day"),
-            Column("bands_id", "string", "The bands that excursions are measured by"),
+            Column("bands_id", "string", "The bands that define excursions"),
             Column("readings", "bigint", "Readings of the lot"),
             *(
                 Column(f"{name}_{s.name}", s.type, f"{name}: {s.meaning}")

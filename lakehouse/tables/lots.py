@@ -11,7 +11,7 @@ LOTS = Table(
         Column("readings", "bigint", "Readings of the lot"),
         Column("started_at", "timestamp", "First reading", "UTC"),
         Column("ended_at", "timestamp", "Last reading", "UTC"),
-        Column("label", "string", "failed, good, or unknown: no list surely judges that day"),
+        Column("label", "string", "failed, good, or unknown: no list surely has that day"),
     ),
     key=("day", "lot"),
     checks=(Check("known_label", "label IN ('failed', 'good', 'unknown')"),),

@@ -1,11 +1,11 @@
-"""What models say of pictures. A label is what the plant says: see picture_names."""
+"""The models' verdicts on pictures. A label comes from the plant: see picture_names."""
 
 from lakehouse.table import Column, Table
 from lakehouse.tables.lot_verdicts import CHECKS, VERDICT_COLUMNS
 
 PHOTO_VERDICTS = Table(
     name="photo_verdicts",
-    meaning="What each champion said of each picture; verdicts of earlier champions stay",
+    meaning="Each champion's verdict on each picture; verdicts of earlier champions stay",
     columns=(
         Column("pixel_sha256", "string", "The picture; key of pictures"),
         *VERDICT_COLUMNS,

@@ -4,20 +4,20 @@ from lakehouse.table import Column, Table
 
 PHOTOS = Table(
     name="photos",
-    meaning="Photo files by content: original bytes, kept as they came. Rows are never changed.",
+    meaning="Photo files by content: original bytes, unchanged. Rows are never changed.",
     columns=(
         Column("sha256", "string", "Hash of the bytes, hexadecimal"),
         Column("pixel_sha256", "string", "The picture these bytes show; key of pictures"),
         Column(
             "format",
             "string",
-            "PNG, JPEG, … as the content says, whatever the file's name",
+            "PNG, JPEG, … from the content, not from the file's name",
         ),
         Column("mode", "string", "Pixel format in the file: RGB, RGBA, L, I;16, CMYK, …"),
         Column(
             "taken_at",
             "timestamp",
-            "EXIF's time of capture, if any, by the stage's zone",
+            "EXIF's time of capture, if any, in the stage's zone",
             "UTC",
         ),
         Column("size", "bigint", "Length of bytes", "bytes"),

@@ -4,12 +4,12 @@ from lakehouse.table import Column, Table
 
 PICTURE_DAYS = Table(
     name="picture_days",
-    meaning="Pictures of one day of capture and label",
+    meaning="Pictures of one day of capture with one label",
     columns=(
         Column("day", "date", "Day of capture at the plant"),
-        Column("label", "string", "What the plant says"),
+        Column("label", "string", "The plant's label"),
         Column("pictures", "bigint", "Different pictures"),
-        Column("names", "bigint", "Names they stand under"),
+        Column("names", "bigint", "Names of these pictures"),
     ),
     key=("day", "label"),
     changes=True,

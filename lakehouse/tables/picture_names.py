@@ -4,19 +4,19 @@ from lakehouse.table import Column, Table
 
 PICTURE_NAMES = Table(
     name="picture_names",
-    meaning="One row a name of a picture; pictures with labels that contradict are not here.",
+    meaning="One row per name of a picture, without pictures that have conflicting labels.",
     columns=(
         Column("pixel_sha256", "string", "The picture"),
         Column(
             "label",
             "string",
-            "What the plant says, by folder; 'unlabelled' where it does not",
+            "The plant's label, by folder; 'unlabelled' if there is none",
         ),
         Column("name", "string", "Name of the file, as the camera or the plant gave it"),
         Column("file", "string", "Path below the landing directory; the first if several"),
         Column("sha256", "string", "The photo: hash of that file's bytes"),
         Column("captured_at", "timestamp", "When it was taken", "UTC"),
-        Column("captured_from", "string", "Where that is known from: exif or file time"),
+        Column("captured_from", "string", "Source of that time: exif or file time"),
         Column("day", "date", "Day of capture at the plant"),
     ),
     key=("pixel_sha256", "label", "name"),

@@ -1,10 +1,10 @@
-"""What was not believed: rows and whole files, with rule and reason, until they are replayed."""
+"""Quarantined rows and whole files, with rule and reason, until they are replayed."""
 
 from lakehouse.table import Column, Table
 
 QUARANTINE = Table(
     name="quarantine",
-    meaning="Rows and files held back from the tables. Gone from here once replayed.",
+    meaning="Rows and files kept out of the tables. An entry is removed after a good replay.",
     columns=(
         Column(
             "quarantine_id",
@@ -14,11 +14,11 @@ QUARANTINE = Table(
         Column("kind", "string", "readings, error_lists or photos"),
         Column("file", "string", "Path below the landing directory, as data"),
         Column("sha256", "string", "Hash of the file's content, hexadecimal"),
-        Column("line", "bigint", "Line in the file, the first is 1; 0 for the whole file"),
+        Column("line", "bigint", "Line in the file, from 1; 0 for the whole file"),
         Column("rule", "string", "The first rule that was broken"),
         Column("reason", "string", "Every rule that was broken, with the value, in words"),
-        Column("raw", "string", "The row as it came, as JSON of column to text"),
-        Column("run_id", "string", "The run that held it back", bookkeeping=True),
+        Column("raw", "string", "The row as delivered, as JSON of column to text"),
+        Column("run_id", "string", "The run that quarantined it", bookkeeping=True),
         Column("quarantined_at", "timestamp", "When", "UTC", bookkeeping=True),
     ),
     key=("quarantine_id",),
