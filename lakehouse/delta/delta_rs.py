@@ -225,7 +225,7 @@ def compare(table: Table, rows: pa.Table, stored: pa.Table) -> pa.Table:
 
 
 def _differs(one: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return where the values differ; null equals null, and NaN equals NaN."""
+    """Return a mask of the values that differ; null equals null, and NaN equals NaN."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

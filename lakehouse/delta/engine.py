@@ -82,8 +82,8 @@ def compute_days(
 ) -> Rows:
     """Compute rows from the sources' rows of some days.
 
-    In the driver, so many days are computed at once that their rows fit into memory; a single day
-    is always computed whole.
+    The driver splits the days so that the rows of each part fit into memory; a single day is always
+    computed whole.
 
     Args:
         lake: The lake of the sources.

@@ -170,7 +170,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _opened(content: bytes, settings: Settings) -> Image.Image:
-    """Open the image, of which only the header is decoded; check header and checksums."""
+    """Open the image and decode only its header; check header and checksums."""
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
         _refuse_by_header(image, settings)

@@ -121,7 +121,7 @@ def _recorded(
 
 
 def _photos_read_back(lake: Lake, hashes: Iterable[str]) -> set[str]:
-    """Return those of the hashes whose bytes in the lake give that hash."""
+    """Return the hashes whose bytes in the lake give that hash."""
     wanted = pc.field("sha256").isin(pa.array(list(hashes), pa.string()))
     return {
         row["sha256"]
@@ -132,7 +132,7 @@ def _photos_read_back(lake: Lake, hashes: Iterable[str]) -> set[str]:
 
 
 def _files_read_back(lake: Lake, kind: str, table: Table, files: Sequence[str]) -> set[str]:
-    """Return those of the files of which the table has as many rows as the ledger says."""
+    """Return the files that have as many rows in the table as the ledger says."""
     last = last_events(lake, kind, files, ("file", "event", "rows_stored"))
     counts = lake.counts(table, "file", in_files(files))
     return {

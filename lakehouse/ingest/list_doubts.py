@@ -62,7 +62,7 @@ def _listed_before(lake: Lake, files: set[str]) -> set[tuple[str, Any]]:
 
 
 def of_no_day(lake: Lake) -> list[str]:
-    """Return the quarantined lists of which no day is known, sorted."""
+    """Return the quarantined lists without any known day, sorted."""
     may_name = ~pc.field("rule").isin(pa.array(["superseded", *NAMES_NONE]))
     held = set(lake.counts(QUARANTINE, "file", (pc.field("kind") == "error_lists") & may_name))
     for table in (ERROR_LISTS, DOUBTED_DAYS) if held else ():

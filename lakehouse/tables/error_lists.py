@@ -4,7 +4,7 @@ from lakehouse.table import Column, Table
 
 ERROR_LISTS = Table(
     name="error_lists",
-    meaning="Rows of the error lists. The plant checked each day that has a row; its lots failed.",
+    meaning="Rows of the error lists. The plant checked each day with a row; lots in it failed.",
     columns=(
         Column("day", "date", "Production day at the plant that the row is about"),
         Column(

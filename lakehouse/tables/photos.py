@@ -17,7 +17,7 @@ PHOTOS = Table(
         Column(
             "taken_at",
             "timestamp",
-            "EXIF's time of capture, if any, in the stage's zone",
+            "EXIF's time of capture, if any, read in the stage's zone",
             "UTC",
         ),
         Column("size", "bigint", "Length of bytes", "bytes"),
