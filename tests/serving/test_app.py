@@ -317,7 +317,7 @@ def test_sign_up(make_context: Callable[..., AppContext]) -> None:
     off = make_context(sign_up="off")
     closed = Browser(create_app(off), off)
     assert closed.http.post("/sign-up", data=asked).status_code == 400
-    assert "Nobody signs up" in closed.get("/sign-up").text
+    assert "Sign-up is off" in closed.get("/sign-up").text
 
 
 def test_change_of_password(enter: Enter) -> None:
@@ -700,7 +700,7 @@ def test_a_lot_that_sql_could_not_hold_is_none(
 ) -> None:
     for lot in ("1" * 300, "2021-13-01/3", "x", "2021-11-01/"):
         answer = enter(f"kim {lot[:20]}").judge(plant.good[0], lot=lot)
-        assert answer.status_code == 422 and "Give the lot" in answer.json()["detail"]
+        assert answer.status_code == 422 and "Enter the lot" in answer.json()["detail"]
     assert list(context.uploads.folder.iterdir()) == []
 
 
@@ -708,4 +708,4 @@ def test_a_page_that_is_not_there(enter: Enter) -> None:
     kim = enter()
     assert kim.get("/nothing").status_code == 404
     assert kim.get("/inspections/nothing").status_code == 404
-    assert "no such page" in kim.get("/inspections/nothing").text
+    assert "This page does not exist" in kim.get("/inspections/nothing").text

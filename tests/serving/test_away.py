@@ -51,12 +51,12 @@ def test_sql_away(server: MariaDB, make_context: Callable[..., AppContext], plan
             ids = [one["verdict"]["inspection_id"] for one in answer.json()["results"]]
             assert context.outbox.count() == 2
             page = kim.get(f"/inspections/{ids[0]}")
-            assert page.status_code == 200 and "The database is away" in page.text
+            assert page.status_code == 200 and "The database cannot be reached" in page.text
             assert kim.get(f"/inspections/{ids[0]}/heat.jpg").status_code == 200
             assert lee.get(f"/inspections/{ids[0]}").status_code == 403
             machine = lee.judge(plant.bad[1], headers=bearer).json()["results"][0]["verdict"]
             history = kim.get("/inspections")
-            assert history.status_code == 503 and "Verdicts go on" in history.text
+            assert history.status_code == 503 and "Verdicts continue" in history.text
             stranger = Browser(app, context)
             stranger.name = "kim"
             assert stranger.log_in().status_code == 503
@@ -87,7 +87,7 @@ def test_sql_away(server: MariaDB, make_context: Callable[..., AppContext], plan
         assert sorted(kept(context)) == sorted([before, *ids, machine["inspection_id"]])
         context.look_around()
         assert len(kept(context)) == 4
-        assert "The database is away" not in kim.get("/inspections").text
+        assert "The database cannot be reached" not in kim.get("/inspections").text
         assert "3 found" in kim.get("/inspections").text
 
 
@@ -118,7 +118,7 @@ def test_mlflow_away(make_context: Callable[..., AppContext], plant: Plant, away
     kim = Browser(create_app(context), context, "kim")
     assert kim.judge(plant.bad[0]).json()["results"][0]["verdict"]["verdict"] == "bad"
     page = kim.get("/models").text
-    assert "The model registry is away" in page and "chromate-photos, version 1" in page
+    assert "The model registry cannot be reached" in page and "chromate-photos, version 1" in page
 
 
 def test_a_kept_champion_that_was_changed_is_not_used(

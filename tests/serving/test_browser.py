@@ -138,11 +138,11 @@ def test_the_whole_way(
     kim.click("text=Sign up")
     kim.fill("[name=name]", "kim")
     kim.fill("[name=password]", PASSWORD)
-    kim.click("button:has-text('Make account')")
+    kim.click("button:has-text('Create account')")
     expect(kim.locator("#judge")).to_be_visible()
     kim.click("text=Log out")
     enter(kim, "kim", "not the password")
-    expect(kim.get_by_role("alert")).to_contain_text("do not belong together")
+    expect(kim.get_by_role("alert")).to_contain_text("name or the password is wrong")
     shot(kim, "wrong-password")
     enter(kim, "kim")
     expect(kim.locator("#judge")).to_be_visible()
@@ -168,7 +168,7 @@ def test_the_whole_way(
     kim.get_by_role("radio", name="Bad").check()
     kim.fill("[name=reason]", "a stain at the bend")
     kim.click("button:has-text('Send')")
-    expect(kim.get_by_role("status").first).to_contain_text("Kept")
+    expect(kim.get_by_role("status").first).to_contain_text("Saved")
     shot(kim, "detail")
 
     for name in ("ann", "ben"):
@@ -183,8 +183,8 @@ def test_the_whole_way(
         reviewer.get_by_role("radio", name="Bad").check()
         reviewer.fill("[name=reason]", "I see it too")
         reviewer.click("button:has-text('Send')")
-        expect(reviewer.get_by_role("status").first).to_contain_text("Kept")
-    expect(reviewer.get_by_text("Label, agreed by two reviewers:")).to_be_visible()
+        expect(reviewer.get_by_role("status").first).to_contain_text("Saved")
+    expect(reviewer.get_by_text("Label agreed by two reviewers:")).to_be_visible()
     reviewer.click("nav >> text=Review")
     expect(reviewer.locator(".queue li")).to_have_count(0)
 
@@ -205,7 +205,7 @@ def test_korean_on_a_phone(
     context.accounts.add("김작업", "admin", PASSWORD, by="test")
     page = opened(locale="ko-KR", viewport=PHONE, is_mobile=True, has_touch=True)
     enter(page, "김작업")
-    expect(page.locator("#judge")).to_have_text("판정")
+    expect(page.locator("#judge")).to_have_text("검사")
     assert page.locator("html").get_attribute("lang") == "ko"
     inspect_upload(page, plant.bad[0], plant.good[0])
     expect(page.locator("#results")).to_contain_text("불량 확률")
@@ -316,7 +316,7 @@ def test_a_mistyped_lot_leaves_the_photos(
     expect(page.locator("#files")).to_contain_text(plant.good[0].stem[:10])
     page.get_by_label("Lot").fill("abc")
     page.click("#judge")
-    expect(page.locator("#results")).to_contain_text("Give the lot")
+    expect(page.locator("#results")).to_contain_text("Enter the lot")
     expect(page.locator("#results")).to_have_attribute("aria-live", "polite")
     page.get_by_label("Lot").fill("2021-11-01/3")
     page.click("#judge")
@@ -344,7 +344,7 @@ def test_no_photo_is_lost_while_another_is_judged(
     button.click()
     expect(page.locator("#results .card.good")).to_have_count(1)  # Its lot is still at work.
     expect(button).to_be_disabled()
-    expect(button).to_have_text("Judging…")
+    expect(button).to_have_text("Inspecting…")
     box = page.locator("#files").bounding_box()
     assert box
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -478,7 +478,7 @@ def test_every_button_can_be_read(
     ):  # fmt: skip
         look(path)
     texts = {text for _, text in seen}
-    assert {"Look and decide", "Judge", "Send", "Search", "Log in", "Log out"} <= texts
+    assert {"Look and decide", "Inspect", "Send", "Search", "Log in", "Log out"} <= texts
     assert {where: ratio for where, ratio in seen.items() if ratio < 4.5} == {}
 
 
@@ -514,7 +514,7 @@ def test_an_upload_is_its_owners(context: AppContext, address: str, plant: Plant
             answer = httpx.request(method, f"{api}/{route}", headers=tokens["lee"])
             assert answer.status_code in (403, 404), (method, route)
     html, (one,) = called(api, [path], tokens["lee"])
-    assert "belongs to somebody else" in html and one["verdict"] is None
+    assert "Another user uploaded this file" in html and one["verdict"] is None
     for foreign in ("/proc/self/environ", "/dev/zero", str(context.settings.app_address())):
         assert "not uploaded" in str(called(api, [foreign], tokens["kim"]))
     assert httpx.get(f"{address}/healthz").status_code == 200

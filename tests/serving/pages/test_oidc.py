@@ -90,7 +90,7 @@ def test_an_account_is_not_taken_over_by_its_name(
 def test_by_invitation(make_browser: Callable[..., Browser], provider: Provider) -> None:
     browser = make_browser(sign_up="invitation")
     assert enter(browser) == "/login?fault=no_account"
-    assert "There is no account for you" in browser.get("/login?fault=no_account").text
+    assert "You have no account" in browser.get("/login?fault=no_account").text
     code = browser.context.accounts.invite("test", "reviewer")
     assert enter(browser, code) == "/inspect"
     assert browser.get("/review").status_code == 200
