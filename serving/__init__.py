@@ -1,1 +1,1 @@
-"""The operators' app: accounts, verdicts and review; no Spark in this process (the app to come)."""
+"""The operators' app: accounts, verdicts and review. This process runs no Spark."""

@@ -44,7 +44,7 @@ class Answer(BaseModel):
 
 
 def as_json(one: Result) -> Judged:
-    """A result as the interface gives it."""
+    """Return a result as the interface gives it."""
     if one.inspection is None:
         return Judged(file=one.name, rule=one.rule, message=one.said)
     verdict = as_verdict(one.inspection)
@@ -52,6 +52,6 @@ def as_json(one: Result) -> Judged:
 
 
 def as_verdict(one: Inspection) -> Verdict:
-    """An inspection as the interface gives it."""
+    """Return an inspection as the interface gives it."""
     known = vars(one) | {"link": f"/inspections/{one.inspection_id}", "file": one.file_name}
     return Verdict(**{name: known[name] for name in Verdict.model_fields})

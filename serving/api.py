@@ -1,4 +1,4 @@
-"""The HTTP interface for the line's machines, and what monitoring asks."""
+"""The HTTP interface for the machines of the line, and the routes for monitoring."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def post_verdicts(request: Request, response: Response, html: Shown, user:
     try:
         lot = context.inspector.lot(texts.get("lot", ""))
     except UsageError:
-        for one in files:  # They are sent again with the right lot.
+        for one in files:  # The sender sends them again with the right lot.
             context.uploads.drop(one)
         raise HTTPException(422, t("fault.lot")) from None
     if not files:
@@ -66,7 +66,7 @@ async def post_verdicts(request: Request, response: Response, html: Shown, user:
     def all_inspected(lot: Lot | None) -> list[Result]:
         return [inspect_upload(context, t, user, one, lot) for one in files]
 
-    # Threads of their own: whoever waits for a verdict keeps nobody from another page.
+    # Own threads, so that requests that wait for a verdict do not block other pages.
     results = await run_sync(all_inspected, lot, limiter=request.app.state.inspecting)
     if all(one.rule == TOO_LARGE for one in results):
         response.status_code = 413
@@ -83,13 +83,13 @@ def get_inspection(request: Request, html: Shown, user: Visitor, inspection_id: 
 
 @router.get("/healthz", include_in_schema=False)
 def healthz() -> dict[str, str]:
-    """The process lives."""
+    """Say that the process lives."""
     return {"status": "ok"}
 
 
 @router.get("/readyz", include_in_schema=False)
 def readyz(response: Response, html: Shown) -> dict[str, str]:
-    """Whether photos can be judged: 503 without a champion. SQL and MLflow may be away."""
+    """Say whether photos can be inspected: 503 without a champion. SQL and MLflow may be away."""
     context = html.context
     ready = context.photo_champion.model is not None
     response.status_code = 200 if ready else 503
@@ -102,7 +102,7 @@ def readyz(response: Response, html: Shown) -> dict[str, str]:
 
 @router.get("/metrics", include_in_schema=False)
 def metrics(html: Shown) -> Response:
-    """For Prometheus."""
+    """Return the metrics for Prometheus."""
     context = html.context
     _observe(context)
     return Response(context.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,4 +1,4 @@
-"""The app: its pages and interfaces behind one door."""
+"""The app: its pages and interfaces, behind one door."""
 
 from __future__ import annotations
 
@@ -25,12 +25,17 @@ from serving.pages import oidc
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 LOOK_SECONDS = 5.0
-"""So often the app asks for another champion, and brings to SQL what waits."""
+"""The app asks for a new champion and delivers waiting rows to SQL at this interval."""
 
 
 def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastAPI:
-    """The app of this context, as uvicorn serves it."""
-    os.environ["GRADIO_TEMP_DIR"] = str(context.uploads.folder)  # Where its pages may read files.
+    """Return the app of this context, ready for uvicorn.
+
+    Args:
+        context: What the app is made of.
+        look_seconds: Seconds between two calls of `context.look_around`.
+    """
+    os.environ["GRADIO_TEMP_DIR"] = str(context.uploads.folder)  # Gradio may read here.
     from serving import api
     from serving.pages import accounts, gradio_pages, inspections, lake
 
@@ -66,7 +71,7 @@ def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastA
     app.include_router(gradio_pages.file_routes)
     gradio_pages.mount(app, html)
     secure = context.settings.secure_cookies
-    # The cookie of a login under way at a provider; a restart ends that login alone.
+    # Holds a login in progress at a provider. A restart ends only such logins.
     app.add_middleware(
         SessionMiddleware, secret_key=secrets.token_hex(32), max_age=600, https_only=secure,
         session_cookie="platelake_login",
@@ -76,7 +81,7 @@ def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastA
 
 
 def _answer_errors(app: FastAPI, html: Html) -> None:
-    """A page for a person, JSON for a machine, whatever goes wrong; no stack trace."""
+    """Answer every error with a page for a person or JSON for a machine, never a stack trace."""
     from serving.pages import RefusedError
 
     @app.exception_handler(RefusedError)
@@ -85,7 +90,7 @@ def _answer_errors(app: FastAPI, html: Html) -> None:
 
     @app.exception_handler(SqlError)
     def sql_away(request: Request, error: SqlError) -> Response:
-        structlog.get_logger().error("SQL is away", error=str(error))
+        structlog.get_logger().error("SQL cannot be reached", error=str(error))
         return html.refuse(request, 503, "sql")
 
     @app.exception_handler(HTTPException)
@@ -104,15 +109,15 @@ def _answer_errors(app: FastAPI, html: Html) -> None:
 def _watching(
     context: AppContext, seconds: float
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """While the app runs, a thread looks around every so many seconds."""
+    """Return a lifespan in which a thread calls `look_around` every so many seconds."""
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(seconds):
             try:
                 context.look_around()
-            except Exception as error:  # The next look may go well.
-                structlog.get_logger().error("the app could not look around", error=str(error))
+            except Exception as error:  # The next try may succeed.
+                structlog.get_logger().error("cannot refresh the app", error=str(error))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""What one running app is made of, put together once and handed to its pages."""
+"""What a running app consists of. It is built once and given to the pages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COOKIE = "platelake_session"
 
 @dataclass
 class AppContext:
-    """Stage, settings, and everything that the pages ask."""
+    """Stage, settings, and every service that the pages use."""
 
     stage: Stage
     settings: Settings
@@ -48,16 +48,16 @@ class AppContext:
 
     @property
     def cookie(self) -> str:
-        """The session cookie's name; with the prefix no other host or path can set it."""
+        """Name of the session cookie. With the prefix, no other host or path can set it."""
         return f"__Host-{COOKIE}" if self.settings.secure_cookies else COOKIE
 
     @property
     def mlflow_away(self) -> bool:
-        """Whether the registry did not answer when it was last asked."""
+        """Whether the registry did not answer the last request."""
         return not (self.photo_champion.reachable and self.lot_champion.reachable)
 
     def look_around(self) -> None:
-        """Bring to SQL what waits for it; ask for new champions."""
+        """Deliver waiting rows to SQL, and ask for new champions."""
         try:
             with self.accounts.database.transaction() as connection:
                 connection.execute(sa.select(1))
@@ -73,7 +73,7 @@ class AppContext:
 def open_context(
     stage: Stage, settings: Settings, lake: Lake, landing: str, registry: Registry
 ) -> AppContext:
-    """The context of an app on this lake. Its champions are not yet asked for."""
+    """Return the context of an app on this lake. It does not load the champions yet."""
     folder = settings.app_address()
     outbox = Outbox(folder / "outbox.db")
     database = Database(settings.sql_address())

@@ -1,7 +1,7 @@
-"""The door of the app: who may pass to which page, and what no request may bring.
+"""The door of the app: decides who may open which page, and refuses bad requests.
 
-An ASGI middleware around everything. What is not named in PUBLIC needs a user; ROLES names the
-pages that need more. A session comes by cookie, a machine's token by `Authorization: Bearer`.
+An ASGI middleware around everything. A page that PUBLIC does not name needs a user. ROLES names the
+pages that need a role. A session comes by cookie, a machine's token by `Authorization: Bearer`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROLES = (
     (re.compile(r"/review(/.*)?"), "reviewer"),
     (re.compile(r"/audit(/.*)?"), "admin"),
 )
-"""What needs more than an account. Whose inspection it is, the page itself asks."""
+"""Pages that need more than an account. A page itself checks who owns an inspection."""
 UPLOADS = re.compile(r"/api/verdicts|/(inspect|sensor)/\w\w/gradio_api/upload")
 SAFE = ("GET", "HEAD", "OPTIONS")
 
@@ -51,11 +51,11 @@ GRADIO_PAGES = (
 
 
 class _TooLargeError(Exception):
-    """More came than the request may bring."""
+    """The body is larger than this request may be."""
 
 
 class Door:
-    """The middleware of an app with this context, which answers by these templates."""
+    """The middleware of an app with this context. It answers with these templates."""
 
     def __init__(self, app: ASGIApp, context: AppContext, html: Html) -> None:
         self.app, self.visitors, self.cookie = app, context.visitors, context.cookie
@@ -63,11 +63,11 @@ class Door:
         self._gradio = GradioDoor()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request pass, or answer it."""
+        """Pass the request on, or refuse it."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        if scope["type"] != "http":  # Nothing here speaks by websocket.
+        if scope["type"] != "http":  # The app has no websocket.
             await send({"type": "websocket.close", "code": 1008})
             return
         request = Request(scope)
@@ -84,13 +84,13 @@ class Door:
             await answer(scope, receive, self._with_headers(request, send))
 
     async def _refusal(self, request: Request) -> Response | None:
-        """The answer to a request that may not pass."""
+        """Return the answer to a request that may not pass, or None."""
         token, bearer = request.cookies.get(self.cookie, ""), _bearer(request.headers)
         public = PUBLIC.fullmatch(request.url.path) is not None
         try:
             user = await run_sync(self._who, token, bearer)
         except SqlError as error:
-            structlog.get_logger().error("SQL is away", error=str(error))
+            structlog.get_logger().error("SQL cannot be reached", error=str(error))
             user = None
             if not public:
                 return self.refuse(request, 503, "sql")
@@ -110,7 +110,7 @@ class Door:
         return None
 
     def _to_login(self, request: Request) -> Response:
-        """A person is led to the login, a machine is told."""
+        """Send a person to the login; answer a machine with 401."""
         if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             there = quote(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
             return RedirectResponse(f"/login?next={there}", 303)
@@ -122,10 +122,10 @@ class Door:
         return self.visitors.by_session(token) if token else None
 
     def _is_own_post(self, request: Request, by_cookie: bool) -> bool:
-        """Whether what changes something comes from a page of this app.
+        """Return whether a request that changes something comes from a page of this app.
 
-        Browsers say where a POST comes from. One that says nothing is no browser, and has to show
-        a token and not a cookie.
+        Browsers say where a POST comes from. A client that does not say is not a browser, and must
+        send a token instead of a cookie.
         """
         if request.method in SAFE:
             return True
@@ -189,18 +189,18 @@ class Door:
 
 
 def write_down(accounts: Accounts, request: Request, action: str) -> None:
-    """Into the audit; a database that is away lets nobody through, and the log has it then."""
+    """Write to the audit, or to the log if SQL is away. The request is refused either way."""
     user: User | None = request.state.user
     name, what = user.name if user else "", f"{request.method} {request.url.path}"[:500]
     try:
         accounts.record(name, action, what, client(request))
     except SqlError as error:
         log = structlog.get_logger()
-        log.error("not audited", action=action, what=what, user=name, error=str(error))
+        log.error("audit not written", action=action, what=what, user=name, error=str(error))
 
 
 def client(request: Request) -> str:
-    """The address of whoever asks; behind a proxy that is trusted, the one it names."""
+    """Return the client's address; behind a trusted proxy, the one that the proxy names."""
     return request.client.host if request.client else ""
 
 

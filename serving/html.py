@@ -1,4 +1,4 @@
-"""Pages as HTML: templates that escape whatever is put into them, in the reader's language."""
+"""Pages as HTML, in the reader's language. The templates escape every value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = tuple((code, texts(code)("language")) for code in LANGUAGES)
 
 
 class Html:
-    """The templates, and what every one of them needs to know."""
+    """The templates, and the values that all of them need."""
 
     def __init__(self, context: AppContext) -> None:
         self.context = context
@@ -42,7 +42,7 @@ class Html:
         said: str = "",
         fault: str = "",
     ) -> Response:
-        """The template as an answer. `said` and `fault` are what it tells on top."""
+        """Return the template as an answer. `said` and `fault` are messages at the top."""
         known = {**(values or {}), "said": said, "fault": fault}
         t, user, path = texts_of(request), user_of(request), _page(request)
         return HTMLResponse(self.text(name, t, user, path, known), status)
@@ -50,7 +50,7 @@ class Html:
     def text(
         self, name: str, t: Texts, user: User | None, path: str, values: Mapping[str, Any]
     ) -> str:
-        """The template as HTML."""
+        """Return the template as HTML."""
         known = {
             "t": t,
             "user": user,
@@ -69,14 +69,14 @@ class Html:
         return self._templates.get_template(f"{name}.html").render(known | dict(values))
 
     def local(self, moment: datetime) -> str:
-        """A moment, in UTC with or without its zone, as the plant's clock shows it."""
+        """Return a UTC moment, with or without its zone, as the plant's clock shows it."""
         zone = self.context.stage.zone
         return f"{moment.replace(tzinfo=UTC).astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
     def refuse(self, request: Request, status: int, why: str, detail: str = "") -> Response:
-        """The answer to what cannot be done: a page for a person, JSON for a machine.
+        """Refuse the request: return a page for a person, JSON for a machine.
 
-        `why` is a key of the texts below `refused`; a machine is told the detail, if there is one.
+        `why` is a key of the texts below `refused`. A machine gets `detail`, if there is one.
         """
         said = texts_of(request)(f"refused.{why}")
         for_person = "text/html" in request.headers.get("accept", "")
@@ -86,19 +86,19 @@ class Html:
 
 
 def _page(request: Request) -> str:
-    """Where to come back to after another language was chosen."""
+    """Return the address to open again after the user changes the language."""
     if request.method != "GET":
         return request.url.path.removesuffix("/corrections")
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
 def user_of(request: Request) -> User | None:
-    """Who asks; the door has found out."""
+    """Return the user, whom the door has identified, or None."""
     found: User | None = getattr(request.state, "user", None)
     return found
 
 
 def texts_of(request: Request) -> Texts:
-    """The language of whoever asks."""
+    """Return the texts in the language of this request."""
     accepted = request.headers.get("accept-language", "")
     return texts(chosen(request.cookies.get(COOKIE), accepted))

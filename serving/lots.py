@@ -1,6 +1,6 @@
-"""Lots for a person: a day's table, a lot's readings with its limits, and why it is judged so.
+"""Lots for the pages: the table of a day, the readings of a lot, and what drove its verdict.
 
-All of it comes from the lake's tables, read without Spark, and from the champion's own code.
+The data come from the lake, read without Spark. The verdicts come from the champion's own code.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from serving.verdicts.champion import Champion
 
 DAYS, RUN_ROWS = 15, 20
 LEFT, RIGHT, TOP, BOTTOM = 50.0, 410.0, 8.0, 104.0
-"""The drawing's edges, in the units of its SVG."""
+"""Edges of a drawing, in SVG units."""
 KEPT_LOTS = 256
 SORTS = ("risk", "lot", "readings", "label", "verdict")
 
 
 @dataclass(frozen=True)
 class Trace:
-    """One variable of a lot as a drawing; `outside` are the readings beyond the band."""
+    """One variable of a lot as a drawing. `outside` are the readings outside the band."""
 
     name: str
     unit: str
@@ -55,7 +55,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Part:
-    """A feature that drove the verdict; `x` and `width` draw its bar."""
+    """A feature that drove the verdict. `x` and `width` place its bar."""
 
     name: str
     value: float
@@ -66,7 +66,7 @@ class Part:
 
 @dataclass(frozen=True)
 class LotView:
-    """A lot as a page shows it; `start` and `end` are the plant's time."""
+    """A lot as a page shows it. `start` and `end` are in the plant's time."""
 
     day: date
     name: str
@@ -78,7 +78,7 @@ class LotView:
 
 
 class Lots:
-    """The lots of one stage, and the flow of its data."""
+    """Reads the lots of one stage, and the flow of its data."""
 
     def __init__(self, lake: Lake, stage: Stage, settings: Settings, champion: Champion) -> None:
         self.lake, self.stage, self.settings = lake, stage, settings
@@ -86,12 +86,21 @@ class Lots:
         self._explained = functools.lru_cache(KEPT_LOTS)(self._view)
 
     def days(self) -> list[date]:
-        """The last days that have readings, the newest first."""
+        """Return the last days that have readings, newest first."""
         days = self.lake.load(LOTS, columns=("day",))["day"].unique().to_pylist()
         return sorted(days, reverse=True)[:DAYS]
 
     def of_day(self, day: date, sort: str = "risk") -> list[dict[str, Any]]:
-        """A row a lot: lot, readings, label, and the champion's verdict and risk, if any."""
+        """Return a row for each lot of a day.
+
+        Args:
+            day: A day of the plant.
+            sort: One of SORTS. By risk, the highest comes first.
+
+        Returns:
+            Rows with lot, readings (count), label, verdict and risk (probability of bad). The last
+            two are None if the champion has not predicted the lot.
+        """
         lots = self._of_day(LOTS, day, "lot", "readings", "label")
         model = self.champion.model
         known = self._of_day(LOT_VERDICTS, day, "lot", "verdict", "probability", "model_sha256")
@@ -118,13 +127,13 @@ class Lots:
         return rows
 
     def view(self, day: date, name: str) -> LotView:
-        """The lot with its readings and the champion's verdict on them; empty if it has none."""
+        """Return the lot with its readings and the champion's verdict; empty without readings."""
         model = self.champion.model
         version = self.lake.version(readings(self.stage))
         return self._explained(day, name, version, model.sha256 if model else "")
 
     def _view(self, day: date, name: str, version: int, sha256: str) -> LotView:
-        """`version` and `sha256` are what the answer is kept under."""
+        """Read the lot. `version` and `sha256` are part of the cache key."""
         log = self.lake.log(readings(self.stage))
         variables = [v.name for v in self.stage.readings.variables]
         filters = [("day", "=", day), ("lot", "=", name)]
@@ -143,9 +152,14 @@ class Lots:
         values: Mapping[str, Array],
         explain_good: bool = True,
     ) -> LotView:
-        """The view of a lot with these readings, in order of time.
+        """Return the view of a lot with these readings.
 
-        Why a lot is good takes as long to find as why it is bad, and may be left out.
+        Args:
+            day: Day of the lot.
+            name: Name of the lot.
+            times: Moments of the readings, in order.
+            values: An array for each variable, as long as `times`.
+            explain_good: Whether to explain a good verdict too, which takes as long as a bad one.
         """
         if not times:
             return LotView(day, name)
@@ -168,10 +182,11 @@ class Lots:
     def check_file(
         self, stream: IO[bytes], name: str
     ) -> tuple[tuple[str, str] | None, list[LotView], list[dict[str, Any]]]:
-        """A sensor file that nobody has ingested: its fault (rule, reason), lots and bad rows.
+        """Read a sensor file without ingesting it.
 
-        The lots of the highest risk come first; why one is good is not said. A bad row has `line`,
-        `rule` and `reason`.
+        Returns:
+            The fault (rule, reason) of the whole file or None; its lots, highest risk first; and
+            its bad rows with `line`, `rule` and `reason`. Good lots come without explanation.
         """
         report, rows = read_file(stream, name, self.stage, self.settings)
         if report.rule:
@@ -191,7 +206,7 @@ class Lots:
         return None, views, filter_held_back(rows.select(["line", "rule", "reason"])).to_pylist()
 
     def photo(self, sha256: str) -> bytes | None:
-        """The bytes of a photo that was ingested; None where it was not."""
+        """Return the bytes of an ingested photo, or None."""
         log = self.lake.log(PHOTOS)
         if log is None:
             return None
@@ -202,18 +217,18 @@ class Lots:
     # -- the flow of the data ------------------------------------------------------------------
 
     def runs(self) -> list[dict[str, Any]]:
-        """The last runs with their reconciliation, the newest first."""
+        """Return the last runs with their reconciliation, newest first."""
         rows = self.lake.rows(RUNS)
         return sorted(rows, key=lambda row: row["started_at"], reverse=True)[:RUN_ROWS]
 
     def held_back(self) -> list[tuple[str, str, int]]:
-        """Entries of the quarantine by kind and rule."""
+        """Count the entries of the quarantine by kind and rule."""
         rows = self.lake.rows(QUARANTINE, "kind", "rule")
         counts = Counter((row["kind"], row["rule"]) for row in rows)
         return [(kind, rule, count) for (kind, rule), count in sorted(counts.items())]
 
     def verdict_mix(self) -> list[tuple[date, Counter[str]]]:
-        """How many lots of each day the champion called good, bad or in need of a human."""
+        """Count the lots of each day by the champion's verdict: good, bad or needs_human."""
         model = self.champion.model
         rows = self.lake.rows(LOT_VERDICTS, "day", "verdict", "model_sha256") if model else []
         days: dict[date, Counter[str]] = {}

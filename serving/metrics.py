@@ -1,4 +1,4 @@
-"""What Prometheus is told: verdicts, refusals, seconds, and what is away. No names of anybody."""
+"""Metrics for Prometheus: verdicts, refusals, seconds, and what is away. They name nobody."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 
 class Metrics:
-    """The figures of one app."""
+    """The metrics of one app."""
 
     def __init__(self) -> None:
         self._registry = own = CollectorRegistry()
@@ -14,10 +14,10 @@ class Metrics:
         def gauge(name: str, meaning: str, *labels: str) -> Gauge:
             return Gauge(f"platelake_{name}", meaning, labels, registry=own)
 
-        self.verdicts = Counter("platelake_verdicts", "Photos judged", ["verdict"], registry=own)
-        self.refused = Counter("platelake_refused_photos", "Not judged", ["rule"], registry=own)
+        self.verdicts = Counter("platelake_verdicts", "Photos inspected", ["verdict"], registry=own)
+        self.refused = Counter("platelake_refused_photos", "Photos refused", ["rule"], registry=own)
         self.seconds = Histogram(
-            "platelake_verdict_seconds", "From a photo received to its verdict kept", registry=own
+            "platelake_verdict_seconds", "From photo received to verdict stored", registry=own
         )
         self.waiting = gauge("waiting_verdicts", "Verdicts that wait for SQL")
         self.sql_away = gauge("sql_away", "1 while SQL does not answer")
@@ -25,5 +25,5 @@ class Metrics:
         self.champion = gauge("champion_version", "Version in use; 0: none", "model")
 
     def text(self) -> bytes:
-        """All of them, as Prometheus reads them."""
+        """Return all metrics in the format of Prometheus."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""Received files become results: an inspection, or what is wrong with the file."""
+"""Turn received files into results: an inspection, or what is wrong with the file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_CHAMPION = "no_champion"
 
 @dataclass(frozen=True)
 class EarlierInspection:
-    """When the photo was seen before; `link` is that inspection's id, if the user may see it."""
+    """An earlier inspection of the photo. `link` is its id, if the user may see it, else empty."""
 
     at: datetime
     link: str
@@ -31,7 +31,7 @@ class EarlierInspection:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one file. Without an inspection `rule` and `said` tell why there is none."""
+    """The result of one file. Without an inspection, `rule` and `said` tell why."""
 
     name: str
     inspection: Inspection | None = None
@@ -43,7 +43,7 @@ class Result:
 def inspect_upload(
     context: AppContext, t: Texts, user: User, one: Received, lot: Lot | None
 ) -> Result:
-    """The result of one received file, which is gone from the uploads when this returns."""
+    """Inspect one received file, and remove it from the uploads."""
     start = time.perf_counter()
     try:
         result = _inspected(context, t, user, one, lot)
@@ -70,13 +70,13 @@ def _inspected(context: AppContext, t: Texts, user: User, one: Received, lot: Lo
     except NoChampionError as error:
         return Result(one.name, rule=NO_CHAMPION, said=f"{t('inspect.none')} {error}")
     except PlatelakeError as error:
-        structlog.get_logger().error("not judged", file=one.name, error=str(error))
+        structlog.get_logger().error("photo not inspected", file=one.name, error=str(error))
         return refused(context, t, one.name, "not_kept")
     return Result(found.file_name, found, _seen(context, user, found))
 
 
 def refused(context: AppContext, t: Texts, name: str, rule: str) -> Result:
-    """The result of a file that breaks a rule, said in the user's language."""
+    """Return the result of a file that breaks a rule, in the user's language."""
     key = f"fault.{rule}" if f"fault.{rule}" in t.sentences else "fault.other"
     settings = context.settings
     known = {
@@ -88,7 +88,7 @@ def refused(context: AppContext, t: Texts, name: str, rule: str) -> Result:
 
 
 def _seen(context: AppContext, user: User, one: Inspection) -> EarlierInspection | None:
-    """The last inspection of the same photo before this one."""
+    """Return the last inspection of the same photo before this one."""
     try:
         known = context.inspections.earlier(one.sha256)
     except SqlError:

@@ -1,7 +1,7 @@
-"""The app's own tables in the summaries' database; `lakehouse.sql.migrations` makes them.
+"""The app's own tables in the database of the summaries. `lakehouse.sql.migrations` makes them.
 
-Times are UTC without a zone. Of a token only its SHA-256 is kept, so that whoever reads the
-database can enter nothing.
+Times are UTC without a zone. Only the SHA-256 of a token is stored, so nobody can log in with what
+the database shows.
 """
 
 import sqlalchemy as sa
@@ -21,8 +21,8 @@ users = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("name", ExactString(KEY_LENGTH), nullable=False, unique=True),
-    sa.Column("password_hash", _text()),  # Argon2id; null: no login by password.
-    # SHA-256 of an OpenID Connect provider's name of the user.
+    sa.Column("password_hash", _text()),  # Argon2id. Null: no login by password.
+    # SHA-256 of the OpenID Connect provider's name for the user.
     sa.Column("subject", ExactString(_DIGEST), unique=True, index=True),
     sa.Column("role", ExactString(KEY_LENGTH), nullable=False),
     sa.Column("disabled", sa.Boolean, nullable=False),
@@ -75,7 +75,7 @@ audit = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("at", timestamp_type(), nullable=False),
-    sa.Column("user_name", _text(), nullable=False),  # As given: it may be nobody's.
+    sa.Column("user_name", _text(), nullable=False),  # As given. A user of this name may not exist.
     sa.Column("action", ExactString(KEY_LENGTH), nullable=False),
     sa.Column("object", _text()),
     sa.Column("address", _text()),

@@ -1,4 +1,4 @@
-"""What the app says, a TOML file a language; `texts("ko")("verdict.bad")` is one sentence."""
+"""The words of the app, one TOML file for each language."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COOKIE = "platelake_language"
 
 
 class Texts:
-    """All sentences of one language. Values are put in as they are: pages escape them."""
+    """All sentences of one language. Values go in unescaped; the pages escape them."""
 
     def __init__(self, language: str) -> None:
         self.language = language
@@ -21,7 +21,7 @@ class Texts:
         self.sentences = dict(_flat(tomllib.loads(file.read_text("utf-8"))))
 
     def __call__(self, key: str, **values: object) -> str:
-        """The sentence of that key, with the values in it."""
+        """Return the sentence of this key, with the values in it."""
         return self.sentences[key].format(**values)
 
 
@@ -35,12 +35,24 @@ def _flat(found: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str
 
 @functools.cache
 def texts(language: str) -> Texts:
-    """The sentences of that language."""
+    """Return the sentences of a language.
+
+    >>> texts("en")("history.found", count=3)
+    '3 found'
+    """
     return Texts(language)
 
 
 def chosen(cookie: str | None, accepted: str) -> str:
-    """The language of the cookie, else the first known one that the browser accepts."""
+    """Return the language of the cookie, else the first known one that the browser accepts.
+
+    Args:
+        cookie: Value of the language cookie.
+        accepted: The header Accept-Language.
+
+    >>> chosen(None, "fr,ko;q=0.5,en;q=0.4")
+    'ko'
+    """
     if cookie in LANGUAGES:
         return cookie
     wanted = []
