@@ -90,7 +90,7 @@ def _answer_errors(app: FastAPI, html: Html) -> None:
 
     @app.exception_handler(SqlError)
     def sql_away(request: Request, error: SqlError) -> Response:
-        structlog.get_logger().error("SQL cannot be reached", error=str(error))
+        structlog.get_logger().error("SQL is away", error=str(error))
         return html.refuse(request, 503, "sql")
 
     @app.exception_handler(HTTPException)

@@ -90,7 +90,7 @@ class Door:
         try:
             user = await run_sync(self._who, token, bearer)
         except SqlError as error:
-            structlog.get_logger().error("SQL cannot be reached", error=str(error))
+            structlog.get_logger().error("SQL is away", error=str(error))
             user = None
             if not public:
                 return self.refuse(request, 503, "sql")

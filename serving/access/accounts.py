@@ -1,6 +1,6 @@
 """Accounts of the app: who may enter, and who did what.
 
-A session is a random token that the browser holds; the database has its SHA-256 alone.
+A session is a random token that the browser holds. The database has only its SHA-256.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from serving.access import attempts, passwords
 from serving.tables import api_tokens, audit, invitations, sessions, users
 
 ROLES = ("operator", "reviewer", "admin")
-"""What each may, the next may as well."""
+"""Each role may do all that the roles before it may do."""
 SIGN_UP = ("open", "invitation", "off")
 NAME_LENGTH = 100
 
 SESSION = timedelta(hours=12)
 IDLE = timedelta(hours=2)
 INVITATION = timedelta(days=7)
-UNKNOWN_INVITATION = "this invitation is unknown, used or expired; ask for another"
+UNKNOWN_INVITATION = "this invitation is unknown, used or expired; ask for another one"
 
 
-# Built once, because each request of a machine asks it.
+# Built once, because each request of a machine uses it.
 _OF_TOKEN = (
     sa.select(users.c.id, users.c.name, users.c.role)
     .join(api_tokens, api_tokens.c.user_id == users.c.id)
@@ -43,24 +43,24 @@ _OF_TOKEN = (
 
 
 class LoginError(PlatelakeError):
-    """Name and password do not belong together, or the account is disabled: nobody learns which."""
+    """Name or password is wrong, or the account is disabled. The error does not say which."""
 
 
 class SignUpOffError(UsageError):
-    """Nobody signs up here."""
+    """Sign-up is off."""
 
 
 class InvitationError(UsageError):
-    """The invitation is of no use."""
+    """The invitation is not valid."""
 
 
 class AccountNameError(UsageError):
-    """The name is taken, or is none."""
+    """The name is taken or not allowed."""
 
 
 @dataclass(frozen=True)
 class User:
-    """Somebody with an account. `csrf` is the token that the session's forms carry."""
+    """A person or machine with an account. `csrf` is the token in the forms of the session."""
 
     id: int
     name: str
@@ -68,12 +68,12 @@ class User:
     csrf: str = ""
 
     def may(self, role: str) -> bool:
-        """Whether this user may do what that role may."""
+        """Return whether this user may do what that role may do."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
 class Accounts:
-    """The accounts in one database. `sign_up` says who may make one: open, invitation or off."""
+    """The accounts in one database. `sign_up` says who may sign up: open, invitation or off."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Accounts:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         if sign_up not in SIGN_UP:
-            raise UsageError(f"sign_up is {', '.join(SIGN_UP)}, not {sign_up!r}")
+            raise UsageError(f"sign_up must be one of {', '.join(SIGN_UP)}, not {sign_up!r}")
         self.database, self.sign_up_by = database, sign_up
         self._clock = now
 
@@ -91,7 +91,7 @@ class Accounts:
     def add(
         self, name: str, role: str = "operator", password: str | None = None, *, by: str
     ) -> str:
-        """Make an account; its password, a random one unless it is given. `by` goes to audit."""
+        """Make an account and return its password, a random one by default. `by`: for the audit."""
         password = passwords.new() if password is None else password
         name = canonical(name)
         secret = passwords.hashed(password, name)
@@ -116,7 +116,7 @@ class Accounts:
             raise AccountNameError(_taken(name))
 
     def invite(self, by: str, role: str = "operator") -> str:
-        """A token with which one person may sign up, once, within INVITATION."""
+        """Return a token with which one person may sign up, once, within INVITATION."""
         _check_role(role)
         token = secrets.token_urlsafe(24)
         row = {
@@ -130,12 +130,13 @@ class Accounts:
         return token
 
     def sign_up(self, name: str, password: str, invitation: str = "", address: str = "") -> None:
-        """Make an account of one's own, where the setting allows it.
+        """Make an own account, if the setting allows it.
 
-        Counts as an attempt of the address: no password is hashed before it is known to be of use.
+        Counts as an attempt of the address. Checks all else before it hashes the password, which
+        is slow.
         """
         if self.sign_up_by == "off":
-            raise SignUpOffError("nobody signs up here; ask an admin for an account")
+            raise SignUpOffError("sign-up is off; ask an admin for an account")
         name = canonical(name)
         passwords.check(password, name)
         with self._write() as connection:
@@ -147,13 +148,13 @@ class Accounts:
                 raise InvitationError(UNKNOWN_INVITATION)
             self._refuse_taken(connection, name)
         secret = passwords.hashed(password, name)
-        with self._write() as connection:  # An invitation whose use fails is not used.
+        with self._write() as connection:  # If this fails, the invitation stays unused.
             role = self._role_at_sign_up(connection, invitation)
             self._insert(connection, name, role, name, password_hash=secret)
 
     def _role_at_sign_up(self, connection: Connection, invitation: str) -> str:
         if self.sign_up_by == "off":
-            raise SignUpOffError("nobody signs up here; ask an admin for an account")
+            raise SignUpOffError("sign-up is off; ask an admin for an account")
         by_invitation = self.sign_up_by == "invitation"
         return self._use(connection, invitation) if by_invitation else "operator"
 
@@ -167,13 +168,13 @@ class Accounts:
         return role
 
     def change_password(self, user: User, old: str, new: str, address: str = "") -> str:
-        """Change one's own; all sessions end, the new one's token comes back."""
+        """Change the user's own password, end all sessions, and return the token of a new one."""
         self._verified(user.name, old, address)
         self._set_password(user.name, new, user.name, "password changed", address)
         return self.log_in(user.name, new, address)
 
     def reset(self, name: str, by: str) -> str:
-        """A new random password; all sessions and tokens of the user end."""
+        """Set and return a new random password. All sessions and tokens of the user end."""
         password = passwords.new()
         self._set_password(name, password, by, "password reset")
         return password
@@ -190,7 +191,7 @@ class Accounts:
             self._note(connection, by, action, one.name, address)
 
     def disable(self, name: str, by: str, disabled: bool = True) -> None:
-        """Keep the user out, at once and until further notice; or let them in again."""
+        """Disable the user at once until enabled again; or, with `disabled` false, enable them."""
         with self._write() as connection:
             one = self._needed(connection, name)
             mine = users.c.id == one.id
@@ -203,9 +204,9 @@ class Accounts:
             connection.execute(table.delete().where(table.c.user_id == user_id))
 
     def token(self, name: str, by: str) -> str:
-        """A new token of the HTTP interface, for a machine that acts as this user.
+        """Return a new token of the HTTP interface, for a machine that acts as this user.
 
-        It is good until the user is disabled or the password is reset.
+        It is valid until the user is disabled or the password changes.
         """
         token = secrets.token_urlsafe(32)
         row = {"token_sha256": _digest(token), "created_at": self._now()}
@@ -216,7 +217,7 @@ class Accounts:
         return token
 
     def everybody(self) -> list[dict[str, Any]]:
-        """All accounts by name: name, role, disabled, created_at (UTC)."""
+        """Return all accounts, sorted by name: name, role, disabled, created_at (UTC)."""
         shown = [users.c[name] for name in ("name", "role", "disabled", "created_at")]
         with self.database.transaction() as connection:
             found = connection.execute(sa.select(*shown).order_by(users.c.name))
@@ -225,20 +226,21 @@ class Accounts:
     # -- entering and leaving ------------------------------------------------------------------
 
     def log_in(self, name: str, password: str, address: str, before: str = "") -> str:
-        """The token of a new session; the session `before` ends.
+        """Begin a new session and return its token. The session `before` ends.
 
-        Raises LoginError, the same in the same time whether there is such a user or not, or
-        TooManyAttemptsError.
+        Raises:
+            LoginError: Text and time are the same whether the user exists or not.
+            TooManyAttemptsError: The password was not checked.
         """
         return self._begin(self._verified(name, password, address), address, before)
 
     def log_in_by_subject(
         self, subject: str, name: str, address: str, before: str = "", invitation: str = ""
     ) -> str:
-        """The token of a new session of whom a provider knows by `subject`.
+        """Begin a session of the user whom a provider calls `subject`, and return its token.
 
-        A subject that is new signs up as `name`, where the setting allows that; an account that
-        is there already is never taken over by its name. Raises LoginError or UsageError.
+        A new subject signs up as `name`, if the setting allows it. It never takes over an existing
+        account of that name. Raises LoginError or UsageError.
         """
         known = users.c.subject == _digest(subject)
         with self._write() as connection:
@@ -271,7 +273,7 @@ class Accounts:
         return token
 
     def user(self, token: str | None) -> User | None:
-        """Whose session this is; None where it is unknown, ended or expired."""
+        """Return the user of this session; None if it is unknown, ended or expired."""
         if not token:
             return None
         now = self._now()
@@ -285,14 +287,14 @@ class Accounts:
             found = connection.execute(query).one_or_none()
         if found is None:
             return None
-        if now - found.seen_at > timedelta(minutes=1):  # Not a write for each request.
+        if now - found.seen_at > timedelta(minutes=1):  # Do not write for each request.
             mine = sessions.c.token_sha256 == _digest(token)
             with self._write() as connection:
                 connection.execute(sessions.update().where(mine).values(seen_at=now))
         return User(found.id, found.name, found.role, found.csrf)
 
     def machine(self, token: str) -> User | None:
-        """Whose token of the HTTP interface this is; None where it is not known."""
+        """Return the user of this token of the HTTP interface; None if it is not known."""
         with self.database.transaction() as connection:
             found = connection.execute(_OF_TOKEN, {"digest": _digest(token)}).one_or_none()
         return None if found is None else User(found.id, found.name, found.role)
@@ -307,10 +309,10 @@ class Accounts:
                 self._note(connection, user.name, "logged out", address=address)
 
     def _verified(self, name: str, password: str, address: str) -> Any:
-        """The row of the user whose password this is."""
+        """Check the password, count the attempt, and return the row of the user."""
         try:
             name = canonical(name)
-        except UsageError:  # Nobody's, but counted and compared like any other.
+        except UsageError:  # No user has it, but it is counted and compared as any name.
             name = ""
         address = address[:NAME_LENGTH]
         with self._write() as connection:
@@ -319,7 +321,7 @@ class Accounts:
         right = passwords.matches(one.password_hash if one else None, password)
         if one is None or not right or one.disabled:
             self.record(name, "login refused", address=address)
-            raise LoginError("name and password do not belong together, or the account is disabled")
+            raise LoginError("name or password is wrong, or the account is disabled")
         with self._write() as connection:
             attempts.succeed(connection, number)
         return one
@@ -327,12 +329,12 @@ class Accounts:
     # -- the audit -----------------------------------------------------------------------------
 
     def record(self, user: str, action: str, what: str | None = None, address: str = "") -> None:
-        """Who did what, to which thing, from where."""
+        """Write to the audit who did what, to which object, from which address."""
         with self._write() as connection:
             self._note(connection, user, action, what, address)
 
     def audit(self, limit: int = 100) -> list[dict[str, Any]]:
-        """The last entries, the newest first."""
+        """Return the last entries of the audit, newest first."""
         query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
         with self.database.transaction() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
@@ -370,19 +372,23 @@ def _digest(token: str) -> str:
 
 
 def canonical(name: str) -> str:
-    """The name as it is kept, so that none looks like another's: NFKC, in lower case."""
+    """Return the name as it is stored: NFKC, in lower case, so that no two names look the same.
+
+    >>> canonical("Kim")
+    'kim'
+    """
     kept = unicodedata.normalize("NFKC", name).casefold()
     if not 1 <= len(kept) <= NAME_LENGTH or not kept.isprintable() or kept != kept.strip():
         raise AccountNameError(
-            f"a user's name has 1 to {NAME_LENGTH} visible characters, with no blank at its ends"
+            f"a user's name has 1 to {NAME_LENGTH} visible characters and no space at its ends"
         )
     return kept
 
 
 def _check_role(role: str) -> None:
     if role not in ROLES:
-        raise UsageError(f"there is no role {role!r}; there are {', '.join(ROLES)}")
+        raise UsageError(f"there is no role {role!r}; choose one of {', '.join(ROLES)}")
 
 
 def _taken(name: str) -> str:
-    return f"there is a user {name!r} already; choose another name"
+    return f"the user {name!r} already exists; choose another name"

@@ -1,6 +1,6 @@
-"""Attempts to enter, counted by account and address.
+"""Count login attempts by account and address.
 
-Whoever guesses is held back; the user who has entered from elsewhere before is not.
+The limits stop somebody who guesses passwords, but not a user at an address they know.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from serving.tables import attempts
 
 WINDOW = timedelta(minutes=15)
 KNOWN = timedelta(days=30)
-"""So long an address from which a user has entered is known, and a foreign guesser no hindrance."""
+"""An address where a user logged in is known this long. Guesses from elsewhere do not block it."""
 PAIR_LIMIT, ACCOUNT_LIMIT, ADDRESS_LIMIT = 5, 20, 50
-"""Wrong passwords within WINDOW: of one account from one address, of one account from addresses
-that are not known, and from one address for any accounts."""
+"""Most wrong passwords within WINDOW: for one account from one address; for one account, before
+unknown addresses are blocked; from one address for any accounts."""
 SIGN_UP_LIMIT = 20
-"""Attempts to sign up from one address within WINDOW."""
+"""Most attempts to sign up from one address within WINDOW."""
 SIGNING_UP = "\n(signing up)"
-"""Under this name they are counted; nobody can be called so."""
+"""Name for counting sign-ups. It is not a valid user name."""
 
 
 class TooManyAttemptsError(PlatelakeError):
-    """Nothing was looked at: there have been too many attempts just now."""
+    """There were too many attempts just now. This one was not checked."""
 
 
 def begin(connection: Connection, name: str, address: str, now: datetime) -> Any:
-    """Note an attempt, as failed until it has succeeded; its number.
+    """Count an attempt as failed until `succeed`, and return its number.
 
-    It is counted before it is looked at, so guesses at the same moment count as well. Raises
+    It is counted before it is checked, so that guesses at the same moment count too. Raises
     TooManyAttemptsError.
     """
     connection.execute(attempts.delete().where(attempts.c.at < now - KNOWN))
@@ -48,7 +48,7 @@ def begin(connection: Connection, name: str, address: str, now: datetime) -> Any
 
 
 def succeed(connection: Connection, number: Any) -> None:
-    """The attempt was a right one."""
+    """Mark the attempt as successful."""
     mine = attempts.c.id == number
     connection.execute(attempts.update().where(mine).values(succeeded=True))
 

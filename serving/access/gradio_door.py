@@ -1,7 +1,8 @@
-"""What of Gradio's own routes is open, and to whom: its pages and their events, to who began them.
+"""Which of Gradio's own routes are open, and to whom.
 
-Gradio serves more than the pages need, such as copies of files and saved sessions, and knows no
-owner of what it serves. What is not named here is not there; a session's events are its user's.
+Gradio serves more than the pages need, such as copies of files and saved sessions, and does not
+know owners. A route that is not named in this module answers 404. Only the user who began a session
+gets its events.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ OPEN = {
 WITH_SESSION = re.compile(r"/gradio_api/(queue/(join|data)|cancel|heartbeat/(?P<hash>[\w-]+))")
 KNOWN_SESSIONS = 100_000
 BODY_BYTES = 1 << 20
-"""The largest body of a request that brings no files."""
+"""Largest body of a request without files."""
 
 
 class GradioDoor:
-    """Keeps who began which of Gradio's sessions."""
+    """Remembers which user began which of Gradio's sessions."""
 
     def __init__(self) -> None:
         self._owners: OrderedDict[str, str] = OrderedDict()
@@ -41,7 +42,7 @@ class GradioDoor:
     async def refusal(
         self, request: Request, user: User, receive: Receive
     ) -> tuple[str | None, Receive]:
-        """Why the request may not pass (a key of the texts), and what brings its body."""
+        """Return why the request may not pass (a key of the texts), if so, and its `receive`."""
         found = PAGES.fullmatch(request.url.path)
         if found is None:
             return None, receive
@@ -59,7 +60,7 @@ class GradioDoor:
         return None if token and self._is_own(token, user.name) else "forbidden", receive
 
     def _is_own(self, token: str, name: str) -> bool:
-        """Whether the session is this user's, who is its owner from the first request on."""
+        """Return whether the user owns the session. The user of its first request owns it."""
         with self._lock:
             owner = self._owners.setdefault(token, name)
             self._owners.move_to_end(token)
@@ -78,7 +79,7 @@ def _session_hash(body: bytes) -> str:
 
 
 async def _read(receive: Receive) -> bytes:
-    """The body; what is longer than any event of ours is cut, and then is none."""
+    """Read the body. A body longer than any event of the app is cut, and is then not valid."""
     body = b""
     while len(body) <= BODY_BYTES:
         message = await receive()
@@ -89,7 +90,7 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """The body once more, then what comes after it."""
+    """Return a `receive` that gives the body again, then what follows it."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replayed() -> Message:

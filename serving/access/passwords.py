@@ -1,4 +1,4 @@
-"""Passwords: what is one, and what is kept of it, Argon2id (RFC 9106)."""
+"""Passwords: the rules for them, and their hashes with Argon2id (RFC 9106)."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from lakehouse.errors import UsageError
 
 LENGTH = (10, 200)
-"""Characters, at least and at most (NIST SP 800-63B asks for 8 and allows a limit of 64)."""
+"""Least and most characters (NIST SP 800-63B asks for 8 and allows a limit of 64)."""
 
 _HASHER = PasswordHasher()
 _HASHING = threading.BoundedSemaphore(os.cpu_count() or 1)
-"""A hash takes 64 MiB: a crowd that logs in at once waits in line."""
+"""A hash takes 64 MiB, so many logins at once wait in line."""
 
 
 class PasswordError(UsageError):
-    """What is given is no password."""
+    """The password breaks a rule."""
 
 
 def new() -> str:
-    """A random one."""
+    """Return a random password."""
     return secrets.token_urlsafe(12)
 
 
 def check(password: str, name: str) -> None:
-    """Raise PasswordError unless the user of that name may have it."""
+    """Raise PasswordError if the user of this name may not have this password."""
     least, most = LENGTH
     if not least <= len(password) <= most:
         raise PasswordError(f"a password has {least} to {most} characters")
     if password.casefold() == name:
-        raise PasswordError("the name is no password")
+        raise PasswordError("the password must differ from the name")
 
 
 def hashed(password: str, name: str) -> str:
-    """What is kept of a password; raises PasswordError where it is none."""
+    """Return the hash to store. Raises PasswordError if the password breaks a rule."""
     check(password, name)
     with _HASHING:
         return _HASHER.hash(password)
 
 
 def matches(kept: str | None, password: str) -> bool:
-    """Whether it is the password; takes as long where nothing is kept."""
+    """Return whether the password is right. Takes as long if `kept` is None."""
     try:
         with _HASHING:
             _HASHER.verify(kept or _nobodys(), password[: LENGTH[1]])
@@ -57,5 +57,5 @@ def matches(kept: str | None, password: str) -> bool:
 
 @functools.cache
 def _nobodys() -> str:
-    """What the password of an unknown user is compared with, so that it takes as long."""
+    """Return the hash for an unknown user, so that the comparison takes as long."""
     return _HASHER.hash(secrets.token_urlsafe())

@@ -1,4 +1,4 @@
-"""Visitors: who somebody is, by cookie or token, even while SQL is away."""
+"""Visitors: find the user of a cookie or token, even while SQL is away."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KNOWN_USERS = 10_000
 
 
 class Visitors:
-    """Who somebody is, by cookie or token; while SQL is away, who they were last."""
+    """Finds the user of a cookie or token. While SQL is away, the last known user counts."""
 
     def __init__(self, accounts: Accounts) -> None:
         self.accounts = accounts
@@ -24,18 +24,18 @@ class Visitors:
         self._lock = threading.Lock()
 
     def by_session(self, token: str) -> User | None:
-        """Whose session it is; nobody's once it has ended here, whatever SQL could be told."""
+        """Return the user of a session; None once it ended in this app, even with SQL away."""
         with self._lock:
             if token in self._ended:
                 return None
         return self._found("session", token, self.accounts.user)
 
     def by_token(self, token: str) -> User | None:
-        """Whose machine it is."""
+        """Return the user of a machine's token, or None."""
         return self._found("token", token, self.accounts.machine)
 
     def log_out(self, token: str, address: str) -> None:
-        """End the session: here at once, in SQL now or at the next `end_sessions`."""
+        """End the session: in this app at once, in SQL now or at the next `end_sessions`."""
         with self._lock:
             self._last.pop(("session", token), None)
             self._ended[token] = address
@@ -45,7 +45,7 @@ class Visitors:
             self.end_sessions()
 
     def end_sessions(self) -> None:
-        """Tell SQL which sessions have ended; raises SqlError while it is away."""
+        """Tell SQL which sessions have ended. Raises SqlError while it is away."""
         with self._lock:
             ended = list(self._ended.items())
         for token, address in ended:

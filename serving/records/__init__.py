@@ -1,1 +1,1 @@
-"""What is kept of verdicts: inspections, corrections, and what waits for SQL."""
+"""Stored verdicts: inspections, corrections, and rows that wait for SQL."""

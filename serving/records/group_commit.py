@@ -1,7 +1,7 @@
-"""Group commit: rows that come during one transaction are written together in the next.
+"""Group commit: write rows that arrive during one transaction together in the next.
 
-A commit waits for the disk. SQLite has one writer at a time, and the others sleep and try again.
-Here a row waits for two transactions at most, however many rows come.
+A commit waits for the disk. SQLite has one writer at a time; the others sleep and try again. With a
+group commit a row waits for two transactions at most, however many rows arrive.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _Waiting = tuple[Row, Future[None]]
 class GroupCommit:
     """Writes rows from many threads by `write`, which makes one transaction of each call.
 
-    It has no thread: the first that waits writes for all. `is_refused` says if an error of `write`
-    is the fault of a row. Then each row is written alone, so only that row fails. Any other error
-    is raised for all rows of the transaction.
+    It has no thread of its own: the first waiting thread writes for all. `is_refused` tells whether
+    a row caused an error of `write`. Then each row is written alone, so only that row fails. Any
+    other error is raised for all rows of the transaction.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class GroupCommit:
         self._turn = threading.Lock()
 
     def save(self, row: Row) -> None:
-        """Return when the row is committed. Raises what `write` raised for it."""
+        """Commit the row, then return. Raise what `write` raised for it."""
         mine: Future[None] = Future()
         self._queue.put((row, mine))
         with self._turn:

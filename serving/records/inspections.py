@@ -1,4 +1,4 @@
-"""Inspected photos in SQL: kept once each, found again, and told apart by whose they are."""
+"""Inspections in SQL: stores each once, finds them, and shows a user only their own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from serving.tables import inspections
 
 PAGE, ROWS_AT_ONCE = 50, 1_000
 
-# Built once, because each verdict asks it.
+# Built once, because each verdict uses it.
 _OF_PHOTO = (
     sa.select(inspections)
     .where(
@@ -32,10 +32,10 @@ _OF_PHOTO = (
 
 @dataclass(frozen=True)
 class Inspection:
-    """One look at a photo. `inspected_at` is UTC without a zone; `heat` a grey PNG, base64.
+    """One inspection of a photo. `inspected_at` is UTC without a zone, `heat` a grey PNG in base64.
 
-    `probability` is that of bad; below `low` the verdict is good, from `high` on bad, between
-    needs_human. `sampled`: a good verdict that people look at by random choice.
+    `probability` is the probability of bad. Below `low` the verdict is good, from `high` on it is
+    bad, between them needs_human. `sampled`: a good verdict chosen at random for review.
     """
 
     stage: str
@@ -59,17 +59,17 @@ class Inspection:
 
     @property
     def heat_png(self) -> bytes:
-        """The heat map as a file."""
+        """The heat map as the bytes of a PNG file."""
         return base64.b64decode(self.heat)
 
     def may_be_seen_by(self, user: User) -> bool:
-        """One's own; a reviewer sees everybody's."""
+        """Return whether the user may see it: their own, or any if they are a reviewer."""
         return user.name == self.user_name or user.may("reviewer")
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is looked for; empty and None: anything. Days are the plant's, both included."""
+    """The values to search for; empty or None: any. Days are the plant's, both included."""
 
     first_day: date | None = None
     last_day: date | None = None
@@ -80,7 +80,7 @@ class Search:
 
 
 def _is_refused(error: Exception) -> bool:
-    """Whether SQL refuses a row, rather than being away."""
+    """Return whether SQL refuses a row, instead of being away."""
     return not isinstance(error, SqlError) or isinstance(
         error.__cause__, sa.exc.DataError | sa.exc.IntegrityError
     )
@@ -95,7 +95,11 @@ class Inspections:
         self._rows = GroupCommit(self._insert_new, _is_refused)
 
     def save(self, one: Inspection) -> bool:
-        """Keep it for good, once; whether SQL has it already, or it waits for that."""
+        """Store the inspection for good, once.
+
+        Returns:
+            True if SQL has it; False if SQL is away and it waits in the outbox.
+        """
         row = dict(vars(one))
         try:
             self._rows.save(row)
@@ -106,9 +110,10 @@ class Inspections:
         return True
 
     def deliver(self) -> int:
-        """Bring what waits to SQL, each once; how many. Raises SqlError while SQL is away.
+        """Deliver waiting rows to SQL, each once, and return how many.
 
-        A row that SQL will never take waits on, and holds no other back.
+        A row that SQL refuses stays in the outbox and does not block the others. Raises SqlError
+        while SQL is away.
         """
         done = 0
         for key, _, row in self.outbox.waiting():
@@ -129,7 +134,7 @@ class Inspections:
             connection.execute(inspections.insert(), rows)
 
     def _insert(self, row: Row) -> None:
-        """A row whose id is there already came through before its sender heard of it."""
+        """Insert the row if its id is new: SQL may have it although its sender got an error."""
         mine = inspections.c.inspection_id == row["inspection_id"]
         with self.database.transaction(write=True) as connection:
             there = sa.select(inspections.c.inspection_id).where(mine)
@@ -137,7 +142,7 @@ class Inspections:
                 connection.execute(inspections.insert().values(row))
 
     def find(self, inspection_id: str) -> Inspection | None:
-        """The inspection of that id."""
+        """Return the inspection of this id, or None."""
         waiting = self.outbox.find(inspection_id)
         if waiting is not None:
             return Inspection(**waiting)
@@ -149,13 +154,19 @@ class Inspections:
         return None if found is None else Inspection(**found._mapping)
 
     def earlier(self, sha256: str) -> list[Inspection]:
-        """The inspections of the same photo, the newest first."""
+        """Return the last inspections of the same photo, newest first."""
         photo = {"stage": self.stage, "sha256": sha256}
         with self.database.transaction() as connection:
             return [Inspection(**row._mapping) for row in connection.execute(_OF_PHOTO, photo)]
 
     def search(self, what: Search, user: User, page: int = 1) -> tuple[list[Inspection], int]:
-        """A page of what the user may see, the newest first, and how many there are in all."""
+        """Return one page of the inspections that the user may see, and their number in all.
+
+        Args:
+            what: The values to search for.
+            user: An operator finds only their own inspections.
+            page: Number of the page, from 1 on. A page has PAGE rows, newest first.
+        """
         where = self._where(what, user)
         order = (inspections.c.inspected_at.desc(), inspections.c.inspection_id)
         query = sa.select(inspections).where(*where).order_by(*order)
@@ -166,7 +177,7 @@ class Inspections:
             return found, connection.scalar(counted) or 0
 
     def all_of(self, what: Search, user: User) -> Iterator[Inspection]:
-        """All of what `search` would find, each once, whatever comes in meanwhile."""
+        """Yield all that `search` finds, each once, even if new inspections arrive meanwhile."""
         c = inspections.c
         query = sa.select(inspections).where(*self._where(what, user)).limit(ROWS_AT_ONCE)
         query = query.order_by(c.inspected_at.desc(), c.inspection_id)
@@ -202,6 +213,6 @@ class Inspections:
         return where
 
     def _midnight(self, day: date) -> datetime:
-        """The beginning of the plant's day, in UTC without a zone."""
+        """Return the start of the plant's day, in UTC without a zone."""
         start = datetime.combine(day, time(), self.zone)
         return start.astimezone(ZoneInfo("UTC")).replace(tzinfo=None)

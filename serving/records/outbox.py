@@ -1,6 +1,6 @@
-"""What the app could not yet write to SQL, kept on the local disk until it can.
+"""The outbox: rows that wait on the local disk until SQL can be reached.
 
-One SQLite file. A row is in it before the user is told of it, and leaves it after SQL has it.
+One SQLite file. A row is in it before the user sees the verdict, and leaves it after SQL has it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 class Outbox:
-    """Rows that wait, the oldest first. Safe for threads of one process."""
+    """The waiting rows, oldest first. Safe for threads of one process."""
 
     def __init__(self, file: Path) -> None:
         self._lock = threading.Lock()
@@ -35,11 +35,11 @@ class Outbox:
         except (OSError, sqlite3.Error) as error:
             raise PlatelakeError(
                 f"the app's folder {file.parent} cannot be used: {error}; make it writable, or "
-                "name another by PLATELAKE_APP_FOLDER"
+                "set another one by PLATELAKE_APP_FOLDER"
             ) from None
 
     def put(self, key: str, table: str, row: Mapping[str, Any]) -> None:
-        """Keep the row; it is on the disk when this returns. Once under one key."""
+        """Store the row on the disk, then return. A key that is there already is left as it is."""
         text = json.dumps(row, default=_plain)
         with self._lock, self._connection:
             self._connection.execute(
@@ -47,26 +47,26 @@ class Outbox:
             )
 
     def waiting(self) -> list[tuple[str, str, Row]]:
-        """Key, table and row of each."""
+        """Return key, table and row of each waiting row."""
         query = "SELECT id, table_name, row FROM waiting ORDER BY rowid"
         with self._lock:
             found = self._connection.execute(query).fetchall()
         return [(key, table, _restored(json.loads(text))) for key, table, text in found]
 
     def find(self, key: str) -> Row | None:
-        """The waiting row of that key."""
+        """Return the waiting row of this key, or None."""
         query = "SELECT row FROM waiting WHERE id = ?"
         with self._lock:
             found = self._connection.execute(query, (key,)).fetchone()
         return _restored(json.loads(found[0])) if found else None
 
     def drop(self, key: str) -> None:
-        """SQL has it now."""
+        """Remove a row that SQL has now."""
         with self._lock, self._connection:
             self._connection.execute("DELETE FROM waiting WHERE id = ?", (key,))
 
     def count(self) -> int:
-        """How many wait."""
+        """Count the waiting rows."""
         with self._lock:
             found: int = self._connection.execute("SELECT count(*) FROM waiting").fetchone()[0]
         return found
@@ -82,7 +82,7 @@ def _plain(value: object) -> Row:
         return {"time": value.isoformat()}
     if isinstance(value, date):
         return {"date": value.isoformat()}
-    raise TypeError(f"{value!r} cannot wait")
+    raise TypeError(f"{value!r} cannot be stored in the outbox")
 
 
 def _restored(row: Row) -> Row:

@@ -1,4 +1,4 @@
-"""What people say of verdicts: corrections, which only grow, and labels on which two agree."""
+"""The review of verdicts: corrections, never changed, and labels on which two reviewers agree."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ PAGE = 20
 
 
 class CorrectionError(UsageError):
-    """What is said cannot be kept; `why` is agreed, spoken, reason, says or waits."""
+    """The correction cannot be stored. `why` is agreed, spoken, reason, says or waits."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"the correction cannot be kept: {why}")
+        super().__init__(f"the correction cannot be stored: {why}")
         self.why = why
 
 
 @dataclass(frozen=True)
 class Discussion:
-    """What is known of one photo from people: corrections, the oldest first, and the label.
+    """What people said of one photo: corrections, oldest first, and the label.
 
-    `closed`: nobody can say more.
+    `closed`: no more corrections are possible.
     """
 
     corrections: list[dict[str, Any]]
@@ -42,7 +42,7 @@ class Discussion:
     closed: bool
 
     def words(self) -> dict[str, dict[str, Any]]:
-        """The last word of each reviewer, by name."""
+        """Return the last correction of each reviewer, by name."""
         return {c["user_name"]: c for c in self.corrections if c["role"] != OPERATOR}
 
 
@@ -53,10 +53,21 @@ class Review:
         self.database, self.stage = database, stage
 
     def correct(self, user: User, one: Inspection, says: str, reason: str) -> str | None:
-        """Keep what the user says of the photo; the label, if two reviewers agree by this.
+        """Store what the user says of the photo.
 
-        A reason is needed where it contradicts the verdict. Reviewers who disagree may say another
-        word each; the last one counts. Raises CorrectionError.
+        If reviewers disagree, each may correct again; the last correction counts.
+
+        Args:
+            user: Who corrects.
+            one: The inspection of the photo.
+            says: good or bad.
+            reason: At most REASON_LENGTH characters. Required if `says` contradicts the verdict.
+
+        Returns:
+            The label, if two reviewers agree now; else None.
+
+        Raises:
+            CorrectionError: The correction cannot be stored; its `why` says why.
         """
         reason = " ".join(reason.split())
         if says not in SAYS:
@@ -90,14 +101,14 @@ class Review:
             return self._agree(connection, row, said)
 
     def _one_at_a_time(self, connection: Connection, one: Inspection) -> None:
-        """Two reviewers who speak at the same moment see each other's words."""
+        """Lock the photo, so that two reviewers at the same moment see each other's correction."""
         photo = (inspections.c.stage == self.stage, inspections.c.sha256 == one.sha256)
         query = sa.select(inspections.c.inspection_id).where(*photo).with_for_update()
         if connection.execute(query).first() is None:
             raise CorrectionError("waits")
 
     def _agree(self, connection: Connection, row: dict[str, Any], said: Discussion) -> str | None:
-        """A label, once a second reviewer says the same as one before."""
+        """Store the label once a second reviewer says the same as an earlier one, and return it."""
         if row["role"] == OPERATOR:
             return None
         words = said.words().values()
@@ -119,7 +130,7 @@ class Review:
         return found
 
     def said(self, sha256: str) -> Discussion:
-        """What people said of the photo."""
+        """Return what people said of the photo."""
         with self.database.transaction() as connection:
             return self._said(connection, sha256)
 
@@ -132,11 +143,11 @@ class Review:
         return Discussion(rows, label, closed=label is not None)
 
     def queue(self, user: User) -> tuple[list[tuple[Inspection, str]], int]:
-        """What waits for this reviewer, the oldest first, with why, and how many there are.
+        """Return the first photos that wait for this reviewer, each with its reason, and the total.
 
-        A photo stands here once, by its latest inspection: it needs a human, somebody disagrees,
-        or it is in the random sample of good verdicts; it has no label, and this reviewer has not
-        spoken yet, or reviewers contradict each other.
+        A photo waits once, by its latest inspection, and the oldest comes first. It needs a human,
+        somebody disagrees, or it is in the random sample of good verdicts. It has no label, and
+        this reviewer has not corrected it yet, or reviewers contradict each other.
         """
         later = inspections.alias("later")
         one, said = inspections.c, corrections.c

@@ -1,7 +1,7 @@
-"""The model that judges: MLflow's champion, changed without a pause when the alias moves.
+"""The model in use: MLflow's champion, changed without a pause when the alias moves.
 
-The last champion is kept on the local disk, so that the app judges on, and starts, while MLflow is
-away. A file that does not match its registered hash never becomes the model.
+The last champion is stored on the local disk, so that the app can predict and start while MLflow
+is away. A file that does not match its registered hash never becomes the model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ml.use.predictor import open_model
 
 @dataclass(frozen=True)
 class ChampionRecord:
-    """What is known of a champion beside its file: figures, protocol, when and why promoted."""
+    """Facts about a champion besides its file: figures, protocol, when and why promoted."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class ChampionRecord:
 
     @property
     def protocol(self) -> str:
-        """How it was judged: `kfold, folds 5, seeds 3, by lot`."""
+        """How it was evaluated: `kfold, folds 5, seeds 3, by lot`."""
         known = [
             self.params.get("name", ""),
             f"folds {self.params['folds']}" if "folds" in self.params else "",
@@ -42,38 +42,38 @@ class ChampionRecord:
         return ", ".join(part for part in known if part)
 
     def count(self, name: str) -> int:
-        """A metric that counts something."""
+        """Return a metric that counts something."""
         return int(self.metrics.get(name, 0))
 
     @property
     def page(self) -> str:
-        """The run's page below MLflow's address; empty where there is none."""
+        """Path of the run's page below MLflow's address; empty if there is none."""
         return f"experiments/{self.experiment_id}/runs/{self.run_id}" if self.run_id else ""
 
 
 class Champion:
-    """The champion of one registered model. `model` and `honest` belong together."""
+    """The champion of one registered model. `model` and `honest` always change together."""
 
     def __init__(self, registry: Registry, name: str, folder: Path) -> None:
         self.name = name
         self.reachable = True
-        """Whether MLflow answered when it was last asked."""
+        """Whether MLflow answered the last request."""
         self._registry, self._folder = registry, folder
         self._now: tuple[Any, ChampionRecord] = (None, ChampionRecord())
         self._refreshing = threading.Lock()
 
     @property
     def model(self) -> Any:
-        """The LotModel or PhotoModel that judges now; None where there is none yet."""
+        """The LotModel or PhotoModel in use; None if there is none yet."""
         return self._now[0]
 
     @property
     def honest(self) -> ChampionRecord:
-        """What is known of it."""
+        """The record of the model in use."""
         return self._now[1]
 
     def refresh(self) -> None:
-        """Ask MLflow which version is the champion; keep the last one where it cannot say."""
+        """Ask MLflow which version is the champion; keep the last one if it does not answer."""
         with self._refreshing:
             try:
                 version = self._registry.version(self.name)
@@ -111,7 +111,7 @@ class Champion:
         return ChampionRecord(**run, promoted=promoted[-1] if promoted else {})
 
     def _keep(self, content: bytes, version: Version, honest: ChampionRecord) -> None:
-        """The file first, then what names it by its hash."""
+        """Write the model file first, then the record that names it by its hash."""
         self._folder.mkdir(parents=True, exist_ok=True)
         model, about = self._files()
         _write(model, content)
@@ -131,7 +131,7 @@ class Champion:
             return
         except (OSError, ValueError, KeyError, TypeError, PlatelakeError) as error:
             log = structlog.get_logger()
-            log.error("the kept champion is not used", file=str(model), error=str(error))
+            log.error("the stored champion is not used", file=str(model), error=str(error))
 
     def _files(self) -> tuple[Path, Path]:
         return self._folder / f"{self.name}.onnx", self._folder / f"{self.name}.json"

@@ -1,4 +1,4 @@
-"""A photo becomes an inspection: judged, kept in the landing zone, and written down."""
+"""Inspect a photo: predict the verdict, store the photo in the landing zone, record both."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOT_LENGTH = 100
 
 
 class NoChampionError(PlatelakeError):
-    """There is no model yet to judge by; it says what to run."""
+    """There is no model yet. The message says what to run."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Lot:
 
 
 class Inspector:
-    """Judges photos by the champion, as many at once as there are processors."""
+    """Inspects photos with the champion, as many at once as there are processors."""
 
     def __init__(
         self,
@@ -55,17 +55,25 @@ class Inspector:
         self.champion, self.photos, self.inspections = champion, photos, inspections
         self._turn = threading.BoundedSemaphore(os.cpu_count() or 1)
         self.at_once = 2 * (os.cpu_count() or 1)
-        """So many requests may be under way: one half decodes and judges, the other writes."""
+        """Requests at the same time: one half decodes and predicts, the other half writes."""
         self._keeping = ThreadPoolExecutor(self.at_once, "keep-photos")
         self._chance = random.SystemRandom()
 
     def inspect(
         self, user: User, file_name: str, content: bytes, lot: Lot | None = None
     ) -> Inspection:
-        """The verdict on a photo, which is kept with it before this returns.
+        """Inspect a photo. Photo and verdict are stored before this returns.
 
-        Raises PhotoError where the file is no photo, NoChampionError, or PlatelakeError where the
-        photo cannot be kept.
+        Args:
+            user: Who inspects.
+            file_name: Name of the file as it came.
+            content: Bytes of the file, at most `max_photo_bytes`.
+            lot: Lot of the part, if known.
+
+        Raises:
+            PhotoError: The file is not a photo that can be read.
+            NoChampionError: There is no model yet.
+            PlatelakeError: The photo cannot be stored.
         """
         model = self.champion.model
         if model is None:
@@ -74,7 +82,7 @@ class Inspector:
             raise PhotoError("too_large", f"more than {self.settings.max_photo_bytes} bytes")
         with self._turn:
             tensor = model.read(content, self.settings)
-            # It is a photo: the disk takes it in while the model looks at it.
+            # The file is a photo. Store it while the model inspects it.
             keeping = self._keeping.submit(self._kept, content)
             verdict, heat = model.look(tensor)
         grey = io.BytesIO()
@@ -105,15 +113,15 @@ class Inspector:
         return one
 
     def _kept(self, content: bytes) -> str:
-        """The hash of a photo, which is in the landing zone when this returns."""
+        """Store the photo in the landing zone, then return its hash."""
         sha256 = hashlib.sha256(content).hexdigest()
         self.photos.keep(sha256, content)
         return sha256
 
     def lot(self, text: str) -> Lot | None:
-        """The lot that somebody typed: `17`, of today, or `2021-09-06/17`; None for nothing.
+        """Parse a lot: `17` (today) or `2021-09-06/17`. Return None for an empty text.
 
-        Raises UsageError.
+        Raises UsageError if the text is not a lot.
         """
         text = text.strip()
         if not text:
@@ -122,13 +130,17 @@ class Inspector:
         try:
             when = date.fromisoformat(day) if slash else datetime.now(self.stage.zone).date()
         except ValueError:
-            raise UsageError(f"{day!r} is no day such as 2021-09-06") from None
+            raise UsageError(f"{day!r} is not a day such as 2021-09-06") from None
         if len(name) > LOT_LENGTH or not re.fullmatch(self.stage.lot_pattern, name):
-            raise UsageError(f"{name[:LOT_LENGTH]!r} is no lot of {self.stage.name}")
+            raise UsageError(f"{name[:LOT_LENGTH]!r} is not a lot of {self.stage.name}")
         return Lot(when, name)
 
 
 def shown_name(name: str) -> str:
-    """A file's name as it is kept: its last part, without what no screen shows."""
+    """Return a file's name to store: its last part, with U+FFFD for each invisible character.
+
+    >>> shown_name("C:/photos/part 1.png")
+    'part 1.png'
+    """
     last = re.split(r"[/\\]", name)[-1]
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in last)[:255]

@@ -1,4 +1,4 @@
-"""Photos that people put in: into the landing zone, under their hash, for the ordinary ingest."""
+"""Uploaded photos: stored in the landing zone under their hash, for the ordinary ingest."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SUFFIXES = {
 
 
 class LandingPhotos:
-    """The unlabelled folder of a stage in the landing zone, a folder or URL."""
+    """The unlabelled folder of a stage in the landing zone. The zone is a folder or URL."""
 
     def __init__(self, landing: str, stage: Stage) -> None:
         self._landing = landing
         _, root = landing_root(landing)
         if stage.photos is None or not stage.photos.unlabelled:
-            raise UsageError(f"stage {stage.name} has no unlabelled photos, so none can be put in")
+            raise UsageError(f"stage {stage.name} has no unlabelled photos to add uploads to")
         folder, _, self._name = stage.photos.unlabelled[0].rpartition("/")
         inside = "/".join(APP_FOLDER if "**" in step else step for step in folder.split("/"))
         self._folder = posixpath.join(root, inside)
@@ -41,15 +41,15 @@ class LandingPhotos:
         example = posixpath.join(inside, self._file_name("0" * 64, "png"))
         if label_of(stage, example) != UNLABELLED:
             raise UsageError(
-                f"stage {stage.name}: a photo put in would be {example}, which is not unlabelled "
-                f"by the globs of its photos; **/unlabelled/* would do"
+                f"stage {stage.name}: an upload would be {example}, which is not unlabelled "
+                f"by the globs of its photos; use a glob such as **/unlabelled/*"
             )
 
     def _file_name(self, sha256: str, suffix: str) -> str:
         return self._name.replace("*", sha256 if "." in self._name else f"{sha256}.{suffix}")
 
     def keep(self, sha256: str, content: bytes) -> None:
-        """Put the photo there, whole or not at all, once. Raises PlatelakeError where it cannot."""
+        """Store the photo once, whole or not at all. Raises PlatelakeError if that fails."""
         image = Image.open(io.BytesIO(content))
         target = self._path(sha256, SUFFIXES.get(image.format or "", "bin"))
         part = posixpath.join(self._part, uuid.uuid4().hex)
@@ -66,13 +66,13 @@ class LandingPhotos:
                     os.fsync(stream.fileno())
             try:
                 move_to_new(files, part, target)
-            except FileExistsError:  # Put in by two at once; it is the same content.
+            except FileExistsError:  # Two stored it at once; the content is the same.
                 files.rm_file(part)
         except OSError as error:
-            raise PlatelakeError(f"the photo cannot be kept in {self._folder}: {error}") from None
+            raise PlatelakeError(f"the photo cannot be stored in {self._folder}: {error}") from None
 
     def read(self, sha256: str) -> bytes | None:
-        """The photo's bytes; None where it is not there any more."""
+        """Return the photo's bytes; None if it is no longer there."""
         files, _ = landing_root(self._landing)
         for suffix in dict.fromkeys(SUFFIXES.values()):
             try:

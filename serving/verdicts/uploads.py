@@ -1,4 +1,4 @@
-"""Files on their way in: streamed to the disk within limits, and known by whose they are."""
+"""Uploads: streams files to the disk within limits, and remembers who owns each."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 FIELD_BYTES = 10_000
-"""Longest text beside the files, and longest name of a file."""
+"""Longest text field and longest name of a file, in bytes."""
 PARTS = 10
-"""So many times more parts may come than files are judged: each of them gets its own answer."""
+"""A request may have this many times more parts than files are inspected: each gets an answer."""
 KEPT_SECONDS = 3_600
 TOO_LARGE, TOO_MANY = "too_large", "too_many"
 
 
 class TooMuchError(Exception):
-    """The request is larger than all its files may be together."""
+    """The request is larger than all its files together may be."""
 
 
 class MalformedError(Exception):
-    """The request's body is not what its header says."""
+    """The request's body does not match its header."""
 
 
 @dataclass
 class Received:
-    """One file as it came. With a `fault` nothing of it was kept."""
+    """One received file. If it has a `fault`, nothing of it was stored."""
 
     name: str
     path: Path
@@ -48,8 +48,7 @@ class Received:
 class Uploads:
     """The uploaded files in one folder, each under a name that nobody can guess.
 
-    Apps that share the folder keep apart: each has a folder in it, and a lock for as long as it
-    lives.
+    Apps may share the folder: each has a subfolder, and a lock as long as it lives.
     """
 
     def __init__(self, folder: Path, max_bytes: int, max_files: int) -> None:
@@ -67,16 +66,22 @@ class Uploads:
 
     @property
     def most_bytes(self) -> int:
-        """The largest request: all files of the largest size, and what stands around them."""
+        """Bytes of the largest request: all files at their limit, and the text around them."""
         return self.max_files * self.max_bytes + (1 << 20)
 
     async def receive(
         self, request: Request, user_name: str
     ) -> tuple[list[Received], dict[str, str]]:
-        """The files of a multipart request, and its texts by name.
+        """Receive a multipart request.
 
-        A file beyond the limits is passed by, byte for byte, and says so by its `fault`. Raises
-        TooMuchError or MalformedError.
+        A file beyond the limits is read but not stored, and its `fault` says why.
+
+        Returns:
+            The files in the order of the request, and the text fields by name.
+
+        Raises:
+            TooMuchError: The request is larger than all its files together may be.
+            MalformedError: The request is not whole multipart/form-data.
         """
         kind, options = parse_options_header(request.headers.get("content-type", ""))
         if kind != b"multipart/form-data" or b"boundary" not in options:
@@ -93,7 +98,7 @@ class Uploads:
             parser.finalize()
             if not form.ended:
                 raise MalformedError("the request was cut: its end is missing")
-        except BaseException as error:  # The connection may have been cut as well.
+        except BaseException as error:  # Also when the connection breaks.
             form.close()
             for one in form.files:
                 self.drop(one)
@@ -105,29 +110,29 @@ class Uploads:
         return form.files, form.texts
 
     def place(self, name: str) -> Path:
-        """Where the next file goes."""
+        """Return a new path for the next file."""
         safe = "".join(c if c.isalnum() or c in ".-_" else "_" for c in name)
         return self.folder / f"{secrets.token_hex(16)}-{safe[-80:]}"
 
     def owned(self, path: str, user_name: str) -> Received | None:
-        """The uploaded file of that path; None unless this user has put it there."""
+        """Return the uploaded file of this path; None if this user did not upload it."""
         with self._lock:
             found = self._known.get(str(Path(path)))
         return found if found and found.user_name == user_name else None
 
     def is_known(self, path: str) -> bool:
-        """Whether anybody has put it there."""
+        """Return whether any user uploaded this path."""
         with self._lock:
             return str(Path(path)) in self._known
 
     def drop(self, one: Received) -> None:
-        """It was judged; nobody needs it here any more."""
+        """Remove a file that is no longer needed."""
         with self._lock:
             self._known.pop(str(one.path), None)
         _remove(one)
 
     def _remember(self, files: list[Received]) -> None:
-        """These are known from now on, and old ones that nobody judged go."""
+        """Remember these files, and remove old ones that nobody inspected."""
         old = []
         with self._lock:
             self._known.update({str(one.path): one for one in files})
@@ -144,7 +149,7 @@ def _remove(one: Received) -> None:
 
 
 def _remove_left(folder: Path) -> None:
-    """Uploads of apps that have ended go; those of a living app are left alone."""
+    """Remove uploads of apps that have ended, but not those of a living app."""
     for left in [one for one in folder.iterdir() if one.is_dir()]:
         lock = FileLock(folder / f"{left.name}.lock")
         try:
@@ -157,7 +162,7 @@ def _remove_left(folder: Path) -> None:
 
 
 class _Form:
-    """The parts of one request, as the parser comes to them."""
+    """Collects the parts of one request as the parser reaches them."""
 
     def __init__(self, uploads: Uploads, user_name: str) -> None:
         self.files: list[Received] = []
