@@ -1,4 +1,4 @@
-"""The pages that are plain HTML, and what they have in common."""
+"""Pages in plain HTML, and what they share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WITHOUT_SESSION = ("/login", "/sign-up", "/language")
 
 
 class RefusedError(Exception):
-    """What is asked for cannot be given: an HTTP status and a key of the texts."""
+    """The request is refused, with an HTTP status and a key of the texts."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -28,7 +28,7 @@ class RefusedError(Exception):
 
 
 async def posted(request: Request) -> FormData:
-    """The fields of a form; of one that this session was shown, where a session is needed."""
+    """Return the fields of a form. With a session, the form must be one that it was shown."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise RefusedError(415, "form")
@@ -40,8 +40,8 @@ async def posted(request: Request) -> FormData:
     return form
 
 
-async def visitor(request: Request) -> User:  # FastAPI calls what is not async in a thread.
-    """Who is logged in; the door lets nobody else come here."""
+async def visitor(request: Request) -> User:  # Async, so FastAPI needs no thread.
+    """Return the user who is logged in. The door refuses all others."""
     user = user_of(request)
     if user is None:
         raise RefusedError(401, "login")
@@ -49,7 +49,7 @@ async def visitor(request: Request) -> User:  # FastAPI calls what is not async 
 
 
 async def shown(request: Request) -> Html:
-    """The templates of the app."""
+    """Return the templates of the app."""
     found: Html = request.app.state.html
     return found
 
@@ -60,20 +60,24 @@ Shown = Annotated[Html, Depends(shown)]
 
 
 def local_path(text: object) -> str:
-    """A path of this app to go on to; never another site's."""
+    """Return the path to go on to: `text` if it is a path of this app, else /inspect.
+
+    >>> local_path("/lots?day=2021-09-06"), local_path("//evil.example")
+    ('/lots?day=2021-09-06', '/inspect')
+    """
     there = str(text or "")
     return there if re.match(r"/(?![/\\])[^\s\\]*$", there) else "/inspect"
 
 
 def set_session(response: Response, context: AppContext, token: str) -> None:
-    """Give the browser its session."""
+    """Set the session's cookie."""
     response.set_cookie(
         context.cookie, token, httponly=True, secure=context.settings.secure_cookies, samesite="lax"
     )
 
 
 def seen(context: AppContext, request: Request, user: User, inspection_id: str) -> Inspection:
-    """The inspection, if this user may see it; that somebody may not is written down."""
+    """Return the inspection, if this user may see it. A refusal goes to the audit."""
     one = context.inspections.find(inspection_id)
     if one is None:
         raise RefusedError(404, "not_found")

@@ -1,4 +1,4 @@
-"""Login, sign-up, logout, password, language."""
+"""Pages for login, sign-up, logout, password and language."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ router = APIRouter(include_in_schema=False)
 def login_page(
     request: Request, html: Html, status: int = 200, name: str = "", next: str = "", fault: str = ""
 ) -> Response:
-    """The form to log in by."""
+    """Return the login form."""
     settings = html.context.settings
     known = {"name": name, "next": next, "sign_up": settings.sign_up, "oidc": settings.oidc_issuer}
     return html.page(request, "login", known, status, fault=fault)
@@ -33,14 +33,14 @@ def login_page(
 
 @router.get("/login")
 def show_login(request: Request, html: Shown, next: str = "/inspect", fault: str = "") -> Response:
-    """The form to log in by; `fault` is that of a login elsewhere."""
+    """Show the login form. `fault` comes from a login at a provider."""
     said = texts_of(request)(f"login.{fault}") if fault in ("wrong", "again", "no_account") else ""
     return login_page(request, html, next=local_path(next), fault=said)
 
 
 @router.post("/login")
 async def log_in(request: Request, html: Shown, form: Form) -> Response:
-    """A new session, or the form again."""
+    """Begin a session, or show the form again."""
     name, password = str(form.get("name", "")), str(form.get("password", ""))
     there = local_path(form.get("next"))
     before = request.cookies.get(html.context.cookie, "")
@@ -57,7 +57,7 @@ async def log_in(request: Request, html: Shown, form: Form) -> Response:
 
 
 async def hashing(request: Request, work: Callable[..., str], *args: object) -> str:
-    """Do what hashes a password, in threads of its own: a crowd at the login stops nobody else."""
+    """Hash a password in own threads, so that many logins at once do not block other requests."""
     found: str = await run_sync(lambda: work(*args), limiter=request.app.state.hashing)
     return found
 
@@ -65,20 +65,20 @@ async def hashing(request: Request, work: Callable[..., str], *args: object) -> 
 def sign_up_page(
     request: Request, html: Html, known: dict[str, Any], status: int = 200, fault: str = ""
 ) -> Response:
-    """The form to sign up by."""
+    """Return the sign-up form."""
     values = {"name": "", "invitation": "", "sign_up": html.context.settings.sign_up}
     return html.page(request, "sign_up", values | known, status, fault=fault)
 
 
 @router.get("/sign-up")
 def show_sign_up(request: Request, html: Shown, invitation: str = "") -> Response:
-    """The form to sign up by."""
+    """Show the sign-up form."""
     return sign_up_page(request, html, {"invitation": invitation})
 
 
 @router.post("/sign-up")
 async def sign_up(request: Request, html: Shown, form: Form) -> Response:
-    """An account and its first session, or the form again."""
+    """Make an account and its first session, or show the form again."""
     name, password = str(form.get("name", "")), str(form.get("password", ""))
     invitation, accounts = str(form.get("invitation", "")), html.context.accounts
     before = request.cookies.get(html.context.cookie, "")
@@ -110,7 +110,7 @@ SIGN_UP_FAULTS: dict[type[Exception], str] = {
 
 @router.post("/logout")
 def log_out(request: Request, html: Shown, form: Form) -> Response:
-    """The session ends, here and in the database."""
+    """End the session, in this app and in the database."""
     context = html.context
     token = request.cookies.get(context.cookie, "")
     context.visitors.log_out(token, client(request))
@@ -121,13 +121,13 @@ def log_out(request: Request, html: Shown, form: Form) -> Response:
 
 @router.get("/account")
 def account(request: Request, html: Shown, user: Visitor) -> Response:
-    """Who one is, and the form to change one's password by."""
+    """Show the user's name and role, and the form to change the password."""
     return html.page(request, "account")
 
 
 @router.post("/account")
 async def change_password(request: Request, html: Shown, user: Visitor, form: Form) -> Response:
-    """Another password, and a new session in place of all that there were."""
+    """Change the password, and begin a new session in place of all others."""
     old, new = str(form.get("old", "")), str(form.get("new", ""))
     t, accounts = texts_of(request), html.context.accounts
     try:
@@ -146,7 +146,7 @@ async def change_password(request: Request, html: Shown, user: Visitor, form: Fo
 
 @router.post("/language")
 def language(request: Request, form: Form) -> Response:
-    """Another language, for this browser."""
+    """Set the language of this browser."""
     answer = RedirectResponse(local_path(form.get("next")), 303)
     wanted = form.get("language")
     if wanted in LANGUAGES:

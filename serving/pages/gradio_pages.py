@@ -1,7 +1,7 @@
-"""The pages that take files: photos to inspect, a sensor file to judge. Built with Gradio.
+"""The pages that take files: photos or a sensor file to inspect. Built with Gradio.
 
-Gradio's own ways for files in and out are closed: `file_routes` stand before them, keep every
-upload apart by whose it is, and stay within the limits while a file is on its way.
+Gradio's own routes for files are closed. `file_routes` come before them, remember who owns each
+upload, and check the limits while a file arrives.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ HEAD = """
 <script src="/static/form.js"></script>
 <script>document.documentElement.lang = "{language}"</script>
 """
-"""The colours are linked: what is given as css Gradio makes more particular, and loses :root."""
+"""Links the colours: Gradio makes the selectors of given css more specific, and loses :root."""
 ANNOUNCE = "() => document.getElementById('results')?.setAttribute('aria-live', 'polite')"
-"""Lets a screen reader speak of what comes into the results."""
+"""Lets a screen reader announce new results."""
 QUEUE_SECONDS, PROGRESS_SECONDS = 0.05, 0.1
-"""How often each page looks for events and progress: as Gradio does on Windows. Elsewhere it takes
-1 and 10 ms, and four pages then use a tenth of a processor while nobody is there."""
+"""Seconds between two checks for events and progress, as Gradio has on Windows. Elsewhere it has 1
+and 10 ms, and four pages then use a tenth of a processor without any user."""
 UNJUDGED = ("lot", "nothing")
-"""Rules that are no answer to any photo: the photos stay in their boxes."""
+"""Rules that are not about a photo: the photos stay in their boxes."""
 file_routes = APIRouter(include_in_schema=False)
 
 
 @file_routes.post("/{page}/{language}/gradio_api/upload")
 async def upload(request: Request, html: Shown, user: Visitor) -> Response:
-    """Take files in; the answer is where they lie, as Gradio's pages expect it."""
+    """Store uploaded files, and answer with their paths, as Gradio's pages expect."""
     try:
         files, _ = await html.context.uploads.receive(request, user.name)
     except TooMuchError:
@@ -60,13 +60,13 @@ async def upload(request: Request, html: Shown, user: Visitor) -> Response:
 
 @file_routes.get("/{page}/{language}/gradio_api/upload_progress")
 def upload_progress() -> Response:
-    """The page shows how far an upload is; here it hears of the end alone."""
+    """Tell the page only that the upload is done, not its progress."""
     return Response('data: {"msg": "done"}\n\n', media_type="text/event-stream")
 
 
 @file_routes.get("/{page}/{language}/gradio_api/file={path:path}")
 async def uploaded(request: Request, html: Shown, user: Visitor, path: str) -> Response:
-    """One's own upload, to look at before it is judged; nothing else."""
+    """Return the user's own upload, to view before the inspection, and nothing else."""
     one = html.context.uploads.owned(path, user.name)
     if one is None:
         await run_in_threadpool(write_down, html.context.accounts, request, "refused")
@@ -75,26 +75,26 @@ async def uploaded(request: Request, html: Shown, user: Visitor, path: str) -> R
 
 
 def _paths(payload: Any) -> list[str]:
-    """Where the chosen files lie, whatever they are: the verdict's place says what is wrong."""
+    """Return the paths of the chosen files, unchecked: the result says what is wrong with one."""
     files = getattr(payload, "root", payload) or []
     return [one.path for one in (files if isinstance(files, list) else [files])]
 
 
 def _raw(component: Any) -> Any:
-    """The component, which hands on where its files lie and looks at none of them itself.
+    """Make the component pass on the paths of its files, without opening them itself.
 
-    No subclass: of each one Gradio writes a stub beside the module that declares it.
+    Not a subclass: for each one Gradio writes a stub file next to its module.
     """
     component.preprocess = _paths
     return component
 
 
 def mount(app: FastAPI, html: Html) -> None:
-    """Put the pages below /inspect and /sensor, once for each language."""
+    """Mount the pages below /inspect and /sensor, once for each language."""
     for language in LANGUAGES:
         for path, build in (("/inspect", _inspect), ("/sensor", _sensor)):
             page = build(html, texts(language))
-            # Gradio looks at what paths a request names only where it believes to be running.
+            # Gradio checks the paths of a request only if it believes that it is running.
             page.has_launched = True
             gr.mount_gradio_app(
                 app,
@@ -112,7 +112,7 @@ def mount(app: FastAPI, html: Html) -> None:
 
 
 def _theme() -> gr.themes.Base:
-    """Gradio's plainest, with the other pages' buttons and with grey that can be read."""
+    """Return Gradio's plainest theme, with the buttons of the other pages and a readable grey."""
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
     button, hover = "#1d4f7c", "#163d60"
     return theme.set(
@@ -132,12 +132,12 @@ def _name(request: Request) -> str | None:
 
 def _user(request: gr.Request) -> User:
     found = user_of(request.request) if request.request else None
-    assert found, "the door lets nobody else come here"
+    assert found, "the door refuses all others"
     return found
 
 
 def _inspect(html: Html, t: Texts) -> gr.Blocks:
-    """Photos in, verdicts out."""
+    """Return the page that inspects photos."""
     context = html.context
     title = f"{t('inspect.title')} – {t('app')}"
     page = gr.Blocks(title=title, analytics_enabled=False)
@@ -177,7 +177,7 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
                 too_many = number >= context.settings.upload_files
                 found.append(_inspected(html, t, user, path, named, request, too_many))
                 yield _shown(html, t, user, found, None)
-            if named and found:  # What drove a lot's verdict takes longer than a photo's.
+            if named and found:  # Explaining the verdict on a lot takes longer than one on a photo.
                 yield _shown(html, t, user, found, named)
 
         page.load(show_top, outputs=top, api_visibility="private")
@@ -199,10 +199,10 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
 
 
 def _close_at_click(t: Texts, button: gr.Button, results: gr.HTML) -> None:
-    """From a click on, the form is closed, for Gradio would ignore a second click in silence.
+    """Close the form at a click, because Gradio would silently ignore a second click.
 
-    An earlier verdict leaves then, or at once when somebody chooses the next file. This is bound
-    before what judges: Gradio begins with the second listener when the first has ended.
+    The last verdict leaves then, or as soon as the user chooses the next file. Bind this before the
+    inspection: Gradio starts the second listener when the first has ended.
     """
     close = f"() => form.close({json.dumps(t('inspect.judging'))})"
     button.click(None, None, [results, button], js=close, api_visibility="private")
@@ -211,9 +211,9 @@ def _close_at_click(t: Texts, button: gr.Button, results: gr.HTML) -> None:
 
 
 def _open_after(t: Texts, button: gr.Button, inspecting: Dependency) -> None:
-    """The form is open again once the judging has ended, well or not."""
+    """Open the form again when the inspection has ended or failed."""
     again = f"() => form.open({json.dumps(t('inspect.judge'))})"
-    for ended in (inspecting.then, inspecting.failure):  # In Gradio `then` leaves out what failed.
+    for ended in (inspecting.then, inspecting.failure):  # Gradio's `then` skips failures.
         ended(None, None, button, js=again, api_visibility="private")
 
 
@@ -241,7 +241,7 @@ def _inspected(
 def _shown(
     html: Html, t: Texts, user: User, results: list[Result], lot: Lot | None
 ) -> tuple[str, list[dict[str, Any]]]:
-    """The results as a page's part, and as the HTTP interface gives them."""
+    """Return the results as HTML, and as the HTTP interface gives them."""
     view: LotView | None = None
     if lot:
         try:
@@ -254,7 +254,7 @@ def _shown(
 
 
 def _sensor(html: Html, t: Texts) -> gr.Blocks:
-    """A sensor file in, its lots judged, nothing kept."""
+    """Return the page that inspects a sensor file and stores nothing."""
     title = f"{t('sensor.title')} – {t('app')}"
     page = gr.Blocks(title=title, analytics_enabled=False)
     with page:

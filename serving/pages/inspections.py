@@ -1,4 +1,4 @@
-"""History, detail, photo, heat map, corrections, the review queue."""
+"""Pages for history, one inspection, photo, heat map, corrections and the review queue."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from serving.records.inspections import PAGE, Inspection, Search
 from serving.records.review import CorrectionError, Discussion
 
 SHOWN_PIXELS = 1_024
-"""Longest side of a photo on a page."""
+"""Longest side of a photo on a page, in pixels."""
 LAST_PAGE = 1_000_000
 YEARS = range(1970, 2200)
 router = APIRouter(include_in_schema=False)
@@ -35,7 +35,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/inspections")
 def history(request: Request, html: Shown, user: Visitor, page: int = 1) -> Response:
-    """What the user may see and looks for, a page at a time."""
+    """Show one page of the inspections that the user searches for and may see."""
     what, page = searched(request), min(max(page, 1), LAST_PAGE)
     found, total = html.context.inspections.search(what, user, page)
     query = urlencode({name: value for name, value in asdict(what).items() if value})
@@ -45,9 +45,9 @@ def history(request: Request, html: Shown, user: Visitor, page: int = 1) -> Resp
 
 @router.get("/inspections.csv")
 def history_csv(request: Request, html: Shown, user: Visitor) -> Response:
-    """All of what the user looks for."""
+    """Return all inspections that the user searches for, as csv."""
     rows = _csv(html.context.inspections.all_of(searched(request), user))
-    begin = next(rows, "")  # Where it cannot be read, that is said before anything is sent.
+    begin = next(rows, "")  # Read first, so that an error comes before the answer starts.
     head = {"Content-Disposition": 'attachment; filename="inspections.csv"'}
     return StreamingResponse(
         chain([begin], rows), media_type="text/csv; charset=utf-8", headers=head
@@ -58,7 +58,7 @@ def history_csv(request: Request, html: Shown, user: Visitor) -> Response:
 def detail(
     request: Request, html: Shown, user: Visitor, inspection_id: str, said: str = ""
 ) -> Response:
-    """One inspection with all that is known of it."""
+    """Show one inspection."""
     one = seen(html.context, request, user, inspection_id)
     return detail_page(request, html, user, one, said=texts_of(request)("detail.kept") * bool(said))
 
@@ -72,11 +72,11 @@ def detail_page(
     said: str = "",
     fault: str = "",
 ) -> Response:
-    """The page of one inspection. A reviewer is shown others' words after giving an own one."""
+    """Return the page of one inspection. A reviewer sees others' corrections after an own one."""
     context = html.context
     try:
         told, earlier = context.review.said(one.sha256), context.inspections.earlier(one.sha256)
-    except SqlError:  # The verdict can be shown all the same; nobody can speak of it now.
+    except SqlError:  # Show the verdict anyway; nobody can correct it now.
         told, earlier = Discussion([], None, closed=True), []
     reviewer = user.may("reviewer")
     blind = reviewer and user.name not in told.words() and not told.closed
@@ -100,7 +100,7 @@ def detail_page(
 def correct(
     request: Request, html: Shown, user: Visitor, inspection_id: str, form: Form
 ) -> Response:
-    """What the user says of the photo, kept for good."""
+    """Store the user's correction for good."""
     one = seen(html.context, request, user, inspection_id)
     says, reason = str(form.get("says", "")), str(form.get("reason", ""))
     try:
@@ -115,20 +115,20 @@ def correct(
 
 @router.get("/inspections/{inspection_id}/photo.jpg")
 def photo(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Response:
-    """The photo as it was put in, no larger than a page needs."""
+    """Return the uploaded photo, no larger than a page needs."""
     return _jpeg(_picture(html.context, seen(html.context, request, user, inspection_id)))
 
 
 @router.get("/inspections/{inspection_id}/heat.jpg")
 def heat(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Response:
-    """The photo with the places in red that spoke for bad."""
+    """Return the photo with the places in red that spoke for bad."""
     one = seen(html.context, request, user, inspection_id)
     return _jpeg(with_heat(_picture(html.context, one), Image.open(io.BytesIO(one.heat_png))))
 
 
 @router.get("/review")
 def queue(request: Request, html: Shown, user: Visitor) -> Response:
-    """What waits for this reviewer."""
+    """Show what waits for this reviewer."""
     found, total = html.context.review.queue(user)
     return html.page(request, "review", {"found": found, "total": total, "here": "review"})
 
@@ -152,7 +152,7 @@ def _jpeg(picture: Image.Image) -> Response:
 
 
 def searched(request: Request) -> Search:
-    """What the address asks for; what cannot be meant is not asked."""
+    """Return the search in the address, without invalid values."""
     given = request.query_params
 
     def day(name: str) -> date | None:
@@ -174,7 +174,7 @@ def searched(request: Request) -> Search:
 
 
 def _csv(found: Iterator[Inspection]) -> Iterator[str]:
-    """Lines of csv. What a spreadsheet would take for a formula begins with an apostrophe."""
+    """Yield lines of csv. An apostrophe comes before what a spreadsheet would run as a formula."""
     names: list[str] = []
     for one in found:
         row = asdict(one)

@@ -1,4 +1,4 @@
-"""Lots, models, the flow of the data, the audit."""
+"""Pages for lots, models, the data flow and the audit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ router = APIRouter(include_in_schema=False)
 def of_day(
     request: Request, html: Shown, user: Visitor, day: str = "", sort: str = "risk"
 ) -> Response:
-    """The lots of a day, those of the highest risk first."""
+    """Show the lots of a day, highest risk first by default."""
     lots = html.context.lots
     days, sort = lots.days(), sort if sort in SORTS else SORTS[0]
     when = _day(day) or (days[0] if days else None)
@@ -33,7 +33,7 @@ def of_day(
 
 @router.get("/lots/{day}/{name}")
 def lot(request: Request, html: Shown, user: Visitor, day: str, name: str) -> Response:
-    """A lot's readings, the verdict on it, and its inspected photos."""
+    """Show the readings of a lot, its verdict and its inspected photos."""
     context, when = html.context, _day(day)
     if when is None or not re.fullmatch(context.stage.lot_pattern, name):
         raise RefusedError(404, "not_found")
@@ -51,7 +51,7 @@ def lot(request: Request, html: Shown, user: Visitor, day: str, name: str) -> Re
 
 @router.get("/models")
 def models(request: Request, html: Shown, user: Visitor) -> Response:
-    """The champions, with what is honestly known of them."""
+    """Show the champions, with the figures of their evaluation."""
     context = html.context
     champions = [("photos", context.photo_champion), ("lots", context.lot_champion)]
     found = [(kind, one, _mlflow_link(context, one.honest.page)) for kind, one in champions]
@@ -61,7 +61,7 @@ def models(request: Request, html: Shown, user: Visitor) -> Response:
 
 @router.get("/flow")
 def flow(request: Request, html: Shown, user: Visitor) -> Response:
-    """The last runs, what is held back, and the mix of verdicts."""
+    """Show the last runs, the quarantine, and the mix of verdicts."""
     lots = html.context.lots
     known = {"runs": lots.runs(), "held": lots.held_back(), "mix": lots.verdict_mix()}
     return html.page(request, "flow", known | {"here": "flow"})
@@ -69,7 +69,7 @@ def flow(request: Request, html: Shown, user: Visitor) -> Response:
 
 @router.get("/audit")
 def audit(request: Request, html: Shown, user: Visitor) -> Response:
-    """Who did what, the newest first."""
+    """Show who did what, newest first."""
     entries = html.context.accounts.audit(AUDIT_ROWS)
     return html.page(request, "audit", {"entries": entries, "here": "audit"})
 
@@ -82,6 +82,6 @@ def _day(text: str) -> date | None:
 
 
 def _mlflow_link(context: AppContext, page: str) -> str:
-    """The run in MLflow's own pages, where it has any."""
+    """Return the address of the run in MLflow, or an empty text if MLflow has no pages."""
     uri = context.settings.mlflow_uri.rstrip("/")
     return f"{uri}/#/{page}" if page and re.match(r"https?://[^@]*$", uri) else ""

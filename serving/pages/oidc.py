@@ -1,4 +1,4 @@
-"""Login through an OpenID Connect provider: authorization code with PKCE, by Authlib."""
+"""Login through an OpenID Connect provider: authorization code with PKCE, with Authlib."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ router = APIRouter(include_in_schema=False)
 
 
 def provider(settings: Settings) -> Any:
-    """The provider of the settings; None where there is none."""
+    """Return the provider of the settings, or None."""
     if not settings.oidc_issuer:
         return None
     if not settings.oidc_client_id or not settings.oidc_client_secret:
@@ -45,7 +45,7 @@ def provider(settings: Settings) -> Any:
 
 @router.get("/oidc/start")
 async def start(request: Request, invitation: str = "") -> Response:
-    """To the provider; an invitation waits here meanwhile."""
+    """Send the browser to the provider. The session remembers the invitation meanwhile."""
     known = request.app.state.provider
     if known is None:
         raise RefusedError(404, "not_found")
@@ -60,7 +60,7 @@ async def start(request: Request, invitation: str = "") -> Response:
 
 @router.get("/oidc/back", name="oidc_back")
 async def back(request: Request, html: Shown) -> Response:
-    """From the provider, with proof of who it is; Authlib checks state, nonce and signature."""
+    """Log in the user whom the provider proves. Authlib checks state, nonce and signature."""
     known = request.app.state.provider
     if known is None:
         raise RefusedError(404, "not_found")
@@ -71,7 +71,7 @@ async def back(request: Request, html: Shown) -> Response:
         return RedirectResponse("/login?fault=again", 303)
     claims = token.get("userinfo") or {}
     if not claims.get("sub"):
-        structlog.get_logger().warning("the provider names nobody")
+        structlog.get_logger().warning("the provider names no user")
         return RedirectResponse("/login?fault=again", 303)
     context = html.context
     subject = f"{context.settings.oidc_issuer}\n{claims.get('sub')}"
@@ -96,7 +96,7 @@ async def back(request: Request, html: Shown) -> Response:
 
 
 def _name(claims: dict[str, Any]) -> str:
-    """What a new account is called: a verified address, else the provider's name for the user."""
+    """Return the name of a new account: a verified address, else the provider's user name."""
     if claims.get("email") and claims.get("email_verified"):
         return str(claims["email"])
     return str(claims.get("preferred_username") or claims.get("sub"))

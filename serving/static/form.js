@@ -1,23 +1,23 @@
-// The form of a page that takes files. No click is lost, and no verdict stands beside another photo.
+// The form of a page that takes files. No click is lost, and no verdict stays next to another photo.
 const form = {
   taken: [],
 
   box: () => document.getElementById("form"),
 
-  // A click on Judge: until it has ended nobody can choose or click; the last verdict leaves.
+  // A click on Inspect: remove the last verdict. Nobody can choose or click until it has ended.
   close(busy) {
     if (form.box().inert) return [];
     form.box().inert = true;
     return ["", { __type__: "update", value: busy, interactive: false }];
   },
 
-  // What was in the boxes at the click goes to be judged.
+  // Inspect what is in the boxes at the click.
   take(values) {
     form.taken = form.paths(values.slice(0, 2));
     return values;
   },
 
-  // All was judged that was taken: only that leaves the boxes. A mistyped lot leaves the photos.
+  // All taken files are inspected: only they leave the boxes. After a mistyped lot the photos stay.
   left(unjudged, answers, files, snapshot) {
     if (answers.every((one) => unjudged.includes(one.rule))) return [files, snapshot];
     const waiting = (files ?? []).filter((one) => !form.taken.includes(one.path));
@@ -35,7 +35,7 @@ const form = {
 
   paths: (values) => values.flat().filter(Boolean).map((one) => one.path),
 
-  // Somebody has chosen a file, or begins with the camera: the last verdict is not about that.
+  // The user chose a file or started the camera: the last verdict is not about the new photo.
   begun(event) {
     const box = event.target.closest?.("#form");
     const chosen = event.type === "change" ? event.target.type === "file" : true;
