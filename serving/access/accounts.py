@@ -372,7 +372,7 @@ def _digest(token: str) -> str:
 
 
 def canonical(name: str) -> str:
-    """Return the name as it is stored: NFKC, in lower case, so that no two names look the same.
+    """Return the name as it is stored: NFKC, in lower case, so that names that look alike are one.
 
     >>> canonical("Kim")
     'kim'

@@ -1,6 +1,6 @@
 """Count login attempts by account and address.
 
-The limits stop somebody who guesses passwords, but not a user at an address they know.
+The limits stop somebody who guesses passwords, but not a user at an address they used before.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class GradioDoor:
     async def refusal(
         self, request: Request, user: User, receive: Receive
     ) -> tuple[str | None, Receive]:
-        """Return why the request may not pass (a key of the texts), if so, and its `receive`."""
+        """Return why the request may not pass (a key of the texts) or None, and its `receive`."""
         found = PAGES.fullmatch(request.url.path)
         if found is None:
             return None, receive

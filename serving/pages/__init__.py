@@ -28,7 +28,7 @@ class RefusedError(Exception):
 
 
 async def posted(request: Request) -> FormData:
-    """Return the fields of a form. With a session, the form must be one that it was shown."""
+    """Return the fields of a form. If a session is needed, the form must carry its token."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise RefusedError(415, "form")

@@ -177,7 +177,7 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
                 too_many = number >= context.settings.upload_files
                 found.append(_inspected(html, t, user, path, named, request, too_many))
                 yield _shown(html, t, user, found, None)
-            if named and found:  # Explaining the verdict on a lot takes longer than one on a photo.
+            if named and found:  # Last: explaining a lot takes longer than a photo.
                 yield _shown(html, t, user, found, named)
 
         page.load(show_top, outputs=top, api_visibility="private")

@@ -1,4 +1,4 @@
-"""Inspections in SQL: stores each once, finds them, and shows a user only their own."""
+"""Inspections in SQL: stores each once, finds them, and checks who may see them."""
 
 from __future__ import annotations
 

@@ -165,14 +165,14 @@ class Review:
         disagreed = sa.exists().where(of_photo(corrections), said.says != said.verdict)
         of_reviewers = sa.and_(of_photo(corrections), said.role != OPERATOR)
         spoken = sa.exists().where(of_reviewers, said.user_name == user.name)
-        torn = sa.and_(*(sa.exists().where(of_reviewers, said.says == word) for word in SAYS))
+        disputed = sa.and_(*(sa.exists().where(of_reviewers, said.says == word) for word in SAYS))
         sampled = sa.exists().where(of_photo(later), later.c.sampled)
         needs = one.verdict == "needs_human"
         where = (
             one.stage == self.stage,
             ~sa.exists().where(of_photo(later), newer),
             ~sa.exists().where(of_photo(agreed_labels)),
-            ~spoken | torn,
+            ~spoken | disputed,
             sa.or_(needs, disagreed, sampled),
         )
         why = sa.case((needs, "needs_human"), (disagreed, "disagreement"), else_="sample")

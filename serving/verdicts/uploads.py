@@ -20,7 +20,7 @@ from starlette.requests import Request
 FIELD_BYTES = 10_000
 """Longest text field and longest name of a file, in bytes."""
 PARTS = 10
-"""A request may have this many times more parts than files are inspected: each gets an answer."""
+"""A request may have this many times `max_files` parts, because each file gets an answer."""
 KEPT_SECONDS = 3_600
 TOO_LARGE, TOO_MANY = "too_large", "too_many"
 
