@@ -61,7 +61,7 @@ def files_of_days(context: RunContext) -> dict[str, frozenset[str]]:
 
 
 def _perhaps_of_days(context: RunContext, kind: str) -> set[str]:
-    """Known files whose name has a date of these days, and held back ones of unknown day."""
+    """Known files whose name has a date of these days, and quarantined files of unknown day."""
     first, last = context.options.first_day, context.options.last_day
     found = set()
     for table in (FILES, QUARANTINE) if kind == "readings" else (QUARANTINE,):

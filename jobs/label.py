@@ -36,20 +36,20 @@ def run(context: RunContext) -> None:
 
 
 def _warn_of_doubts(lake: Lake) -> None:
-    """Say, as long as it is so, of which days lots are unknown although a list judges them."""
+    """Warn of days whose lots are unknown although a list covers them."""
     days: dict[str, set[str]] = {}
     for row in lake.rows(DOUBTED_DAYS, "file", "day"):
         days.setdefault(row["file"], set()).add(str(row["day"]))
     for file, doubted in sorted(days.items()):
         structlog.get_logger().warning(
-            "list held back in part: no lot of these days is good",
+            "list quarantined in part: no lot of these days is good",
             file=file,
             days=sorted(doubted)[:SHOWN],
             days_in_all=len(doubted),
         )
     for file in of_no_day(lake):
         structlog.get_logger().warning(
-            "list held back, and none of its days is known: lots that it names may count as good",
+            "list quarantined, and none of its days is known: lots that it names may count as good",
             file=file,
         )
     for row in lake.rows(LABEL_REPORT, "day", "listed", "unmatched_lots", "lots_unknown"):

@@ -49,7 +49,7 @@ def compare(options: Options, kind: str | None, at_most: int) -> None:
             grid.add_column(column)
         shown = runs[:at_most]
         studies = list(dict.fromkeys(run["tags"]["splits"] for run in shown))
-        for splits in studies:  # What was judged on the same items and folds stands together.
+        for splits in studies:  # Candidates of the same items and folds stand together.
             same = [run for run in shown if run["tags"]["splits"] == splits]
             for run in sorted(same, key=lambda run: -run["metrics"].get("ap", 0)):
                 cells = [_figure(run["metrics"], figure) for figure in FIGURES]
@@ -61,7 +61,7 @@ def compare(options: Options, kind: str | None, at_most: int) -> None:
 
 
 def _protocol(run: dict[str, Any]) -> str:
-    """How the candidate was judged, and on what."""
+    """How the candidate was evaluated, and on what."""
     params, metrics = run["params"], run["metrics"]
     name, folds, seeds = (params.get(key) for key in ("name", "folds", "seeds"))
     of = {"kfold": f"{folds} folds, {seeds} seeds"}.get(name, name)
@@ -86,7 +86,7 @@ def _model(context: RunContext, kind: str) -> str:
 def promote_challenger(
     options: Options, reference: str, force: str | None, *, if_better: bool = False
 ) -> dict[str, Any]:
-    """Put the challenger beside the champion, and make it champion if it is better.
+    """Compare the challenger with the champion, and make it champion if it is better.
 
     With `if_better` a champion that stays is no error. Returns the record of what was done.
     """
@@ -130,19 +130,19 @@ def _show_differences(found: Comparison) -> None:
 
 
 def roll_back(options: Options, name: str, reason: str) -> None:
-    """Make the champion of before the champion again."""
+    """Make the previous champion the champion again."""
     registry = open_registry(begin(options, lake_must_exist=True))
     version = rollback(registry, name, reason, getpass.getuser())
     Console(soft_wrap=True).print(f"{version} is the champion again")
 
 
 def predict(options: Options, photos: Sequence[Path], model: str | None, as_json: bool) -> int:
-    """Judge photo files; the exit code: 1 if any could not be judged."""
+    """Print a verdict on each photo file; returns exit code 1 if a photo has none."""
     context = begin(options, lake_must_exist=True)
     registry = open_registry(context)
     opened = registry.load(model or _model(context, "photos"))
     if not isinstance(opened, PhotoModel):
-        raise UsageError(f"{opened.name} judges lots, not photos; name a model of photos")
+        raise UsageError(f"{opened.name} is a model of lots, not of photos; name a model of photos")
     failed = 0
     for photo in photos:
         line = {"file": str(photo), **asdict(_predicted(opened, photo, context))}
@@ -183,7 +183,7 @@ def _read(photo: Path, context: RunContext) -> bytes:
 def explain(
     options: Options, lot: str | None, photo: Path | None, model: str | None, output: Path | None
 ) -> None:
-    """Say why the model judges as it does: a lot's features, or a photo's heat map."""
+    """Explain a verdict: by a lot's features, or a photo's heat map."""
     context = begin(options, lake_must_exist=True)
     registry = open_registry(context)
     if (lot is None) == (photo is None):

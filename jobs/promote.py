@@ -2,7 +2,7 @@
 
     spark-submit jobs/promote.py chromate-lots --stage chromate [--if-better]
 
-Reads the judged files of both in MLflow, and the lake where the champion must be judged anew;
+Reads the predictions of both in MLflow, and the lake if the champion must be evaluated again;
 writes the champion's alias and the record of why. A second run finds it champion already.
 """
 

@@ -65,7 +65,7 @@ def show_entry(context: RunContext, entry: str) -> None:
 def replay(options: Options, only: Sequence[str], withdraw: Sequence[str] = ()) -> None:
     """Read the files with entries (or `only` these of them) again, and print what that changed.
 
-    A file's rows are replaced as a whole, so each ends up stored once or held back once. Files
+    A file's rows are replaced as a whole, so each is then stored once or quarantined once. Files
     that are new or changed wait for the next run, so the counts tell what the replay did. Photos to
     `withdraw` count as taken out by the plant, though it was `after_ingest` that took them.
     """

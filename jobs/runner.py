@@ -117,7 +117,7 @@ def session() -> SparkSession:
 
 
 def write_run_row(context: RunContext, names: Sequence[str]) -> None:
-    """Write the run's reconciliation; raises QualityGateError if it does not add up."""
+    """Write the run's reconciliation; raises QualityGateError if the counts do not reconcile."""
     from lakehouse.tables.runs import RUNS
 
     c = context.counts
@@ -139,7 +139,7 @@ def write_run_row(context: RunContext, names: Sequence[str]) -> None:
     context.lake.append_rows(RUNS, [row], transaction=context.run_id)
     if not c.reconciled:
         raise QualityGateError(
-            f"run {context.run_id} does not add up: {c.seen} files seen, {c.loaded} loaded, "
+            f"run {context.run_id} does not reconcile: {c.seen} files seen, {c.loaded} loaded, "
             f"{c.duplicate} duplicate, {c.quarantined} quarantined; {c.rows_read} rows read, "
             f"{c.rows_stored} stored, {c.rows_quarantined} quarantined. The ledger does not know "
             "these files, so the next run reads them again; if it persists, report it with the logs"

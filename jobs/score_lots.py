@@ -4,7 +4,7 @@
 
 Reads the champion in MLflow, and lot_features, or readings if the features are older or of other
 bands; writes lot_verdicts, in one commit.
-A second run finds nothing changed and writes nothing; a new champion judges all lots once.
+A second run finds nothing changed and writes nothing. A new champion gives each lot a verdict.
 """
 
 import sys

@@ -1,10 +1,10 @@
-"""The champion's verdicts on the pictures that it has not judged yet.
+"""The champion's verdicts on the pictures that it has no verdict on yet.
 
     spark-submit jobs/score_photos.py --stage chromate [--if-champion]
 
 Reads pictures and the champion in MLflow; writes photo_verdicts, in a commit for each
 4,096 pictures. A run that is killed goes on from its last commit.
-A second run finds nothing new and writes nothing; a new champion judges all pictures once.
+A second run finds nothing new and writes nothing. A new champion gives each picture a new verdict.
 """
 
 import sys

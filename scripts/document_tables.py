@@ -49,7 +49,7 @@ def section(table: Table) -> str:
     lines += [f"- Check `{check.name}`: `{check.condition}`" for check in table.checks]
     lines += ["- Keeps Delta's change feed, for the jobs that come after"] * table.changes
     lines += [
-        "- Copied to SQL, with `stage` and `lake_version` beside its columns"
+        "- Copied to SQL, with `stage` and `lake_version` besides its columns"
     ] * table.mirrored
     lines += ["- Written uncompressed, because its bytes are compressed already"] * (
         not table.compress

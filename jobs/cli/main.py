@@ -27,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-quarantine_app = typer.Typer(help="What was held back: list it, look at it, replay it.")
+quarantine_app = typer.Typer(help="What is quarantined: list it, look at it, replay it.")
 app.add_typer(quarantine_app, name="quarantine", no_args_is_help=True)
 models.add_to(app)
 users.add_to(app)
@@ -238,7 +238,7 @@ def _plain_job(name: str) -> Callable[..., None]:
 
 
 def _score_job(name: str) -> Callable[..., None]:
-    """The command of a job that lets the champion judge."""
+    """The command of a job that writes the champion's verdicts."""
 
     def command(
         stage: Stage = None,
@@ -273,8 +273,8 @@ JOBS = {
     "maintain": "Compact the tables and remove files that no kept version needs.",
 }
 WHOLE = {
-    "label": "Label all days anew",
-    "features": "Fit the bands anew, on all readings, and compute all lots",
+    "label": "Label all days again",
+    "features": "Fit the bands again, on all readings, and compute all lots",
     "summarise": "Summarise all days anew",
     "sync": "Compare everything instead of what changed",
 }

@@ -65,7 +65,7 @@ def train_cnn(
         typer.Option("--near", min=-1, help="Bits apart of perceptual hashes in a group; -1: none"),
     ] = None,
     members: Annotated[
-        int, typer.Option("--members", min=1, help="Networks that judge together")
+        int, typer.Option("--members", min=1, help="Networks whose mean is the verdict")
     ] = 1,
     processes: Annotated[
         int, typer.Option("--processes", min=1, help="Processes that share each batch")
@@ -152,7 +152,7 @@ def rollback(
     stage_file: StageFile = None,
     lake: LakeOption = None,
 ) -> None:
-    """Make the champion of before the champion again."""
+    """Make the previous champion the champion again."""
     from jobs import models
     from jobs.context import Options
 
@@ -167,7 +167,7 @@ def predict(
     stage_file: StageFile = None,
     lake: LakeOption = None,
 ) -> int:
-    """Judge photo files; exit code 1 if any could not be judged."""
+    """Give a verdict on each photo file; exit code 1 if a photo has none."""
     from jobs import models
     from jobs.context import Options
 
@@ -183,7 +183,7 @@ def explain(
     stage_file: StageFile = None,
     lake: LakeOption = None,
 ) -> None:
-    """Why the model judges a lot or a photo as it does."""
+    """Explain the verdict on a lot or a photo."""
     from jobs import models
     from jobs.context import Options
 

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -25,13 +26,13 @@ SEED = 0
 PERMUTATIONS = 3
 """Number of orders of features to try, each forward and backward."""
 
-AppContext = list[tuple[str, float, float]]
+Contributions = list[tuple[str, float, float]]
 """Features, their values, and how much each moves the probability. The largest comes first."""
 
 
 def explain_lot(
     lake: Lake, stage: Stage, model: LotModel, day: date, lot: str
-) -> tuple[Verdict, AppContext]:
+) -> tuple[Verdict, Contributions]:
     """Return the verdict on a lot of the lake, with the features that moved it.
 
     Raises:
@@ -46,16 +47,15 @@ def lot_readings(lake: Lake, stage: Stage, day: date, lot: str) -> dict[str, Arr
     """Read the readings of one lot by variable, shape (readings,), in order of time."""
     table = readings(stage)
     names = [variable.name for variable in stage.readings.variables]
-    log = lake.log(table)
-    filters = [("day", "=", day), ("lot", "=", lot)]
-    found = log.to_pyarrow_table(columns=["measured_at", *names], filters=filters) if log else None
-    if found is None or found.num_rows == 0:
+    of_lot = (pc.field("day") == day) & (pc.field("lot") == lot)
+    found = lake.load(table, where=of_lot, columns=("measured_at", *names))
+    if not found.num_rows:
         raise PlatelakeError(f"table readings has no lot {lot} on {day}; name another lot")
     found = found.sort_by("measured_at")
     return {name: found[name].to_numpy() for name in names}
 
 
-def shap_parts(model: LotModel, features: Matrix) -> AppContext:
+def shap_parts(model: LotModel, features: Matrix) -> Contributions:
     """Estimate Shapley values of one lot's features, shape (1, features), by permutations.
 
     They say how much each feature moves the probability away from its mean over the lots in the

@@ -177,7 +177,8 @@ def test_stages_are_those_of_the_configured_folder(
     (tmp_path / "stages").mkdir()
     for name in ("nickel", "anodising"):
         shutil.move(write(), tmp_path / "stages" / f"{name}.toml")
-    assert refusal("x") == f"no stage 'x' {where} anodising, nickel; or name a file with --stage-file"
+    found = refusal("x")
+    assert found == f"no stage 'x' {where} anodising, nickel; or name a file with --stage-file"
     assert load_stage("nickel").name == "nickel"
 
 
