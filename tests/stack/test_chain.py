@@ -1,5 +1,6 @@
 """A plant's week on the real stack: every DAG by the scheduler, and what came of it."""
 
+import json
 import re
 import subprocess
 import threading
@@ -261,6 +262,11 @@ def test_files_are_collected_from_hdfs(stack: Stack, lake: Lake, plant: Path) ->
     archived = f"/landing/platelake-archived/sensor/{file.name}"
     assert sorted(hdfs.find("/landing")) == [archived, f"/landing/sensor/{growing.name}"]
     assert hdfs.cat_file(archived) == file.read_bytes()
+
+
+def test_lineage_is_kept(stack: Stack) -> None:
+    events = (stack.folder / "lineage" / "airflow.jsonl").read_text().splitlines()
+    assert {"START", "COMPLETE"} <= {json.loads(line)["eventType"] for line in events}
 
 
 @contextmanager
