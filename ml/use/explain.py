@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from datetime import date
 from pathlib import Path
 
@@ -25,6 +26,9 @@ SHOWN = 10
 SEED = 0
 PERMUTATIONS = 3
 """Number of orders of features to try, each forward and backward."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""shap seeds numpy's common generator, so two explanations at once would change each other."""
 
 Contributions = list[tuple[str, float, float]]
 """Features, their values, and how much each moves the probability. The largest comes first."""
@@ -68,9 +72,10 @@ def shap_parts(model: LotModel, features: Matrix) -> Contributions:
     def probabilities(rows: Array) -> Array:
         return model.probabilities(np.asarray(rows, np.float32))
 
-    explainer = shap.explainers.Permutation(probabilities, background, seed=SEED)
     rounds = PERMUTATIONS * (2 * features.shape[1] + 1)
-    values = explainer(features, max_evals=rounds, silent=True).values[0]
+    with _ONE_AT_A_TIME:
+        explainer = shap.explainers.Permutation(probabilities, background, seed=SEED)
+        values = explainer(features, max_evals=rounds, silent=True).values[0]
     names = feature_names(model.variables)
     order = np.argsort(-np.abs(values))[:SHOWN]
     return [(names[at], float(features[0, at]), float(values[at])) for at in order]

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,7 @@ from ml.study.lots import train_lots
 from ml.study.promotion import DECIDES, Comparison, compare, promote, rollback
 from ml.study.reproduction import predict_again, reproduce
 from ml.trees.models import KINDS, TreeRecipe, fit_trees
+from ml.use.explain import explain_lot
 from ml.use.predictor import LotModel
 from ml.use.score import score_lots
 from tests.conftest import Chain
@@ -227,6 +229,21 @@ def test_spark_and_process_say_the_same_and_a_second_scoring_nothing(
     assert score_lots(lake, context.stage, other) == len(frame.lots)
     assert {row["model_sha256"] for row in lake.rows(LOT_VERDICTS)} == {other.sha256}
     score_lots(lake, context.stage, model)
+
+
+def test_explanations_at_once_are_the_same_as_one_alone(
+    context: TrainingContext, first: Version
+) -> None:
+    model = context.registry.load(f"{NAME}@challenger")
+    assert isinstance(model, LotModel)
+    [lot, *_] = context.lake.rows(LOTS, "day", "lot")
+
+    def explained(_: int) -> Any:
+        return explain_lot(context.lake, context.stage, model, lot["day"], lot["lot"])[1]
+
+    alone = explained(0)
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(explained, range(8))) == [alone] * 8
 
 
 def test_a_model_is_reproduced(context: TrainingContext, first: Version) -> None:
