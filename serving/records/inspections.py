@@ -129,7 +129,7 @@ class Inspections:
         return done
 
     def _insert_new(self, rows: Sequence[Row]) -> None:
-        """Rows whose ids were drawn just now."""
+        """Insert rows whose ids were drawn just now."""
         with self.database.transaction(write=True) as connection:
             connection.execute(inspections.insert(), rows)
 
