@@ -304,7 +304,7 @@ def test_a_run_that_ends_between_two_steps_is_finished_by_the_next(
 KILL = """
 import os, signal, sys
 import lakehouse.landing.leaving as leaving
-from jobs.cli import main
+from jobs.cli.main import main
 name, countdown = sys.argv.pop(1), int(sys.argv.pop(1))
 work = getattr(os, name)
 def killed(*args, **options):

@@ -189,7 +189,7 @@ def test_a_file_that_is_being_written_over_sftp_still_grows(
 def test_sparks_workers_read_by_sftp_too(plant_host: Sshd, tmp_path: Path) -> None:
     for seed in range(3):
         write_photo(tmp_path / "plant", f"good/{seed}.png", seed)
-    program = "from jobs.cli import main; main()"
+    program = "from jobs.cli.main import main; main()"
     where = ["--landing", plant_host.url(tmp_path / "plant"), "--lake", str(tmp_path / "lake")]
     done = subprocess.run(
         [sys.executable, "-c", program, "ingest-photos", *where, "--stage", "chromate"],

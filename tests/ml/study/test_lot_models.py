@@ -414,13 +414,13 @@ KILLED = """
 import sys, time
 from jobs.context import Options
 from jobs.runner import begin
-from jobs.train import workshop
-from ml import train, train_lots, trees
-slow = trees.fit_trees
-train_lots.fit_trees = lambda *a: (print("training", flush=True), time.sleep(60))
-shop = workshop(begin(Options("chromate", lake=sys.argv[1])))
-recipes, protocol = [trees.TreeRecipe("decision_tree")], train.Protocol("kfold", 3, 1)
-train_lots.train_lots(shop, recipes, protocol, "lot")
+from jobs.train import training_context
+from ml.study import lots
+from ml.study.context import Protocol
+from ml.trees.models import TreeRecipe
+lots.fit_trees = lambda *a: (print("training", flush=True), time.sleep(60))
+context = training_context(begin(Options("chromate", lake=sys.argv[1])))
+lots.train_lots(context, [TreeRecipe("decision_tree")], Protocol("kfold", 3, 1), "lot")
 """
 
 
