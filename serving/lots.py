@@ -74,7 +74,7 @@ class LotView:
     end: str = ""
     traces: list[Trace] = field(default_factory=list)
     verdict: Verdict | None = None
-    context: list[Part] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
 
 
 class Lots:
@@ -165,19 +165,19 @@ class Lots:
             return LotView(day, name)
         model: LotModel | None = self.champion.model
         bands = model.bands if model else {}
-        verdict, context = None, list[Part]()
+        verdict, parts = None, list[Part]()
         if model:
             features = as_matrix([lot_statistics(values, model.bands)], model.variables)
             verdict = model.predict_features(features)[0]
             if explain_good or verdict.verdict != "good":
-                context = _bars(shap_parts(model, features))
+                parts = _bars(shap_parts(model, features))
         seconds = np.array([(moment - times[0]).total_seconds() for moment in times])
         traces = [
             _trace(v.name, v.unit, seconds, values[v.name], bands.get(v.name))
             for v in self.stage.readings.variables
         ]
         start, end = (f"{t.astimezone(self.stage.zone):%H:%M:%S}" for t in (times[0], times[-1]))
-        return LotView(day, name, start, end, traces, verdict, context)
+        return LotView(day, name, start, end, traces, verdict, parts)
 
     def check_file(
         self, stream: IO[bytes], name: str
@@ -238,10 +238,10 @@ class Lots:
         return sorted(days.items(), reverse=True)[:DAYS]
 
 
-def _bars(context: Sequence[tuple[str, float, float]]) -> list[Part]:
-    most = max((abs(moves) for _, _, moves in context), default=0.0) or 1.0
+def _bars(parts: Sequence[tuple[str, float, float]]) -> list[Part]:
+    most = max((abs(moves) for _, _, moves in parts), default=0.0) or 1.0
     found = []
-    for name, value, moves in context:
+    for name, value, moves in parts:
         width = round(58 * abs(moves) / most, 1)
         found.append(Part(name, value, moves, 60.0 if moves > 0 else 60.0 - width, width))
     return found
