@@ -166,7 +166,7 @@ class Browser:
 
     def inspected(self, photo: Path) -> str:
         """The id of a new inspection of that photo."""
-        found: str = self.judge(photo).json()["results"][0]["verdict"]["inspection_id"]
+        found: str = self.inspect_upload(photo).json()["results"][0]["verdict"]["inspection_id"]
         return found
 
 

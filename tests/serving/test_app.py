@@ -53,13 +53,13 @@ def test_a_photo_is_judged_kept_and_found_again(
     enter: Enter, plant: Plant, context: AppContext
 ) -> None:
     kim = enter()
-    answer = kim.judge(plant.bad[0], plant.good[0], lot="2021-11-01/3").json()["results"]
+    answer = kim.inspect_upload(plant.bad[0], plant.good[0], lot="2021-11-01/3").json()["results"]
     assert [one["verdict"]["verdict"] for one in answer] == ["bad", "good"]
     model = context.photo_champion.model
     for one, photo in zip(answer, (plant.bad[0], plant.good[0]), strict=True):
         content, verdict = photo.read_bytes(), one["verdict"]
         sha256 = hashlib.sha256(content).hexdigest()
-        assert verdict["probability"] == model.judge([content], context.settings)[0].probability
+        assert verdict["probability"] == model.predict([content], context.settings)[0].probability
         assert (verdict["sha256"], verdict["lot"], verdict["day"]) == (sha256, "3", "2021-11-01")
         assert verdict["model_sha256"] == model.sha256
         assert context.photos.read(sha256) == content
@@ -71,7 +71,7 @@ def test_a_photo_is_judged_kept_and_found_again(
             assert min(shown.size) > 100
         kept = kim.get(f"/api/inspections/{verdict['inspection_id']}").json()
         assert kept == verdict
-    again = kim.judge(plant.bad[0]).json()["results"][0]
+    again = kim.inspect_upload(plant.bad[0]).json()["results"][0]
     assert again["seen_before"]
     assert len(rows(context, inspections)) == 3
 
@@ -88,13 +88,13 @@ def test_a_bad_file_says_why_and_the_others_are_judged(enter: Enter, plant: Plan
         ("good.png", good),
     ]
     kim = enter()
-    answer = kim.judge(*files)
+    answer = kim.inspect_upload(*files)
     assert answer.status_code == 200
     found = answer.json()["results"]
     rules = ["not_an_image", "broken_image", "empty_file", "too_many_pixels", None]
     assert [one["rule"] for one in found] == rules
     assert found[4]["verdict"]["verdict"] == "good"
-    korean = kim.judge(files[0], headers={"accept-language": "ko"}).json()["results"][0]
+    korean = kim.inspect_upload(files[0], headers={"accept-language": "ko"}).json()["results"][0]
     assert "이미지가 아닙니다" in korean["message"]
 
 
@@ -102,12 +102,12 @@ def test_too_large_and_too_many(make_context: Callable[..., AppContext]) -> None
     context = make_context(max_photo_bytes=100_000, upload_files=3)
     kim = Browser(create_app(context), context, "kim")
     large, small = ("large.png", b"\x89PNG" + bytes(150_000)), ("small.png", png())
-    found = kim.judge(large, small, small, small, small).json()["results"]
+    found = kim.inspect_upload(large, small, small, small, small).json()["results"]
     assert [one["rule"] for one in found] == ["too_large", None, None, "too_many", "too_many"]
-    alone = kim.judge(large)
+    alone = kim.inspect_upload(large)
     assert alone.status_code == 413 and alone.json()["results"][0]["rule"] == "too_large"
     assert not [file for file in context.uploads.folder.rglob("*") if file.is_file()]
-    whole = kim.judge(("huge.png", bytes(1_500_000)))
+    whole = kim.inspect_upload(("huge.png", bytes(1_500_000)))
     assert whole.status_code == 413 and "too_large" not in whole.text  # Not read at all.
 
 
@@ -147,7 +147,9 @@ EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
 def test_html_in_any_name_is_text(enter: Enter, plant: Plant, context: AppContext) -> None:
     kim = enter("<b>kim</b>", "admin")
-    one = kim.judge((f"{EVIL}.png", plant.good[0].read_bytes())).json()["results"][0]["verdict"]
+    one = kim.inspect_upload((f"{EVIL}.png", plant.good[0].read_bytes())).json()["results"][0][
+        "verdict"
+    ]
     link = one["link"]
     kim.post(f"{link}/corrections", says="bad", reason=EVIL)
     kim.http.post("/login", data={"name": EVIL, "password": "x" * 10})
@@ -163,7 +165,7 @@ def test_html_in_any_name_is_text(enter: Enter, plant: Plant, context: AppContex
 
 def test_a_csv_begins_no_formula(enter: Enter, plant: Plant) -> None:
     kim = enter()
-    kim.judge(("=1+1.png", plant.good[0].read_bytes()))
+    kim.inspect_upload(("=1+1.png", plant.good[0].read_bytes()))
     text = kim.get("/inspections.csv").text
     assert "'=1+1.png" in text
 
@@ -183,7 +185,7 @@ def test_what_is_another_users_is_refused_and_written_down(
     assert boss.get("/review").status_code == 200 and boss.get("/audit").status_code == 403
     assert plant.bad[0].name not in lee.get("/inspections").text
     assert one not in lee.get("/inspections?user=kim").text
-    seen = lee.judge(plant.bad[0]).json()["results"][0]
+    seen = lee.inspect_upload(plant.bad[0]).json()["results"][0]
     assert seen["seen_before"] and one not in str(seen)
     refused = [e for e in context.accounts.audit() if e["action"] == "refused"]
     assert {(e["user_name"], e["object"].split("/")[1]) for e in refused} == {
@@ -300,7 +302,7 @@ def test_ten_thousand_guesses(app: Any, context: AppContext, plant: Plant) -> No
     assert codes == {401: PAIR_LIMIT, 429: 9_980 - PAIR_LIMIT}
     guesser.name = "nobody"
     assert {guesser.log_in("a guess").status_code for _ in range(20)} == {401, 429}
-    assert kim.judge(plant.good[0]).status_code == 200
+    assert kim.inspect_upload(plant.good[0]).status_code == 200
     assert kim.log_in().status_code == 303
 
 
@@ -420,7 +422,7 @@ def test_the_photo_comes_to_the_lake_by_the_ordinary_ingest_once(
 ) -> None:
     kim = enter()
     for name in ("one.png", "another.png"):
-        kim.judge((name, plant.bad[0].read_bytes()))
+        kim.inspect_upload((name, plant.bad[0].read_bytes()))
     sha256 = hashlib.sha256(plant.bad[0].read_bytes()).hexdigest()
     assert [f.name for f in landing.rglob("*") if f.is_file()] == [f"{sha256}.png"]
     options = Options("chromate", landing=str(landing), lake=str(tmp_path / "lake"))
@@ -440,7 +442,7 @@ def test_a_photo_that_cannot_be_kept_gets_no_verdict(
 ) -> None:
     kim = enter()
     (landing / "app").write_text("no folder")
-    (found,) = kim.judge(plant.bad[0]).json()["results"]
+    (found,) = kim.inspect_upload(plant.bad[0]).json()["results"]
     assert found["rule"] == "not_kept" and found["verdict"] is None
     assert rows(context, inspections) == []
 
@@ -462,10 +464,10 @@ def test_a_doubtful_verdict_waits_for_a_human(
 ) -> None:
     kim, ann = enter(), enter("ann", "reviewer")
     model = context.photo_champion.model
-    p = model.judge([plant.good[0].read_bytes()], context.settings)[0].probability
+    p = model.predict([plant.good[0].read_bytes()], context.settings)[0].probability
     model.thresholds = replace(model.thresholds, low=p / 2, high=(1 + p) / 2)
     try:
-        answer = kim.judge(plant.good[0]).json()["results"][0]["verdict"]
+        answer = kim.inspect_upload(plant.good[0]).json()["results"][0]["verdict"]
     finally:
         context.photo_champion.refresh()
     assert answer["verdict"] == "needs_human"  # The first system crashed on such a one.
@@ -477,8 +479,8 @@ def test_history_is_searched_and_paged_in_sql(
     enter: Enter, plant: Plant, context: AppContext
 ) -> None:
     kim = enter()
-    kim.judge(plant.good[0], lot="2021-11-01/3")
-    kim.judge(plant.bad[0])
+    kim.inspect_upload(plant.good[0], lot="2021-11-01/3")
+    kim.inspect_upload(plant.bad[0])
     first = context.inspections.earlier(hashlib.sha256(plant.good[0].read_bytes()).hexdigest())[0]
     for n in range(119):
         context.inspections.save(replace(first, inspection_id=f"{n:032x}", lot=None, day=None))
@@ -565,14 +567,14 @@ def test_no_champion_yet(
     assert page.status_code == 200 and "platelake train cnn --stage chromate" in page.text
     assert kim.get("/models").text.count("no champion yet") == 2
     assert "platelake train trees" in kim.get("/lots/2021-11-01/3").text
-    answer = kim.judge(plant.good[0])
+    answer = kim.inspect_upload(plant.good[0])
     assert answer.status_code == 503 and answer.json()["results"][0]["rule"] == "no_champion"
     assert kim.get("/readyz").status_code == 503 and kim.get("/healthz").status_code == 200
 
 
 def test_monitoring(enter: Enter, plant: Plant) -> None:
     kim = enter()
-    kim.judge(plant.bad[0], ("a.txt", b"x"))
+    kim.inspect_upload(plant.bad[0], ("a.txt", b"x"))
     text = kim.get("/metrics").text
     for line in (
         'platelake_verdicts_total{verdict="bad"} 1.0',
@@ -699,7 +701,7 @@ def test_a_lot_that_sql_could_not_hold_is_none(
     enter: Enter, plant: Plant, context: AppContext
 ) -> None:
     for lot in ("1" * 300, "2021-13-01/3", "x", "2021-11-01/"):
-        answer = enter(f"kim {lot[:20]}").judge(plant.good[0], lot=lot)
+        answer = enter(f"kim {lot[:20]}").inspect_upload(plant.good[0], lot=lot)
         assert answer.status_code == 422 and "Enter the lot" in answer.json()["detail"]
     assert list(context.uploads.folder.iterdir()) == []
 

@@ -46,7 +46,7 @@ def test_sql_away(server: MariaDB, make_context: Callable[..., AppContext], plan
         before = kim.inspected(plant.good[0])
         server.stop()
         try:
-            answer = kim.judge(plant.bad[0], plant.good[1])
+            answer = kim.inspect_upload(plant.bad[0], plant.good[1])
             assert answer.status_code == 200
             ids = [one["verdict"]["inspection_id"] for one in answer.json()["results"]]
             assert context.outbox.count() == 2
@@ -54,7 +54,9 @@ def test_sql_away(server: MariaDB, make_context: Callable[..., AppContext], plan
             assert page.status_code == 200 and "The database cannot be reached" in page.text
             assert kim.get(f"/inspections/{ids[0]}/heat.jpg").status_code == 200
             assert lee.get(f"/inspections/{ids[0]}").status_code == 403
-            machine = lee.judge(plant.bad[1], headers=bearer).json()["results"][0]["verdict"]
+            machine = lee.inspect_upload(plant.bad[1], headers=bearer).json()["results"][0][
+                "verdict"
+            ]
             history = kim.get("/inspections")
             assert history.status_code == 503 and "Verdicts continue" in history.text
             stranger = Browser(app, context)
@@ -116,7 +118,7 @@ def test_mlflow_away(make_context: Callable[..., AppContext], plant: Plant, away
     assert context.photo_champion.model.sha256 == first.photo_champion.model.sha256
     assert context.photo_champion.honest == first.photo_champion.honest
     kim = Browser(create_app(context), context, "kim")
-    assert kim.judge(plant.bad[0]).json()["results"][0]["verdict"]["verdict"] == "bad"
+    assert kim.inspect_upload(plant.bad[0]).json()["results"][0]["verdict"]["verdict"] == "bad"
     page = kim.get("/models").text
     assert "The model registry cannot be reached" in page and "chromate-photos, version 1" in page
 
@@ -152,7 +154,7 @@ def test_the_champion_changes_without_a_pause(
         assert champion.model.version == second.number and champion.reachable
         assert champion.honest.promoted["reason"] == "a test"
         photo = plant.bad[0].read_bytes()
-        assert champion.model.judge([photo], context.settings)[0].version == second.number
+        assert champion.model.predict([photo], context.settings)[0].version == second.number
     finally:
         registry.move_champion(version, {"reason": "back", "by": "test", "at": "now"})
     champion.refresh()

@@ -263,7 +263,7 @@ def test_a_sensor_file_is_dropped_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     gate = Gate(context.lots.check_file)
-    monkeypatch.setattr(context.lots, "judge_file", gate)
+    monkeypatch.setattr(context.lots, "check_file", gate)
     context.accounts.add("kim", "operator", PASSWORD, by="test")
     page = opened()
     enter(page, "kim")
