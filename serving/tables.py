@@ -6,7 +6,7 @@ the database shows.
 
 import sqlalchemy as sa
 
-from lakehouse.sql.summaries import KEY_LENGTH, ExactString, timestamp_type
+from lakehouse.sql.schema import KEY_LENGTH, ExactString, timestamp_type
 
 metadata = sa.MetaData()
 _DIGEST = 64

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from lakehouse.delta import delta_rs
-from lakehouse.delta.delta_rs import OPERATION, Scope
+from lakehouse.delta.delta_rs import Scope
+from lakehouse.delta.keys import OPERATION
 from lakehouse.delta.reader import LakeReader
 from lakehouse.table import Table
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse.delta import by_spark, delta_rs
 from lakehouse.delta.delta_rs import Row, Scope
+from lakehouse.delta.keys import compare
 from lakehouse.delta.reader import LakeReader
 from lakehouse.delta.rows import Rows, conform, is_held_here
 from lakehouse.table import Table
@@ -112,7 +113,7 @@ class Lake(LakeReader):
             if not is_held_here(conformed):
                 return by_spark.upsert(self, log, table, conformed, scope, consumed)
             stored = delta_rs.rows_in(log, scope, table.names).cast(conformed.schema)
-            difference = delta_rs.compare(table, conformed, stored)
+            difference = compare(table, conformed, stored)
             delta_rs.write_difference(log, table, difference, consumed)
             return int(difference.num_rows)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.delta import delta_rs
+from lakehouse.delta import keys
 from lakehouse.delta.lake import Lake
 from lakehouse.ingest.ledger import DUPLICATE, LOADED, QUARANTINED, Delivery, FileState
 from lakehouse.tables.files import FILES
@@ -65,7 +65,7 @@ def overlooked(lake: Lake, kind: str, last: Mapping[str, FileState]) -> set[str]
     holders = last_events(lake, kind, duplicates["duplicate_of"].unique(), (*CONTENT, "status"))
     holders = holders.filter(pc.is_in(holders["status"], pa.array([LOADED, QUARANTINED])))
     holders = holders.select(["file", "sha256"]).rename_columns(["duplicate_of", "sha256"])
-    orphans = delta_rs.with_key_not_among(duplicates, holders, ("duplicate_of", "sha256"))
+    orphans = keys.with_key_not_among(duplicates, holders, ("duplicate_of", "sha256"))
     loaded = [one for one in last.values() if one.status == LOADED]
     corrected = _corrected(lake, kind, [one.sha256 for one in loaded])
     copies = {one.file for one in loaded if corrected.get(one.sha256, {one.file}) - {one.file}}
@@ -77,7 +77,7 @@ def _corrected(lake: Lake, kind: str, contents: Sequence[str]) -> dict[str, set[
     names = _events(lake, kind, pc.field("event") > 1, CONTENT)["file"].unique()
     events = _events(lake, kind, in_files(names), CONTENT)
     now = _last_of(events).select(["file", "sha256"])
-    before = delta_rs.with_key_not_among(events, now, ("file", "sha256"))
+    before = keys.with_key_not_among(events, now, ("file", "sha256"))
     before = before.filter(pc.is_in(before["sha256"], pa.array(contents, pa.string())))
     found: dict[str, set[str]] = {}
     for row in before.select(["file", "sha256"]).to_pylist():
@@ -107,9 +107,7 @@ def _last_of(events: pa.Table) -> pa.Table:
     last = events.group_by("file").aggregate([("event", "max")])
     if last.num_rows == events.num_rows:
         return events
-    return delta_rs.with_key_among(
-        events, last.rename_columns(["file", "event"]), ("file", "event")
-    )
+    return keys.with_key_among(events, last.rename_columns(["file", "event"]), ("file", "event"))
 
 
 def record(lake: Lake, deliveries: Iterable[Delivery], run_id: str) -> None:

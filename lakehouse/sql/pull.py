@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from lakehouse.delta.lake import Lake
 from lakehouse.sql.database import Database
-from lakehouse.sql.summaries import TYPES
+from lakehouse.sql.schema import TYPES
 from lakehouse.table import Table
 from lakehouse.tables import COLLECTED
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from lakehouse.delta.delta_rs import row_count, with_key_among
+from lakehouse.delta.delta_rs import row_count
+from lakehouse.delta.keys import with_key_among
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError
-from lakehouse.sql.summaries import MirrorState, SummaryStore, is_transient
+from lakehouse.sql.database import is_transient
+from lakehouse.sql.summaries import MirrorState, SummaryStore
 from lakehouse.table import Table
 from lakehouse.tables import MIRRORED
 

@@ -22,16 +22,9 @@ from sqlalchemy.schema import CreateTable
 
 import serving.tables
 from lakehouse.errors import PlatelakeError, QualityGateError, UsageError
-from lakehouse.sql.database import Database, _use_wal
-from lakehouse.sql.summaries import (
-    Mirrored,
-    MirrorState,
-    SqlError,
-    SummaryStore,
-    is_transient,
-    sql_table,
-    state_table,
-)
+from lakehouse.sql.database import Database, SqlError, _use_wal, is_transient
+from lakehouse.sql.schema import sql_table, state_table
+from lakehouse.sql.summaries import Mirrored, MirrorState, SummaryStore
 from lakehouse.table import Column, Table
 from lakehouse.tables import MIRRORED
 from lakehouse.tables.lots import LOTS
