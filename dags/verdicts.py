@@ -1,7 +1,6 @@
 """### Verdicts, after labelling and after new photos.
 
-The champions judge the lots and pictures that are new to them. Where there is no champion yet,
-nothing is judged.
+The champions give verdicts on new lots and pictures. If there is no champion yet, nothing happens.
 """
 
 from airflow_lake import LOTS, NEW_PICTURES, LakeJob, lake_dag

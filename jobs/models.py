@@ -201,7 +201,7 @@ def explain(
         verdict = heat_picture(opened, content, context.settings, target)
         Console(soft_wrap=True).print(f"{verdict.verdict}, {verdict.probability:.3f}: {target}")
     else:
-        raise UsageError(f"{opened.name} does not judge {kind}")
+        raise UsageError(f"{opened.name} is no model of {kind}")
 
 
 def _explain_lot(context: RunContext, model: LotModel, lot: str) -> None:

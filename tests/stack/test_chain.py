@@ -23,7 +23,7 @@ from lakehouse.tables.lots import LOTS
 from lakehouse.tables.readings import readings
 from ml.registry import Registry
 from tests.digest import digests
-from tests.serving.test_browser import FLAGS, PROGRAM, TIMEOUT, judge
+from tests.serving.test_browser import FLAGS, PROGRAM, TIMEOUT, inspect_upload
 from tests.stack.conftest import STAGE
 from tests.stack.real import BIN, ROOT, Sink, Stack, until
 from tests.test_chain import mirrored
@@ -236,7 +236,7 @@ def test_an_operator_gets_a_verdict_in_a_browser(stack: Stack, plant: Path) -> N
         page.fill("[name=name]", "kim")
         page.fill("[name=password]", password[1])
         page.press("[name=password]", "Enter")
-        judge(page, photo)
+        inspect_upload(page, photo)
         expect(page.locator("#results .card")).to_contain_text(re.compile("Good|Bad|Needs a human"))
         chromium.close()
 
