@@ -33,7 +33,8 @@ from lakehouse.tables.quarantine import QUARANTINE
 
 def put_back_left(context: IngestContext) -> None:
     """Finish the clearing of a run that was killed: its files are back in their place, or gone."""
-    Leaving(context.landing, context.stage.name, context.run_id).put_back_left()
+    if Leaving(context.landing, context.stage.name, context.run_id).put_back_left():
+        context.looks.forget()
 
 
 def hold_back_reused_names(

@@ -65,15 +65,16 @@ class Leaving:
         self._archive = posixpath.join(self._root, ARCHIVE_FOLDER)
         self._real_root = real_path(self._files, self._root)
 
-    def put_back_left(self) -> None:
-        """Put back the files that earlier runs had moved when they were killed."""
+    def put_back_left(self) -> int:
+        """Put back the files that killed runs had moved; return how many they had left."""
         if not _is_movable(self._files):
-            return
+            return 0
         left = list(files_below(self._files, self._all)[0])
         for staged in left:
             relative = staged[len(self._all) + 1 :].partition("/")[2]
             self._put_back(staged, relative)
         self._remove_empty(self._all)
+        return len(left)
 
     def take(self, files: Iterable[LandedFile], hashes: dict[str, str], archive: bool) -> int:
         """Archive or remove the files that still have the expected content; return how many."""

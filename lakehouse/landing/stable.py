@@ -50,6 +50,11 @@ class Looks:
         time.sleep(self.settle_seconds)
         return look(self.landing)
 
+    def forget(self) -> None:
+        """Look again when next asked, because files have come back meanwhile."""
+        self.__dict__.pop("_first", None)
+        self.__dict__.pop("_second", None)
+
     def files(self, kind: str) -> list[LandedFile]:
         """The files of that kind at the first look, by name."""
         return self._first.files(self.stage, kind)
