@@ -54,8 +54,8 @@ def do_jobs(names: Sequence[str], context: RunContext) -> None:
     """
     ingests = set(names) & set(INGESTS)
     with context.lake.lock("run") as waited:
-        if waited:  # The other run may have cleared files since.
-            look_again(context)
+        if waited and context.looks:
+            context.looks.forget()  # The other run may have cleared files since.
         for name in names:
             if name == "sync" and ingests:
                 write_run_row(context, names)
@@ -102,12 +102,6 @@ def looks_at(landing: str, stage: Stage, settings: Settings) -> Looks:
     if settings.after_ingest != "keep":
         check_movable(landing)
     return looks
-
-
-def look_again(context: RunContext) -> None:
-    """List the landing zone again, if the run has one."""
-    if context.options.landing:
-        context.looks = looks_at(context.options.landing, context.stage, context.settings)
 
 
 def session() -> SparkSession:

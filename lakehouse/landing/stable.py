@@ -51,7 +51,7 @@ class Looks:
         return look(self.landing)
 
     def forget(self) -> None:
-        """Look again when next asked, because files have come back meanwhile."""
+        """Drop both looks, because files came or went; the next question looks again."""
         self.__dict__.pop("_first", None)
         self.__dict__.pop("_second", None)
 
