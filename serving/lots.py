@@ -27,7 +27,7 @@ from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
 from lakehouse.tables.runs import RUNS
 from ml.data.lots import as_matrix
-from ml.use.explain import shap_parts
+from ml.use.explain import lot_rows, shap_parts
 from ml.use.predictor import LotModel, Verdict
 from serving.verdicts.champion import Champion
 
@@ -134,14 +134,8 @@ class Lots:
 
     def _view(self, day: date, name: str, version: int, sha256: str) -> LotView:
         """Read the lot. `version` and `sha256` are part of the cache key."""
-        log = self.lake.log(readings(self.stage))
-        variables = [v.name for v in self.stage.readings.variables]
-        filters = [("day", "=", day), ("lot", "=", name)]
-        if log is None:
-            return LotView(day, name)
-        found = log.to_pyarrow_table(columns=["measured_at", *variables], filters=filters)
-        found = found.sort_by("measured_at")
-        values = {variable: found[variable].to_numpy() for variable in variables}
+        found = lot_rows(self.lake, self.stage, day, name)
+        values = {v.name: found[v.name].to_numpy() for v in self.stage.readings.variables}
         return self.drawn(day, name, found["measured_at"].to_pylist(), values)
 
     def drawn(

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image
@@ -49,14 +50,17 @@ def explain_lot(
 
 def lot_readings(lake: Lake, stage: Stage, day: date, lot: str) -> dict[str, Array]:
     """Read the readings of one lot by variable, shape (readings,), in order of time."""
-    table = readings(stage)
-    names = [variable.name for variable in stage.readings.variables]
-    of_lot = (pc.field("day") == day) & (pc.field("lot") == lot)
-    found = lake.load(table, where=of_lot, columns=("measured_at", *names))
+    found = lot_rows(lake, stage, day, lot)
     if not found.num_rows:
         raise PlatelakeError(f"table readings has no lot {lot} on {day}; name another lot")
-    found = found.sort_by("measured_at")
-    return {name: found[name].to_numpy() for name in names}
+    return {v.name: found[v.name].to_numpy() for v in stage.readings.variables}
+
+
+def lot_rows(lake: Lake, stage: Stage, day: date, lot: str) -> pa.Table:
+    """Read `measured_at` and the variables of one lot, in order of time; empty if there is none."""
+    columns = ("measured_at", *(variable.name for variable in stage.readings.variables))
+    of_lot = (pc.field("day") == day) & (pc.field("lot") == lot)
+    return lake.load(readings(stage), where=of_lot, columns=columns).sort_by("measured_at")
 
 
 def shap_parts(model: LotModel, features: Matrix) -> Contributions:
