@@ -126,7 +126,7 @@ class Uploads:
             return str(Path(path)) in self._known
 
     def drop(self, one: Received) -> None:
-        """Remove a file that is no longer needed."""
+        """Delete an uploaded file after use."""
         with self._lock:
             self._known.pop(str(one.path), None)
         _remove(one)

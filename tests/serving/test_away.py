@@ -113,7 +113,7 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 def test_mlflow_away(make_context: Callable[..., AppContext], plant: Plant, away: Registry) -> None:
     first = make_context()
-    context = make_context(registry=away)  # The app was started anew meanwhile.
+    context = make_context(registry=away)  # As if the app had restarted.
     assert context.mlflow_away and context.photo_champion.model is not None
     assert context.photo_champion.model.sha256 == first.photo_champion.model.sha256
     assert context.photo_champion.honest == first.photo_champion.honest
