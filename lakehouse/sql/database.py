@@ -61,11 +61,16 @@ class Database:
         self._bring_to_head()
 
     @contextmanager
-    def transaction(self, write: bool = False) -> Iterator[Connection]:
-        """Run all or nothing; `write` keeps out other writers of a SQLite file from the start."""
+    def transaction(self, write: bool = False, alone: str = "") -> Iterator[Connection]:
+        """Run all or nothing; `write` keeps out other writers of a SQLite file from the start.
+
+        On MySQL, transactions with the same `alone` run one after the other. SQLite's writers do
+        so anyway.
+        """
         try:
             with (
                 self.engine.connect().execution_options(write=write) as connection,
+                self._lock(connection, alone),
                 connection.begin(),
             ):
                 yield connection
@@ -76,7 +81,7 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         try:
-            with _migrating, self._alone(), self.transaction(write=True) as connection:
+            with _migrating, self.transaction(write=True, alone="schema") as connection:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except CommandError as error:
@@ -86,20 +91,24 @@ class Database:
             ) from error
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one process at a time change the schema; MySQL's transactions do not ensure it."""
-        if self.engine.dialect.name == "sqlite":
+    def _lock(self, connection: Connection, name: str) -> Iterator[None]:
+        """Hold the server's lock of that name, which its transactions know nothing of."""
+        if not name or self.engine.dialect.name == "sqlite":
             yield
             return
         # The name is valid for the whole server and has at most 64 characters.
-        name = sa.func.concat("platelake ", sa.func.md5(sa.func.database()))
-        with self.transaction() as connection:
-            if not connection.scalar(sa.select(sa.func.get_lock(name, WAIT_SECONDS))):
-                raise SqlError(f"{self.place}: another process is still changing its schema")
-            try:
-                yield
-            finally:
-                connection.execute(sa.select(sa.func.release_lock(name)))
+        lock = sa.func.concat(f"platelake {name} ", sa.func.md5(sa.func.database()))
+        held = connection.scalar(sa.select(sa.func.get_lock(lock, WAIT_SECONDS)))
+        connection.rollback()
+        if not held:
+            raise SqlError(
+                f"{self.place}: another process has held the lock {name!r} for {WAIT_SECONDS} s; "
+                "try again"
+            )
+        try:
+            yield
+        finally:
+            connection.execute(sa.select(sa.func.release_lock(lock)))
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -139,7 +139,7 @@ class Accounts:
             raise SignUpOffError("sign-up is off; ask an admin for an account")
         name = canonical(name)
         passwords.check(password, name)
-        with self._write() as connection:
+        with self._attempt() as connection:
             attempts.begin(connection, attempts.SIGNING_UP, address, self._now())
         with self.database.transaction() as connection:
             known = invitations.c.token_sha256 == _digest(invitation)
@@ -315,7 +315,7 @@ class Accounts:
         except UsageError:  # No user has it, but it is counted and compared as any name.
             name = ""
         address = address[:NAME_LENGTH]
-        with self._write() as connection:
+        with self._attempt() as connection:
             number = attempts.begin(connection, name, address, self._now())
             one = connection.execute(sa.select(users).where(users.c.name == name)).one_or_none()
         right = passwords.matches(one.password_hash if one else None, password)
@@ -358,6 +358,9 @@ class Accounts:
 
     def _write(self) -> AbstractContextManager[Connection]:
         return self.database.transaction(write=True)
+
+    def _attempt(self) -> AbstractContextManager[Connection]:
+        return self.database.transaction(write=True, alone="attempts")
 
     def _needed(self, connection: Connection, name: str) -> Any:
         mine = users.c.name == canonical(name)

@@ -33,8 +33,8 @@ class TooManyAttemptsError(PlatelakeError):
 def begin(connection: Connection, name: str, address: str, now: datetime) -> Any:
     """Count an attempt as failed until `succeed`, and return its number.
 
-    It is counted before it is checked, so that guesses at the same moment count too. Raises
-    TooManyAttemptsError.
+    It is counted before it is checked, and in a transaction that runs alone, so that guesses at
+    the same moment count too. Raises TooManyAttemptsError.
     """
     connection.execute(attempts.delete().where(attempts.c.at < now - KNOWN))
     if _is_guessing(connection, name, address, now):

@@ -160,7 +160,7 @@ def test_guesses_at_the_same_moment_count(accounts: Accounts) -> None:
     for thread in threads:
         thread.join()
     assert len(outcomes) == len(threads)
-    assert outcomes.count(LoginError) <= PAIR_LIMIT + 2  # MariaDB reads what is committed.
+    assert outcomes.count(LoginError) == PAIR_LIMIT
 
 
 def test_sign_up_by_invitation_once(accounts: Accounts, clock: Clock) -> None:
