@@ -25,7 +25,7 @@ def run(context: RunContext) -> None:
     """Fit the bands where a variable has none, then compute the features."""
     lake, stage = context.lake, context.stage
     bands = current_bands(lake)
-    if set(bands) != {v.name for v in stage.readings.variables} or context.options.whole:
+    if set(bands) != {v.name for v in stage.variables} or context.options.whole:
         bands = fit_and_store(lake, stage, context.settings.excursion_width)
     if not bands:
         structlog.get_logger().info("no readings yet, so no features")

@@ -21,7 +21,7 @@ from lakehouse.tables.variable_days import VARIABLE_DAYS
 def run(context: RunContext) -> None:
     """Summarise the days that changed."""
     lake, stage, whole = context.lake, context.stage, context.options.whole
-    units = {variable.name: variable.unit for variable in stage.readings.variables}
+    units = {variable.name: variable.unit for variable in stage.variables}
     source = readings(stage)
     refresh(lake, VARIABLE_DAYS, [source], lambda rows: summarise_variables(rows, units), whole)
     refresh(lake, PICTURE_DAYS, [PICTURE_NAMES], summarise_pictures, whole)

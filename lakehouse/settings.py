@@ -224,7 +224,7 @@ def explain(error: ValidationError) -> str:
         where = ".".join(str(part) for part in fault["loc"])
         what = "is not a known key" if fault["type"] == "extra_forbidden" else fault["msg"]
         what = what.removeprefix("Value error, ")
-        faults.append(f"{where}: {what}")
+        faults.append(f"{where}: {what}" if where else what)
     return "; ".join(faults)
 
 

@@ -23,13 +23,17 @@ from pydantic import (
 )
 
 from lakehouse.errors import UsageError
+from lakehouse.forms import COUNTED, date_pattern, moment_pattern
 from lakehouse.settings import conf_directory, explain
 
 NAME = r"^[a-z][a-z0-9_]*$"
+DECIMALS = re.compile(r"^(\d+)\.0*$", re.ASCII)
+LINE_MARK = ":"
+"""Between production line and lot in a lot's name."""
 UNLABELLED = "unlabelled"
 TAKEN = (
     "again broken cells date day fault file file_date first grouped header line lot measured_at "
-    "outside raw reason rule sha256 sound stored time"
+    "outside raw reason rule sequence sha256 sound stored time timestamp"
 )
 """Column names that the code uses next to the variables, from file to feature."""
 
@@ -45,35 +49,6 @@ SomeNames = Annotated[list[Name], BeforeValidator(_listed)]
 """Any number of names, or none."""
 
 
-DATE_PARTS = {
-    "%Y": r"(?P<Y>\d{4})",
-    "%y": r"(?P<y>\d{2})",
-    "%m": r"(?P<m>\d{1,2})",
-    "%d": r"(?P<d>\d{1,2})",
-}
-
-
-def date_pattern(form: str) -> str:
-    """Turn a strptime date form into a regular expression of the whole text; groups Y or y, m, d.
-
-    A month or day may have one digit, unless it touches another part: then its end would be
-    unclear. Raises ValueError if a part is not a part of a date.
-    """
-    pieces = [piece for piece in re.split(r"(%.)", form) if piece]
-    pattern = ""
-    for at, piece in enumerate(pieces):
-        if piece in DATE_PARTS:
-            touches = {*pieces[max(at - 1, 0) : at], *pieces[at + 1 : at + 2]} & set(DATE_PARTS)
-            part = DATE_PARTS[piece]
-            pattern += part.replace("{1,2}", "{2}") if touches else part
-        elif piece.startswith("%"):
-            known = ", ".join(DATE_PARTS)
-            raise ValueError(f"{piece} in {form!r} is not a part of a date; known: {known}")
-        else:
-            pattern += re.escape(piece)
-    return pattern
-
-
 def _date_format(form: str) -> str:
     date_pattern(form)
     if sorted(re.findall("%.", form.lower())) != ["%d", "%m", "%y"]:
@@ -83,6 +58,16 @@ def _date_format(form: str) -> str:
 
 DateFormat = Annotated[str, AfterValidator(_date_format)]
 """A date form of strptime with %Y or %y, %m and %d."""
+
+
+def _moment_format(form: str) -> str:
+    if form not in COUNTED:
+        moment_pattern(form)
+    return form
+
+
+MomentFormat = Annotated[str, AfterValidator(_moment_format)]
+"""`iso`, a form of strptime with date and hour, or a number as `lakehouse.forms.COUNTED` names."""
 
 
 def _expression(pattern: str) -> str:
@@ -95,13 +80,15 @@ def _expression(pattern: str) -> str:
 
 Expression = Annotated[str, AfterValidator(_expression)]
 
+WIDE = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
+"""Encodings that `lakehouse.files.opened` turns into UTF-8; not needed with a byte order mark."""
 PLAIN = "".join(map(chr, range(0x20, 0x7F))) + "\t\r\n"
 
 
 def _encoding(name: str) -> str:
     """Check that line breaks and delimiters are the bytes of ASCII, as both passes need."""
     try:
-        plain = PLAIN.encode(name) == PLAIN.encode("ascii")
+        plain = codecs.lookup(name).name in WIDE or PLAIN.encode(name) == PLAIN.encode("ascii")
     except (LookupError, UnicodeError):
         raise ValueError(f"{name!r} is not an encoding that Python knows") from None
     if not plain or codecs.lookup(name).name.startswith("iso2022"):  # That shifts letters to ASCII.
@@ -129,31 +116,59 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Text(_Model):
-    """Format of the files of one kind."""
-
-    files: Names = Field(description="Globs below the landing directory; ** means any depth")
-    delimiter: str = Field(",", pattern=r'^[^"\r\n\x00]$')
-    encodings: list[Encoding] = Field(["utf-8", "cp949"], min_length=1)
-    ignore: SomeNames = Field([], description="Known columns that are not read")
-
-
-class DateSource(_Model):
-    """Source of a row's day: the file's name or a column."""
+class Source(_Model):
+    """Source of a value that a file's rows share or have: the path of the file, or a column."""
 
     file_name: Expression | None = Field(
-        None, description="Regular expression; its group is the date"
+        None, description="Regular expression of the path; its group is the value"
     )
     column: Names | None = None
-    format: DateFormat = "%Y-%m-%d"
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.file_name is None) == (self.column is None):
             raise ValueError("give either file_name or column")
         if self.file_name is not None and re.compile(self.file_name).groups != 1:
-            raise ValueError("file_name needs exactly one group ( ) around the date")
+            raise ValueError("file_name needs exactly one group ( ) around the value")
         return self
+
+
+class DateSource(Source):
+    """Source of a row's day."""
+
+    format: DateFormat = "%Y-%m-%d"
+
+
+class Timestamp(_Model):
+    """Date and time in one column, or in several that are joined by a space."""
+
+    column: Names | None = None
+    columns: list[Name] = Field([], description="Columns that make the moment together, in order")
+    format: MomentFormat = "iso"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.column is None) == (not self.columns):
+            raise ValueError("give either column or columns")
+        return self
+
+
+class Text(_Model):
+    """Format of the files of one kind."""
+
+    files: Names = Field(description="Globs below the landing directory; ** means any depth")
+    delimiter: str = Field(",", pattern=r'^[^"\r\n\x00]$')
+    quote: str = Field('"', pattern=r"^[^\r\n\x00]$")
+    encodings: list[Encoding] = Field(["utf-8", "cp949"], min_length=1)
+    sheet: Name | None = Field(None, description="Sheet of an Excel file; the first by default")
+    find_header: bool = Field(False, description="Lines above the header are not read")
+    header_rows: int = Field(1, ge=1, le=5, description="Rows that name the columns together")
+    skip_after_header: int = Field(0, ge=0, le=20, description="Rows such as units")
+    ignore_lines: list[Expression] = Field(
+        [], description="Regular expressions; a line in which one matches is not read"
+    )
+    ignore: SomeNames = Field([], description="Known columns that are not read")
+    line: Source | None = Field(None, description="Production line, a part of a lot's name")
 
 
 class Variable(_Model):
@@ -165,6 +180,7 @@ class Variable(_Model):
     minimum: float
     maximum: float
     meaning: str = ""
+    optional: bool = Field(False, description="A file may lack the column; its rows have null")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -177,25 +193,56 @@ class Readings(Text):
     """The sensor files."""
 
     lot: Names
-    time: Names
-    clock: Literal["12h", "24h"]
-    date: DateSource
+    time: Names | None = None
+    clock: Literal["12h", "24h"] = "24h"
+    date: DateSource | None = None
+    timestamp: Timestamp | None = None
+    decimal: Literal[".", ","] = "."
+    thousands: Literal[".", ",", "'", " "] | None = None
+    missing: list[str] = Field([], description="Cells that mean: no value")
+    key: dict[Annotated[str, Field(pattern=NAME)], Names] = Field(
+        {}, description="Further columns that tell readings of one moment apart"
+    )
+    sequence: bool = Field(False, description="Rows of one moment are numbered in their order")
     variables: list[Variable] = Field(min_length=1)
 
     @model_validator(mode="after")
+    def _one_time(self) -> Self:
+        apart = self.time is not None and self.date is not None
+        if apart == (self.timestamp is not None) or (self.time is None) != (self.date is None):
+            raise ValueError("give either time and date, or timestamp")
+        if self.thousands == self.decimal:
+            raise ValueError("thousands and decimal must differ")
+        return self
+
+    @model_validator(mode="after")
     def _distinct(self) -> Self:
-        names = [variable.name for variable in self.variables]
+        names = [*(variable.name for variable in self.variables), *self.key]
         if _repeated(names):
             raise ValueError(f"variables: a name is used twice in {', '.join(names)}")
         taken = sorted({*TAKEN.split(), *(f"{name}_z" for name in names)}.intersection(names))
         if taken:
             raise ValueError(f"variables: {', '.join(taken)} is a name that the tables use")
-        columns = [self.lot, self.time, self.date.column or []]
-        columns += [variable.column for variable in self.variables]
+        columns = [*self.columns.values(), *(variable.column for variable in self.variables)]
         twice = _repeated(name for alternatives in columns for name in dict.fromkeys(alternatives))
         if twice:
             raise ValueError(f"column {', '.join(twice)} has two meanings")
         return self
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """The needed columns but the variables', each with the names that it may have."""
+        found = {"lot": self.lot}
+        if self.time:
+            found["time"] = self.time
+        if self.date and self.date.column:
+            found["date"] = self.date.column
+        if self.timestamp:
+            apart = [[name] for name in self.timestamp.columns] or [self.timestamp.column or []]
+            found |= {f"timestamp {at}": names for at, names in enumerate(apart)}
+        if self.line and self.line.column:
+            found["line"] = self.line.column
+        return found | self.key
 
 
 class ErrorLists(Text):
@@ -204,6 +251,13 @@ class ErrorLists(Text):
     date: Names
     date_format: DateFormat = "%Y-%m-%d"
     lots: Names = Field(description="Columns of failed lots; * means any characters")
+    separator: str | None = Field(
+        None, min_length=1, description="Characters between several lots in one cell"
+    )
+    fill_down: bool = Field(False, description="A blank date is that of the row above")
+    unlisted_days: Literal["unknown", "good"] = Field(
+        "unknown", description="Lots of days without a row; good: lists name failures only"
+    )
 
 
 class Photos(_Model):
@@ -228,11 +282,47 @@ class Stage(_Model):
     title: str
     time_zone: TimeZone = "Asia/Seoul"
     lot_pattern: Expression = Field(
-        "[0-9]+", description="Regular expression of a whole lot number"
+        "[0-9]+",
+        description="Regular expression of a whole lot number; a group, if any, is its name",
     )
-    readings: Readings
-    error_lists: ErrorLists
+    case_sensitive: bool = Field(False, description="Whether globs tell .csv from .CSV")
+    readings: Readings | None = None
+    error_lists: ErrorLists | None = None
     photos: Photos | None = None
+
+    @model_validator(mode="after")
+    def _some_section(self) -> Self:
+        if not (self.readings or self.error_lists or self.photos):
+            raise ValueError("give at least one of readings, error_lists and photos")
+        if re.compile(self.lot_pattern).groups > 1:
+            raise ValueError("lot_pattern has at most one group ( )")
+        return self
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The measured variables; none if the stage has no sensor files."""
+        return self.readings.variables if self.readings else []
+
+    def lot_name(self, text: str, line: str | None = None) -> str | None:
+        """Return the lot that a cell names, with its production line if it has one; else None.
+
+        A number written 20.0 means 20. A group of `lot_pattern` is the name, so that `0*([0-9]+)`
+        has leading zeros not count; the group's text must match, too.
+        """
+        pattern = re.compile(self.lot_pattern, re.ASCII)
+        found = pattern.fullmatch(DECIMALS.sub(r"\1", text))
+        if not found or line == "":
+            return None
+        name = found[pattern.groups] or ""
+        if not pattern.fullmatch(name):
+            return None
+        return name if line is None else f"{line}{LINE_MARK}{name}"
+
+    def is_lot(self, name: str) -> bool:
+        """Return whether a lot may have this name in the lake."""
+        lines = [kind.line for kind in (self.readings, self.error_lists) if kind]
+        lot = name.rpartition(LINE_MARK)[2] if any(lines) else name
+        return re.fullmatch(self.lot_pattern, lot, re.ASCII) is not None
 
     @property
     def zone(self) -> ZoneInfo:
@@ -254,7 +344,7 @@ def load_stage(name: str | None = None, file: Path | None = None) -> Stage:
             raise UsageError(f"{what}; known: {known}; or name a file with --stage-file")
     try:
         content = tomllib.loads(file.read_text("utf-8-sig"))
-        return Stage.model_validate({"name": name or file.stem, **content})
+        return Stage.model_validate({"name": name or file.stem.replace("-", "_"), **content})
     except OSError as error:
         raise UsageError(f"stage file {file} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -135,7 +135,7 @@ class Lots:
     def _view(self, day: date, name: str, version: int, sha256: str) -> LotView:
         """Read the lot. `version` and `sha256` are part of the cache key."""
         found = lot_rows(self.lake, self.stage, day, name)
-        values = {v.name: found[v.name].to_numpy() for v in self.stage.readings.variables}
+        values = {v.name: found[v.name].to_numpy() for v in self.stage.variables}
         return self.drawn(day, name, found["measured_at"].to_pylist(), values)
 
     def drawn(
@@ -168,7 +168,7 @@ class Lots:
         seconds = np.array([(moment - times[0]).total_seconds() for moment in times])
         traces = [
             _trace(v.name, v.unit, seconds, values[v.name], bands.get(v.name))
-            for v in self.stage.readings.variables
+            for v in self.stage.variables
         ]
         start, end = (f"{t.astimezone(self.stage.zone):%H:%M:%S}" for t in (times[0], times[-1]))
         return LotView(day, name, start, end, traces, verdict, parts)
@@ -193,7 +193,7 @@ class Lots:
         for lot in lots.to_pylist():
             of_lot = sound.slice(start, lot["count_all"])
             start += len(of_lot)
-            values = {v.name: of_lot[v.name].to_numpy() for v in self.stage.readings.variables}
+            values = {v.name: of_lot[v.name].to_numpy() for v in self.stage.variables}
             times = of_lot["measured_at"].to_pylist()
             views.append(self.drawn(lot["day"], lot["lot"], times, values, explain_good=False))
         views.sort(key=lambda v: v.verdict.probability or 0.0 if v.verdict else 0.0, reverse=True)

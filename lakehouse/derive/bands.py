@@ -31,7 +31,7 @@ def fit_and_store(lake: Lake, stage: Stage, width: float) -> dict[str, Band]:
         return {}
     extent = (min(days), max(days), days.total())
     bands: dict[str, Band] = {}
-    for variable in stage.readings.variables:  # One at a time: there may be many readings.
+    for variable in stage.variables:  # One at a time: there may be many readings.
         values = lake.load(table, columns=(variable.name,))[variable.name]
         bands[variable.name] = fit_band(values.to_numpy(), width)
     fit = 1 + max((row["fit"] for row in lake.rows(BANDS, "fit")), default=0)

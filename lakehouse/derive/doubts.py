@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.files.readings import lot_pattern
 from lakehouse.stage import Stage
 from lakehouse.tables.doubted_days import DOUBTED_DAYS
 
@@ -47,12 +46,11 @@ def summarise_doubts(rows: pa.Table, stage: Stage) -> list[dict[str, Any]]:
 
 def _doubts(rows: Sequence[dict[str, Any]], stage: Stage) -> Iterator[dict[str, Any]]:
     """Yield the doubts of one file; its rows are in order of line."""
-    pattern = lot_pattern(stage)
     for row, span in zip(rows, _spans(rows), strict=True):
         if not row["is_doubt"] or span is None:
             continue
         named = row["lots"] if row["day"] else []
-        lots = [lot for lot in named if pattern.fullmatch(lot)]
+        lots = [lot for lot in named if stage.is_lot(lot)]
         first, last = span
         for after in range((last - first).days + 1):
             yield DOUBTED_DAYS.row(first + timedelta(after), lots, row["file"], row["line"])

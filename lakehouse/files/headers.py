@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,17 +30,20 @@ class Headers:
         needed: Sequence[str],
         ignored: Sequence[str],
         delimiter: str,
+        quote: str,
         places: Sequence[int],
     ) -> None:
         """`needed` and `ignored` are column names; `order` gives the places of `header`'s columns.
 
         `places` are those of the needed columns, if a row has a number there.
         """
-        self._places = list(places)
-        self._words = {n for n in (*needed, *ignored, *header) if LETTER.search(n)}
-        needles = [name for name in needed if name in self._words and "\\" not in name]
+        self._places = [place for place in places if place >= 0]
+        words = {n for n in (*needed, *ignored, *header) if LETTER.search(n)}
+        self._words = set(map(folded, words))
+        needles = [name for name in needed if name in words and "\\" not in name]
         self._needle = "|".join(rf"\Q{name}\E" for name in needles)
-        self._header, self._delimiter = list(header), delimiter
+        self._header, self._delimiter, self._quote = list(header), delimiter, quote
+        self._width = sum(place >= 0 for place in order)
         self._order, self._fault = list(order), ""
 
     def sections(
@@ -55,8 +61,7 @@ class Headers:
             if at > start:
                 yield start, at, self._order, self._fault
             start = at
-            named = [name or f"column {n}" for n, name in enumerate(names, 1)]
-            self._follow(lines[at].as_py(), named)
+            self._follow(lines[at].as_py(), names)
         if len(texts):
             yield start, len(texts), self._order, self._fault
 
@@ -66,12 +71,13 @@ class Headers:
         A header has two known names, or, with any delimiter, a text without a digit in each needed
         column.
         """
-        names = [name.strip() for name in split_cells(text, self._delimiter)]
-        if sum(name in self._words for name in names) >= 2:
+        names = [name.strip() for name in split_cells(text, self._delimiter, self._quote)]
+        known = [name for name in names if folded(name) in self._words]
+        if len(known) >= 2 and len({*map(folded, known)}) == len({*known}):
             return names
         for delimiter in (self._delimiter, *",;\t|") if self._places else ():
-            names = [name.strip() for name in split_cells(text, delimiter)]
-            is_wide = len(names) == len(self._header) > 1
+            names = [name.strip() for name in split_cells(text, delimiter, self._quote)]
+            is_wide = len(names) == self._width > 1
             if is_wide and all(LETTER.search(names[place]) for place in self._places):
                 return [] if DIGIT.search(text) else names
         return []
@@ -82,14 +88,68 @@ class Headers:
         if self._places:
             found = pc.invert(pc.match_substring_regex(texts, DIGIT.pattern))
         if self._needle:
-            found = pc.or_(found, pc.match_substring_regex(texts, self._needle))
+            found = pc.or_(found, pc.match_substring_regex(texts, f"(?i){self._needle}"))
         return [int(at) for at in pc.indices_nonzero(found).to_pylist()]
 
     def _follow(self, line: int, names: list[str]) -> None:
-        if sorted(names) == sorted(self._header):
-            self._order, self._fault = [names.index(name) for name in self._header], ""
+        at = {folded(name): place for place, name in enumerate(named(names))}
+        there = [name for name, place in zip(self._header, self._order, strict=True) if place >= 0]
+        if len(at) == len(names) and sorted(at) == sorted(map(folded, there)):
+            self._order = [
+                at[folded(name)] if place >= 0 else -1
+                for name, place in zip(self._header, self._order, strict=True)
+            ]
+            self._fault = ""
         else:
-            self._fault = f"{SECOND_HEADER}, in line {line}, with other columns: {shown(names)}"
+            said = shown([name or f"column {at}" for at, name in enumerate(names, 1)])
+            self._fault = f"{SECOND_HEADER}, in line {line}, with other columns: {said}"
+
+
+def folded(name: str) -> str:
+    """Return a heading without what people do not see as a difference: capitals, blanks, width."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def named(names: Sequence[str]) -> list[str]:
+    """Return the headings, each once: a blank one has its number, a repeated one its turn.
+
+    >>> named(["Lot", "", "Unit", "Unit"])
+    ['Lot', 'column 2', 'Unit', 'Unit (2)']
+    """
+    seen: Counter[str] = Counter()
+    found = []
+    for at, name in enumerate(map(str.strip, names), 1):
+        name = name or f"column {at}"
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return found
+
+
+class Headings:
+    """The headings of a file, to be found by the names that a stage gives.
+
+    A heading has a name that it is equal to, or, if none is, that differs from it only in what
+    `folded` leaves out.
+    """
+
+    def __init__(self, headings: Sequence[str]) -> None:
+        self._exact: dict[str, list[int]] = {}
+        self._alike: dict[str, list[int]] = {}
+        for at, heading in enumerate(headings):
+            name = heading.strip() or f"column {at + 1}"
+            self._exact.setdefault(name, []).append(at)
+            self._alike.setdefault(folded(name), []).append(at)
+
+    def places(self, names: Sequence[str]) -> list[int]:
+        """Return the places of the first of the names that a heading has."""
+        return next(filter(None, map(self._of, names)), [])
+
+    def all_places(self, names: Sequence[str]) -> set[int]:
+        """Return the places of all headings that have one of the names."""
+        return {at for name in names for at in self._of(name)}
+
+    def _of(self, name: str) -> list[int]:
+        return self._exact.get(name) or self._alike.get(folded(name), [])
 
 
 def shown(names: Sequence[str]) -> str:
@@ -97,11 +157,18 @@ def shown(names: Sequence[str]) -> str:
     return ", ".join([name[:80] for name in names[:SHOWN]] + ["…"] * (len(names) > SHOWN))
 
 
-def split_cells(text: str, delimiter: str) -> list[str]:
-    """Split a line into cells; if its quotes do not close it is one cell, so a malformed row."""
-    if '"' not in text:
+def split_cells(text: str, delimiter: str, quote: str = '"') -> list[str]:
+    """Split a line into cells; if its quotes do not close it is one cell, so a malformed row.
+
+    Blanks between a delimiter and a quote do not count.
+    """
+    if quote not in text:
         return text.split(delimiter)
+    form: dict[str, Any] = {"delimiter": delimiter, "quotechar": quote, "strict": True}
     try:
-        return next(csv.reader([text], delimiter=delimiter, strict=True))
+        cells = next(csv.reader([text], **form))
+        if any(cell[:1] == " " and cell.lstrip(" ").startswith(quote) for cell in cells):
+            cells = next(csv.reader([text], skipinitialspace=True, **form))
     except csv.Error:
         return [text]
+    return cells

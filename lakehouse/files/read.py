@@ -20,7 +20,9 @@ from lakehouse.delta.engine import collected, gathered, in_slices, spark_schema
 from lakehouse.delta.lake import Lake
 from lakehouse.delta.rows import Rows
 from lakehouse.errors import PlatelakeError
-from lakehouse.files.delimited import FileReport, Layout, inspect, read_cells, with_file
+from lakehouse.files.cells import read_cells, with_file
+from lakehouse.files.delimited import inspect
+from lakehouse.files.layout import FileReport, Layout
 from lakehouse.landing.zone import LandedFile, open_url
 
 SLICE_BYTES = 64 << 20
@@ -41,6 +43,9 @@ REPORT_SCHEMA = pa.schema(
         ("rule", pa.string()),
         ("reason", pa.string()),
         ("note", pa.string()),
+        ("delimiter", pa.string()),
+        ("first_line", pa.int64()),
+        ("has_commas", pa.bool_()),
     ]
 )
 

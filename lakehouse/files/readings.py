@@ -3,75 +3,111 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import IO, Any
-from zoneinfo import ZoneInfo
+from typing import IO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.files.delimited import FileReport, Layout, inspect, read_cells, with_file
-from lakehouse.files.rules import CHECKED, Rule, as_mask, find_broken, line_rules, with_duplicates
+from lakehouse.errors import UsageError
+from lakehouse.files.cells import read_cells, with_file
+from lakehouse.files.delimited import inspect
+from lakehouse.files.layout import FileReport, Layout
+from lakehouse.files.rules import (
+    CHECKED,
+    Mask,
+    Rule,
+    as_mask,
+    find_broken,
+    line_rules,
+    with_duplicates,
+    with_sequence,
+)
+from lakehouse.files.values import (
+    AMBIGUOUS,
+    MOMENT,
+    by_value,
+    dates,
+    days_of,
+    moments,
+    moments_of,
+    numbers,
+    times_of_day,
+)
 from lakehouse.settings import Settings
-from lakehouse.stage import Stage, Variable, date_pattern
+from lakehouse.stage import Readings, Source, Stage, Text, Variable
 from lakehouse.tables.readings import readings as readings_table
 
-MORNING, AFTERNOON = "오전|AM", "오후|PM"
-CLOCK = (
-    rf"(?i)^(?:(?P<mark>{MORNING}|{AFTERNOON})[\s\v]*)?"  # half of the day
-    r"(?P<hour>\d{1,2}):(?P<minute>\d{1,2})"
-    r"(?::(?P<second>\d{1,2})(?:\.(?P<fraction>\d+))?)?$"
-)
-NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-"""Patterns for Arrow, in which \\d and \\s are ASCII and \\s lacks \\v; the texts are trimmed."""
-
-LOT = re.compile(r"^(\d+)\.0*$", re.ASCII)
-MOMENT = pa.timestamp("us", "UTC")
-SECOND, MINUTE, DAY = 1_000_000, 60_000_000, 86_400_000_000
-"""In microseconds."""
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+"""Clocks that were not set show 1970 or 1980."""
+AHEAD = timedelta(days=1)
+"""A clock may be ahead by this much."""
 SHOWN = 80
 """How many characters of a cell a reason shows."""
 
 
 def layout(stage: Stage, settings: Settings) -> Layout:
     """Return the layout of the stage's sensor files."""
-    source = stage.readings
-    return Layout(
-        source.delimiter,
-        tuple(source.encodings),
-        _fields(stage),
-        max_line_bytes=settings.max_line_bytes,
-        max_file_bytes=settings.max_file_bytes,
-        ignored=tuple(source.ignore),
+    source = needed(stage)
+    return Layout.of(
+        source,
+        settings,
+        _fields(source),
         has_numbers=True,
+        optional=frozenset(v.name for v in source.variables if v.optional),
     )
+
+
+def needed(stage: Stage) -> Readings:
+    """Return what the stage says about its sensor files; raises UsageError if it has none."""
+    if stage.readings is None:
+        raise UsageError(f"stage {stage.name} has no [readings], so no sensor files")
+    return stage.readings
+
+
+def from_name(source: Source | None, file: str) -> str | None:
+    """Return the value in the file's path; None if it has none or the rows have it."""
+    found = re.search(source.file_name, file) if source and source.file_name else None
+    return found[1] if found else None
 
 
 def file_date(stage: Stage, file: str) -> date | None:
     """Return the day in the file's name; None if it has none or if the rows have it."""
-    source = stage.readings.date
-    found = re.search(source.file_name, file) if source.file_name else None
+    source = needed(stage).date
+    found = from_name(source, file)
     try:
-        return datetime.strptime(found[1] or "", source.format).date() if found else None
+        return datetime.strptime(found, source.format).date() if source and found else None
     except ValueError:
         return None
 
 
 def check_file(stage: Stage, file: str, report: FileReport) -> None:
     """Add the fault that the file's name shows, if any, to the report."""
-    if stage.readings.date.file_name and file_date(stage, file) is None:
+    source = needed(stage)
+    if source.date and source.date.file_name and file_date(stage, file) is None:
         report.fault(
             "no_date",
-            f"the file name has no date as {stage.readings.date.file_name} "
-            f"and {stage.readings.date.format} want it",
+            f"the file name has no date as {source.date.file_name} "
+            f"and {source.date.format} want it",
         )
+    check_line(source, file, report)
+
+
+def check_line(source: Text, file: str, report: FileReport) -> None:
+    """Add a fault if the production line should stand in the file's name, and does not."""
+    if source.line and source.line.file_name and not from_name(source.line, file):
+        report.fault("no_line", f"the path has no production line as {source.line.file_name} wants")
 
 
 def row_schema(stage: Stage) -> pa.Schema:
     """Return the columns of checked rows of the stage's sensor files."""
+    source = needed(stage)
     typed = [("day", pa.date32()), ("lot", pa.string()), ("measured_at", MOMENT)]
-    typed += [(v.name, pa.float64()) for v in stage.readings.variables]
+    typed += [(name, pa.string()) for name in source.key]
+    typed += [("sequence", pa.int64())] if source.sequence else []
+    typed += [(v.name, pa.float64()) for v in source.variables]
     return pa.schema([*CHECKED, *(pa.field(name, kind) for name, kind in typed)])
 
 
@@ -116,7 +152,18 @@ def read_file(
     batches = (with_file(batch, name) for batch in read_cells(stream, report, kind))
     typed = [typed_rows(batch, {name: report}, stage) for batch in batches]
     rows = pa.Table.from_batches(typed, schema)
-    return report, with_duplicates(rows, readings_table(stage).key)
+    return report, checked_together(rows, stage)
+
+
+def checked_together(rows: pa.Table, stage: Stage) -> pa.Table:
+    """Add what shows only in rows together: their sequence, and which are duplicates.
+
+    `rows` are all new rows of a day, or of a file.
+    """
+    key = readings_table(stage).key
+    if needed(stage).sequence:
+        rows = with_sequence(rows, [name for name in key if name != "sequence"])
+    return with_duplicates(rows, key)
 
 
 def typed_rows(
@@ -124,22 +171,21 @@ def typed_rows(
 ) -> pa.RecordBatch:
     """Type and check the rows of some files, as `read_cells` gives them, with the column `file`.
 
-    A value that cannot be read as its type is null, and its row breaks a rule. `reports` are not
-    needed.
+    A value that cannot be read as its type is null, and its row breaks a rule. `reports` tell how a
+    file writes its numbers.
     """
-    source, count = stage.readings, len(batch)
-    cells = {name: cells_at(batch, place) for place, name in enumerate(_fields(stage))}
+    source, count = needed(stage), len(batch)
+    cells = {name: cells_at(batch, place) for place, name in enumerate(_fields(source))}
     text = {name: pc.ascii_trim(column, " ") for name, column in cells.items()}
-    if "date" in text:
-        day = as_dates(text["date"], source.date.format)
-    else:
-        said = by_value(batch["file"], lambda file: file_date(stage, file), pa.date32())
-        day = pc.if_else(batch["fault"].is_null(), said, pa.scalar(None, pa.date32()))
+    day, measured_at = _times(batch, text, stage)
+    commas = _has_commas(batch["file"], reports) if source.decimal == "." else None
     typed = {
         "day": day,
-        "lot": by_value(text["lot"], lot_name, pa.string()),
-        "measured_at": _moments(day, time_of_day(text["time"], source.clock), stage.zone),
-        **{v.name: _numbers(text[v.name]) for v in source.variables},
+        "lot": lots_in(text["lot"], lines_of(batch, source, text.get("line")), stage),
+        "measured_at": measured_at,
+        **{name: text[name] for name in source.key},
+        **({"sequence": pa.repeat(0, count)} if source.sequence else {}),
+        **{v.name: _numbers(text[v.name], source, commas) for v in source.variables},
     }
     rule, reason = find_broken(rules(batch["fault"], cells, typed, stage), count)
     return pa.RecordBatch.from_arrays(
@@ -148,34 +194,118 @@ def typed_rows(
     )
 
 
+def _times(
+    batch: pa.RecordBatch, text: Mapping[str, pa.Array], stage: Stage
+) -> tuple[pa.Array, pa.Array]:
+    """Return day and moment of each row."""
+    source = needed(stage)
+    if source.timestamp:
+        parts = [column for name, column in text.items() if name.startswith("timestamp ")]
+        joined = pc.binary_join_element_wise(*parts, " ") if len(parts) > 1 else parts[0]
+        moment = moments(joined, source.timestamp.format, stage.zone)
+        return days_of(moment, stage.zone), moment
+    assert source.date is not None
+    if "date" in text:
+        day = dates(text["date"], source.date.format, with_time=True)
+    else:
+        said = by_value(batch["file"], lambda file: file_date(stage, file), pa.date32())
+        day = pc.if_else(batch["fault"].is_null(), said, pa.scalar(None, pa.date32()))
+    return day, moments_of(day, times_of_day(text["time"], source.clock), stage.zone)
+
+
+def _has_commas(files: pa.Array, reports: Mapping[str, FileReport]) -> pa.Array | None:
+    """Return whether each row's file has numbers with a comma; None if no file has."""
+    with_commas = {file for file, report in reports.items() if report.has_commas}
+    return by_value(files, with_commas.__contains__, pa.bool_()) if with_commas else None
+
+
+def _numbers(texts: pa.Array, source: Readings, commas: pa.Array | None) -> pa.Array:
+    """Return the numbers; null also for one that another notation of its file makes unclear."""
+    values = numbers(texts, source.decimal, source.thousands)
+    if commas is None:
+        return values
+    unclear = pc.and_(commas, pc.match_substring_regex(texts, AMBIGUOUS))
+    return pc.if_else(pc.fill_null(unclear, False), pa.scalar(None, pa.float64()), values)
+
+
+def lines_of(batch: pa.RecordBatch, source: Text, cells: pa.Array | None) -> pa.Array | None:
+    """Return the production line of each row, from its file's path or its cell; None without."""
+    if source.line is None or cells is not None:
+        return cells
+    return by_value(batch["file"], lambda file: from_name(source.line, file), pa.string())
+
+
+def lots_in(texts: pa.Array, lines: pa.Array | None, stage: Stage) -> pa.Array:
+    """Return the lot that each trimmed cell names; null if it is not the name of one."""
+    if lines is None:
+        return by_value(texts, stage.lot_name, pa.string())
+    pairs = pa.StructArray.from_arrays([texts, lines], ["lot", "line"], mask=texts.is_null())
+    names = [pair and stage.lot_name(pair["lot"], pair["line"] or "") for pair in pairs.to_pylist()]
+    return pa.array(names, pa.string())
+
+
 def rules(
     fault: pa.Array, cells: Mapping[str, pa.Array], typed: Mapping[str, pa.Array], stage: Stage
 ) -> list[Rule]:
     """Return the rules of a reading, in their order, for its cells and its typed columns."""
+    source = needed(stage)
     whole = as_mask(fault.is_null())
-    no_day, no_time = (as_mask(typed[name].is_null()) for name in ("day", "measured_at"))
-    date_cells = cells.get("date", pa.repeat("its file's", len(fault)))
-    pattern = lot_pattern(stage)
-    strange = by_value(typed["lot"], lambda lot: not pattern.fullmatch(lot), pa.bool_())
+    no_lot, no_day, no_time = (
+        whole & as_mask(typed[name].is_null()) for name in ("lot", "day", "measured_at")
+    )
+    unset = _implausible(typed["measured_at"])
     found = [
         *line_rules(fault),
-        Rule("lot", as_mask(strange), _not_a("lot", cells["lot"])),
-        Rule("date", whole & no_day, _not_a("date", date_cells)),
-        Rule(
-            "time",
-            whole & ~no_day & no_time,
-            _not_a(f"{stage.readings.clock} time", cells["time"]),
-        ),
+        Rule("lot", no_lot, _not_a("lot", cells["lot"])),
+        *_time_rules(no_day, no_time, cells, source),
+        Rule("implausible_time", unset, _unset(typed["measured_at"])),
     ]
-    for v in stage.readings.variables:
+    missing = {v.name: _is_missing(cells[v.name], source.missing) for v in source.variables}
+    for v in source.variables:
         values = typed[v.name]
-        missing = whole & as_mask(values.is_null())
+        unread = whole & as_mask(values.is_null()) & ~missing[v.name]
         outside = as_mask(pc.or_(pc.less(values, v.minimum), pc.greater(values, v.maximum)))
         found += [
-            Rule("number", missing, _not_a(f"{v.name} number", cells[v.name])),
+            Rule("number", unread, _not_a(f"{v.name} number", cells[v.name])),
             Rule("physical_range", outside, _outside(v, values)),
         ]
-    return found
+    empty = whole & np.logical_and.reduce(list(missing.values()))
+    return [*found, Rule("no_value", empty, lambda _: "no variable has a value")]
+
+
+def _time_rules(
+    no_day: Mask, no_time: Mask, cells: Mapping[str, pa.Array], source: Readings
+) -> list[Rule]:
+    if source.timestamp:
+        names = [name for name in cells if name.startswith("timestamp ")]
+        said = pc.binary_join_element_wise(*(cells[name] for name in names), " ")
+        form = source.timestamp.format
+        return [Rule("time", no_time, _not_a(f"time as {form} wants it", said))]
+    date_cells = cells.get("date", pa.repeat("its file's", len(no_day)))
+    return [
+        Rule("date", no_day, _not_a("date", date_cells)),
+        Rule("time", ~no_day & no_time, _not_a(f"{source.clock} time", cells["time"])),
+    ]
+
+
+def _implausible(moment: pa.Array) -> Mask:
+    """Return which moments no clock that is set shows."""
+    latest = pa.scalar(datetime.now(UTC) + AHEAD, MOMENT)
+    return as_mask(pc.or_(pc.less(moment, pa.scalar(EARLIEST, MOMENT)), pc.greater(moment, latest)))
+
+
+def _unset(moment: pa.Array) -> Callable[[int], str]:
+    return lambda at: (
+        f"the time {moment[at].as_py():%Y-%m-%d %H:%M:%S} UTC is before {EARLIEST.year} or in the "
+        "future; was the clock set?"
+    )
+
+
+def _is_missing(cells: pa.Array, words: Sequence[str]) -> Mask:
+    """Return which cells say that there is no value: the column is not there, or such a word is."""
+    return as_mask(cells.is_null()) | as_mask(
+        pc.is_in(pc.utf8_trim_whitespace(cells), pa.array(words, pa.string()))
+    )
 
 
 def cells_at(batch: pa.RecordBatch, place: int) -> pa.Array:
@@ -186,103 +316,10 @@ def cells_at(batch: pa.RecordBatch, place: int) -> pa.Array:
     return cells.flatten().take(pa.array(at, mask=as_mask(batch["fault"].is_valid())))
 
 
-def by_value(values: pa.Array, form: Callable[[Any], object], kind: pa.DataType) -> pa.Array:
-    """Apply `form` to each value, with results of that type; call it once per different value."""
-    coded = values.dictionary_encode()
-    formed = pa.array([form(value) for value in coded.dictionary.to_pylist()], kind)
-    return formed.take(coded.indices)
-
-
-def lot_name(text: str) -> str:
-    """Return a lot's name: the trimmed text; a number written 20.0 means 20."""
-    return LOT.sub(r"\1", text)
-
-
-def lot_pattern(stage: Stage) -> re.Pattern[str]:
-    """Return the stage's pattern of a whole lot name."""
-    return re.compile(stage.lot_pattern, re.ASCII)
-
-
-def as_dates(texts: pa.Array, form: str) -> pa.Array:
-    """Return the dates that the trimmed texts give in that form; null for any other text."""
-    pattern = re.compile(date_pattern(form), re.ASCII | re.IGNORECASE)
-
-    def as_date(text: str) -> date | None:
-        found = pattern.fullmatch(text)
-        if not found:
-            return None
-        parts = {name: int(value) for name, value in found.groupdict().items()}
-        try:
-            return date(parts.get("Y", 2000 + parts.get("y", 0)), parts["m"], parts["d"])
-        except ValueError:
-            return None
-
-    return by_value(texts, as_date, pa.date32())
-
-
-def time_of_day(texts: pa.Array, clock: str) -> pa.Array:
-    """Return microseconds since midnight of times by that clock; null for any other text.
-
-    12h: 오전 or AM before h:mm:ss, with 12 as midnight; 오후 or PM, with 12 as noon.
-    """
-    found = pc.extract_regex(pc.ascii_trim_whitespace(texts), CLOCK)
-    mark = pc.struct_field(found, "mark")
-    hour, minute, second = (
-        pc.cast(pc.ascii_lpad(pc.struct_field(found, name), 2, "0"), pa.int64())
-        for name in ("hour", "minute", "second")
-    )
-    fraction = pc.binary_slice(pc.cast(pc.struct_field(found, "fraction"), pa.binary()), 0, 7)
-    fraction = pc.cast(pc.ascii_rpad(pc.cast(fraction, pa.string()), 7, "0"), pa.int64())
-    second = pc.add(pc.multiply(second, SECOND), pc.divide(pc.add(fraction, 5), 10))
-    sound = pc.and_(pc.less(minute, 60), pc.less(second, MINUTE))
-    marked = pc.not_equal(mark, "")
-    if clock == "12h":
-        sound = pc.and_(pc.and_(sound, marked), pc.and_(pc.greater(hour, 0), pc.less(hour, 13)))
-        afternoon = pc.match_substring_regex(mark, f"(?i){AFTERNOON}")
-        hour = pc.if_else(pc.equal(hour, 12), 0, hour)
-        hour = pc.add(hour, pc.multiply(pc.cast(afternoon, pa.int64()), 12))
-    else:
-        sound = pc.and_(sound, pc.and_not(pc.less(hour, 24), marked))
-    since_midnight = pc.add(pc.multiply(pc.add(pc.multiply(hour, 60), minute), MINUTE), second)
-    return pc.if_else(sound, since_midnight, pa.scalar(None, pa.int64()))
-
-
-def _fields(stage: Stage) -> dict[str, tuple[str, ...]]:
+def _fields(source: Readings) -> dict[str, tuple[str, ...]]:
     """Return the needed columns of a sensor file, each with the header names it may have."""
-    source = stage.readings
-    fields = {"lot": tuple(source.lot), "time": tuple(source.time)}
-    if source.date.column:
-        fields["date"] = tuple(source.date.column)
+    fields = {name: tuple(columns) for name, columns in source.columns.items()}
     return fields | {variable.name: tuple(variable.column) for variable in source.variables}
-
-
-def _moments(day: pa.Array, time: pa.Array, zone: ZoneInfo) -> pa.Array:
-    """Return the moments when the plant's clocks show that day and time; null if either is null.
-
-    If clocks are set back there are two such moments; the first is used. The offset to UTC is
-    looked up once per minute.
-    """
-    days = pc.cast(pc.cast(day, pa.int32()), pa.int64())
-    minutes = pc.add(pc.multiply(days, DAY // MINUTE), pc.divide(time, MINUTE))
-
-    def offset(minute: int) -> int | None:
-        wall = datetime(1970, 1, 1) + timedelta(minutes=minute)
-        try:
-            moment = wall.replace(tzinfo=zone).astimezone(UTC)
-        except OverflowError:  # In UTC the year is 0 or 10000.
-            return None
-        return (wall - moment.replace(tzinfo=None)) // timedelta(microseconds=1)
-
-    local = pc.add(pc.multiply(days, DAY), time)
-    return pc.cast(pc.subtract(local, by_value(minutes, offset, pa.int64())), MOMENT)
-
-
-def _numbers(texts: pa.Array) -> pa.Array:
-    """Return the finite decimal numbers that the texts give; null for any other text."""
-    texts = pc.ascii_trim_whitespace(texts)
-    said = pc.if_else(pc.match_substring_regex(texts, NUMBER), texts, pa.scalar(None, pa.string()))
-    values = pc.cast(said, pa.float64())
-    return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
 
 
 def _not_a(what: str, texts: pa.Array) -> Callable[[int], str]:

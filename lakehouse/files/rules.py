@@ -113,6 +113,17 @@ def with_duplicates(rows: pa.Table, key: Sequence[str]) -> pa.Table:
     return _with_rule(rows, "duplicate_key", reasons)
 
 
+def with_sequence(rows: pa.Table, key: Sequence[str]) -> pa.Table:
+    """Number the valid rows of one file that have the same key, from 0, in the order of lines."""
+    found = _sound(rows, *key)
+    ordered = found.sort_by([("file", "ascending"), ("line", "ascending")])
+    numbered = ordered.select(["file", *key]).to_pandas().groupby(["file", *key]).cumcount()
+    sequence = np.zeros(rows.num_rows, np.int64)
+    sequence[ordered["place"].to_numpy()] = numbered.to_numpy()
+    at = rows.schema.get_field_index("sequence")
+    return rows.set_column(at, rows.schema.field(at), pa.array(sequence))
+
+
 def _rises(keys: pa.Table, key: Sequence[str]) -> bool:
     """Return whether all keys surely differ: each day is in one piece and its times only rise.
 
@@ -184,7 +195,8 @@ def raw_json(held_back: pa.Table, headers: Mapping[str, Sequence[str]]) -> pa.Ar
     texts = []
     for row in held_back.select(["file", "cells", "rule"]).to_pylist():
         names = ["line"] if row["rule"] in LINE_RULES else headers[row["file"]]
-        said = dict(zip(names, row["cells"], strict=True))
+        named = zip(names, row["cells"], strict=True)
+        said = {name: cell for name, cell in named if cell is not None}
         texts.append(json.dumps(said, ensure_ascii=False, separators=(",", ":")))
     return pa.array(texts, pa.string())
 

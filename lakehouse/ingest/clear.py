@@ -19,7 +19,7 @@ import structlog
 
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError
-from lakehouse.files.delimited import FileReport
+from lakehouse.files.layout import FileReport
 from lakehouse.ingest.context import IngestContext
 from lakehouse.ingest.events import in_files, last_events, related_states
 from lakehouse.ingest.ledger import DUPLICATE, LOADED, FileState

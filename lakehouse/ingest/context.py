@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from lakehouse.delta.lake import Lake
 from lakehouse.delta.rows import Rows
-from lakehouse.files.delimited import FileReport
+from lakehouse.files.layout import FileReport
 from lakehouse.files.readings import file_date
 from lakehouse.ingest import events, ledger
 from lakehouse.ingest.ledger import FileState

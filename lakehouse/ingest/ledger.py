@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from lakehouse.files.delimited import FileReport
+from lakehouse.files.layout import FileReport
 from lakehouse.landing.zone import LandedFile
 
 LOADED, DUPLICATE, QUARANTINED, WITHDRAWN = (

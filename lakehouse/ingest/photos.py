@@ -20,7 +20,7 @@ import structlog
 from lakehouse.delta import engine
 from lakehouse.delta.lake import Lake
 from lakehouse.delta.rows import Rows
-from lakehouse.files.delimited import FileReport
+from lakehouse.files.layout import FileReport
 from lakehouse.files.photos import PhotoError, read_photo
 from lakehouse.files.read import Landed, Read, hash_files, read_files
 from lakehouse.ingest import events, ledger

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from lakehouse.files.delimited import FileReport
+from lakehouse.files.layout import FileReport
 from lakehouse.ingest.ledger import LOADED, Delivery, FileState
 from lakehouse.landing.zone import LandedFile
 

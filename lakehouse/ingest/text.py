@@ -24,7 +24,7 @@ from lakehouse.errors import PlatelakeError
 from lakehouse.files import error_lists as error_list_source
 from lakehouse.files import readings as readings_source
 from lakehouse.files import rules
-from lakehouse.files.delimited import FileReport, Layout
+from lakehouse.files.layout import FileReport, Layout
 from lakehouse.files.read import inspect_files, read_rows
 from lakehouse.ingest import events, ledger
 from lakehouse.ingest.clear import clear_landing, hold_back_reused_names, put_back_left

@@ -173,10 +173,9 @@ def _names(relative: dict[str, str]) -> dict[str, str]:
 
 
 def _globs(stage: Stage, kind: str) -> list[tuple[str | None, str]]:
-    if kind == "readings":
-        return [(None, glob) for glob in stage.readings.files]
-    if kind == "error_lists":
-        return [(None, glob) for glob in stage.error_lists.files]
+    if kind != "photos":
+        source = stage.readings if kind == "readings" else stage.error_lists
+        return [(None, glob) for glob in (source.files if source else ())]
     if stage.photos is None:
         return []
     labels = {**stage.photos.labels, UNLABELLED: stage.photos.unlabelled}

@@ -9,7 +9,7 @@ from lakehouse.table import Column, Table
 
 def lot_features(stage: Stage) -> Table:
     """Return the stage's features table; its columns are the statistics' names."""
-    return features_of([v.name for v in stage.readings.variables], stage.title)
+    return features_of([v.name for v in stage.variables], stage.title)
 
 
 def features_of(variables: Sequence[str], title: str = "the stage") -> Table:

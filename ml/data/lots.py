@@ -134,7 +134,7 @@ def lot_frame(lake: Lake, stage: Stage, versions: Mapping[str, int] | None = Non
     """
     table = readings(stage)
     versions = versions or {t.name: lake.version(t) for t in (table, LOTS)}
-    variables = tuple(variable.name for variable in stage.readings.variables)
+    variables = tuple(variable.name for variable in stage.variables)
     if min(versions.values()) < 0:
         raise UsageError(
             f"the lake {lake.folder} has no lots to learn from; put files in by `platelake run`"

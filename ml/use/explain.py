@@ -53,12 +53,12 @@ def lot_readings(lake: Lake, stage: Stage, day: date, lot: str) -> dict[str, Arr
     found = lot_rows(lake, stage, day, lot)
     if not found.num_rows:
         raise PlatelakeError(f"table readings has no lot {lot} on {day}; name another lot")
-    return {v.name: found[v.name].to_numpy() for v in stage.readings.variables}
+    return {v.name: found[v.name].to_numpy() for v in stage.variables}
 
 
 def lot_rows(lake: Lake, stage: Stage, day: date, lot: str) -> pa.Table:
     """Read `measured_at` and the variables of one lot, in order of time; empty if there is none."""
-    columns = ("measured_at", *(variable.name for variable in stage.readings.variables))
+    columns = ("measured_at", *(variable.name for variable in stage.variables))
     of_lot = (pc.field("day") == day) & (pc.field("lot") == lot)
     return lake.load(readings(stage), where=of_lot, columns=columns).sort_by("measured_at")
 

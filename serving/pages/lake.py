@@ -35,7 +35,7 @@ def of_day(
 def lot(request: Request, html: Shown, user: Visitor, day: str, name: str) -> Response:
     """Show the readings of a lot, its verdict and its inspected photos."""
     context, when = html.context, _day(day)
-    if when is None or not re.fullmatch(context.stage.lot_pattern, name):
+    if when is None or not context.stage.is_lot(name):
         raise RefusedError(404, "not_found")
     rows = [row for row in context.lots.of_day(when) if row["lot"] == name]
     found = [one for one in context.inspections.all_of(Search(lot=name), user) if one.day == when]

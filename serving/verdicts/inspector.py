@@ -131,7 +131,7 @@ class Inspector:
             when = date.fromisoformat(day) if slash else datetime.now(self.stage.zone).date()
         except ValueError:
             raise UsageError(f"{day!r} is not a day such as 2021-09-06") from None
-        if len(name) > LOT_LENGTH or not re.fullmatch(self.stage.lot_pattern, name):
+        if len(name) > LOT_LENGTH or not self.stage.is_lot(name):
             raise UsageError(f"{name[:LOT_LENGTH]!r} is not a lot of {self.stage.name}")
         return Lot(when, name)
 

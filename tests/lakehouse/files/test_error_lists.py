@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lakehouse.files import error_lists
-from lakehouse.files.delimited import FileReport, with_file
+from lakehouse.files.cells import with_file
+from lakehouse.files.layout import FileReport
 from lakehouse.stage import Stage
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.quarantine import QUARANTINE

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse.files import readings, rules
-from lakehouse.files.delimited import with_file
+from lakehouse.files.cells import with_file
 from lakehouse.settings import load_settings
 from lakehouse.stage import Stage, load_stage
 from lakehouse.tables.quarantine import QUARANTINE
@@ -49,7 +50,7 @@ TIMES_12H = {
 TIMES_24H = {
     "16:27:17": "16:27:17", "16:05:00.25": "16:05:00.25", "0:0:0": "00:00:00", "16:27": "16:27:00",
     "  7:08:09  ": "07:08:09", "12:00:00.123456789": "12:00:00.123457",
-    "23:59:59.9999999": None, "24:00:00": None, "1:60:00": None, "1:00:60": None, "noon": None,
+    "23:59:59.9999999": None, "1:60:00": None, "1:00:60": None, "noon": None,
     "": None, "오후 4:05:00": None,
 }  # fmt: skip
 NUMBERS = {
@@ -168,7 +169,21 @@ def test_time_zone(example: Stage, zone: str, day: str, time: str, expected: str
     (row,) = typed(batch_of([["1", time, day, "40", "16"]]), stage)
     found = row["measured_at"]
     assert (found and found.replace(tzinfo=None).isoformat()) == expected
-    assert row["rule"] == (None if expected else "time")
+    untrue = "implausible_time" if expected and expected < "1990" else None
+    assert row["rule"] == (untrue if expected else "time")
+
+
+def test_24_00_is_the_midnight_at_the_end_of_its_day(example: Stage) -> None:
+    (row,) = typed(batch_of([["1", "24:00:00", "2021-09-06", "40", "16"]]), example)
+    assert row["measured_at"] == datetime.fromisoformat("2021-09-07T00:00:00+09:00")
+    assert (row["day"], row["rule"]) == (date(2021, 9, 6), None)
+
+
+@pytest.mark.parametrize("day", ["1970-01-01", "1980-01-06", "2998-01-01"])
+def test_a_clock_that_was_not_set_is_not_believed(example: Stage, day: str) -> None:
+    (row,) = typed(batch_of([["1", "10:00", day, "40", "16"]]), example)
+    assert row["rule"] == "implausible_time"
+    assert "was the clock set?" in row["reason"]
 
 
 def test_every_broken_rule_is_said_and_the_rest_is_typed(stage: Stage) -> None:
@@ -179,7 +194,7 @@ def test_every_broken_rule_is_said_and_the_rest_is_typed(stage: Stage) -> None:
         "not a lot: 'L'; not a 12h time: 'noon'; ph 15.0 is outside 0 to 14 pH; "
         "not a temperature number: 'x'",
     )
-    assert (row["day"], row["lot"], row["measured_at"]) == (date(2021, 9, 6), "L", None)
+    assert (row["day"], row["lot"], row["measured_at"]) == (date(2021, 9, 6), None, None)
     assert (row["ph"], row["temperature"], row["voltage"]) == (15.0, None, 16.0)
     assert (row["file"], row["line"], row["cells"]) == (FILE, 2, cells)
 
@@ -290,10 +305,22 @@ def test_every_known_bad_row(stage: Stage) -> None:
     assert found[17]["reason"] == f"the same day, lot, measured_at as line 16 of {FILE}"
 
 
+def test_rows_below_a_header_in_capitals_are_read_by_it(stage: Stage) -> None:
+    row = "1,1,오후 4:05:{:02d}.0,{},{},16"
+    header = "INDEX,LOT,TIME,TEMP,PH,VOLTAGE"
+    lines = [HEADER, row.format(0, 7.3, 12.5), header, row.format(2, 12.5, 7.3)]
+    content = "\n".join(lines).encode()
+    _, rows = readings.read_file(io.BytesIO(content), FILE, stage, load_settings())
+    assert HEADER.split(",")[3:5] == ["pH", "Temp"]
+    assert (
+        rules.filter_passed(rows).select(["ph", "temperature"]).to_pylist()
+        == [{"ph": 7.3, "temperature": 12.5}] * 2
+    )
+
+
 @pytest.mark.parametrize(
     "header",
     [
-        "INDEX,LOT,TIME,TEMP,PH,VOLTAGE",
         "Nr,Charge,Zeit,Temp.,pH-Wert,Spannung",
         "번호,로트,시각,온도,산도,전압",
     ],
@@ -309,3 +336,144 @@ def test_rows_below_a_header_of_other_words_are_held_back(stage: Stage, header: 
     held_back = rules.filter_held_back(rows)
     assert held_back["line"].to_pylist() == [3, 5, 6]
     assert held_back["rule"].to_pylist()[-1] == "second_header"
+
+
+def stage_of(**readings: Any) -> Stage:
+    """A stage of one variable; the arguments replace or add keys of its readings."""
+    ph = {"name": "ph", "column": "pH", "unit": "pH", "minimum": 0, "maximum": 2000}
+    source = {"files": "*.csv", "lot": "Lot", "time": "Time", "date": {"column": "Date"}}
+    source |= {"variables": [ph]} | readings
+    given = {key: value for key, value in source.items() if value is not None}
+    return Stage.model_validate(
+        {"name": "s", "title": "S", "lot_pattern": "0*([0-9A-Z]+)", "readings": given}
+    )
+
+
+def read(stage: Stage, *lines: str, name: str = "a.csv") -> list[dict[str, Any]]:
+    """The checked rows of a file of these lines."""
+    content = "\n".join(lines).encode()
+    report, rows = readings.read_file(io.BytesIO(content), name, stage, load_settings())
+    assert report.rule is None, report.reason
+    assert rows.num_rows == report.rows
+    return rows.to_pylist()
+
+
+def stamped(form: str, **more: Any) -> Stage:
+    stamp = {"column": "Stamp", "format": form}
+    return stage_of(time=None, date=None, timestamp=stamp, delimiter=";", **more)
+
+
+@pytest.mark.parametrize(
+    ("form", "cell", "utc"),
+    [
+        ("iso", "2021-09-06 08:00:00", "2021-09-05T23:00:00"),
+        ("iso", "2021-09-06T08:00:00.25Z", "2021-09-06T08:00:00.250000"),
+        ("iso", "2021-09-06T08:00:00+02:00", "2021-09-06T06:00:00"),
+        ("iso", "2021-09-06T24:00", "2021-09-06T15:00:00"),
+        ("iso", "2021-09-06", None),
+        ("iso", "2021-02-30 08:00:00", None),
+        ("%d.%m.%Y %H:%M:%S", "6.9.2021 8:00:03", "2021-09-05T23:00:03"),
+        ("%Y%m%d%H%M%S", "20210906080003", "2021-09-05T23:00:03"),
+        ("%Y/%m/%d %I:%M:%S.%f %p", "2021/09/06 12:00:03.5 오전", "2021-09-05T15:00:03.500000"),
+        ("%Y/%m/%d %p %I:%M", "2021/09/06 下午 1:05", "2021-09-06T04:05:00"),
+        ("%y-%m-%d %H:%M %z", "21-09-06 08:00 -0330", "2021-09-06T11:30:00"),
+        ("epoch", "1630918800.25", "2021-09-06T09:00:00.250000"),
+        ("epoch_ms", "1630918800250", "2021-09-06T09:00:00.250000"),
+        ("epoch_us", "1630918800000250", "2021-09-06T09:00:00.000250"),
+        ("excel", "44445.333333333336", "2021-09-05T23:00:00"),
+        ("siemens", "44445333333.3333", "2021-09-05T23:00:00"),
+        ("epoch", "1e300", None),
+        ("excel", "noon", None),
+    ],
+)
+def test_forms_of_a_moment(form: str, cell: str, utc: str | None) -> None:
+    (row,) = read(stamped(form), "Lot;Stamp;pH", f"17;{cell};7")
+    found = row["measured_at"]
+    assert (found and found.replace(tzinfo=None).isoformat()) == utc
+    assert row["rule"] == (None if utc else "time")
+    if found:
+        assert row["day"] == found.astimezone(ZoneInfo("Asia/Seoul")).date()
+
+
+def test_date_and_time_in_columns_of_their_own_make_a_moment() -> None:
+    stamp = {"columns": ["Date", "Time"], "format": "%d.%m.%Y %H:%M"}
+    stage = stage_of(time=None, date=None, timestamp=stamp)
+    (row,) = read(stage, "Lot,Date,Time,pH", "17,6.9.2021,8:00,7")
+    assert row["measured_at"] == datetime(2021, 9, 5, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("notation", "cell", "value"),
+    [
+        ({"decimal": ",", "thousands": "."}, "1.040,5", 1040.5),
+        ({"decimal": ",", "thousands": "."}, "1.040", 1040.0),
+        ({"decimal": ",", "thousands": "."}, "10.40", None),
+        ({"decimal": ",", "thousands": "."}, "7.1", None),
+        ({"decimal": ","}, "7,1", 7.1),
+        ({"decimal": ","}, "1.040", None),
+        ({"thousands": ","}, "1,040.5", 1040.5),
+        ({"thousands": " "}, "1\u00a0040.5", 1040.5),
+        ({"thousands": "'"}, "1'040", 1040.0),
+        ({}, "1,040", None),
+        ({}, "\u22120.0", 0.0),
+        ({}, "1.040", 1.04),
+    ],
+)
+def test_notations_of_numbers(notation: dict[str, str], cell: str, value: float | None) -> None:
+    stage = stage_of(delimiter=";", **notation)
+    (row,) = read(stage, "Lot;Date;Time;pH", f"17;2021-09-06;08:00;{cell}")
+    assert (row["ph"], row["rule"]) == (value, None if value is not None else "number")
+
+
+def test_a_number_is_unclear_in_a_file_with_decimal_commas() -> None:
+    lines = ["Lot;Date;Time;pH", "17;2021-09-06;08:00;7,1", "17;2021-09-06;08:01;1.040"]
+    lines.append("17;2021-09-06;08:02;1.04")
+    assert [row["ph"] for row in read(stage_of(delimiter=";"), *lines)] == [None, None, 1.04]
+
+
+def test_words_for_a_missing_value_and_columns_that_may_be_missing() -> None:
+    base = {"unit": "", "minimum": 0, "maximum": 99}
+    variables = [
+        {"name": "ph", "column": "pH", **base},
+        {"name": "flow", "column": "Flow", "optional": True, **base},
+    ]
+    stage = stage_of(variables=variables, missing=["", "-", "N/A"])
+    head = "Lot,Date,Time,pH"
+    rows = read(stage, head + ",Flow", "1,2021-09-06,8:00,7,-", "1,2021-09-06,8:01,N/A,3")
+    assert [(row["ph"], row["flow"], row["rule"]) for row in rows] == [
+        (7, None, None),
+        (None, 3, None),
+    ]
+    (row,) = read(stage, head, "1,2021-09-06,8:00,7")
+    assert (row["ph"], row["flow"], row["rule"]) == (7, None, None)
+    (row,) = read(stage, head, "1,2021-09-06,8:00,-")
+    assert (row["rule"], row["reason"]) == ("no_value", "no variable has a value")
+
+
+def test_readings_of_one_moment_are_told_apart() -> None:
+    lines = ["Lot,Date,Time,Head,pH", *(f"1,2021-09-06,8:00,{head},7" for head in "ABA")]
+    assert [row["rule"] for row in read(stage_of(), *lines)] == [None] + ["duplicate_key"] * 2
+    by_head = read(stage_of(key={"head": "Head"}), *lines)
+    assert [(row["head"], row["rule"]) for row in by_head] == [
+        ("A", None), ("B", None), ("A", "duplicate_key"),
+    ]  # fmt: skip
+    numbered = read(stage_of(sequence=True), *lines)
+    assert [(row["sequence"], row["rule"]) for row in numbered] == [(0, None), (1, None), (2, None)]
+    both = readings_table(stage_of(key={"head": "Head"}, sequence=True))
+    assert both.key == ("day", "lot", "head", "sequence", "measured_at")
+
+
+def test_the_line_is_a_part_of_the_lot() -> None:
+    by_path = stage_of(line={"file_name": "line-([0-9])/"})
+    row = "0017,2021-09-06,8:00,7"
+    (found,) = read(by_path, "Lot,Date,Time,pH", row, name="line-2/a.csv")
+    assert found["lot"] == "2:17"
+    by_column = stage_of(line={"column": "Line"})
+    rows = read(by_column, "Lot,Date,Time,pH,Line", row + ",B", row + ",")
+    assert [(one["lot"], one["rule"]) for one in rows] == [("B:17", None), (None, "lot")]
+    assert by_path.is_lot("2:17") and not by_path.is_lot("2:x!")
+
+
+def test_a_group_of_the_pattern_is_the_lot() -> None:
+    (row,) = read(stage_of(), "Lot,Date,Time,pH", "000A7,2021-09-06,8:00,7")
+    assert row["lot"] == "A7"

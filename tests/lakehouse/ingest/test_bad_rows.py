@@ -178,7 +178,8 @@ def test_bad_rows_of_an_error_list_are_held_back(ingested: Chain) -> None:
 def test_a_hundred_megabyte_line_is_refused_in_bounded_memory(tmp_path: Path) -> None:
     import tracemalloc
 
-    from lakehouse.files.delimited import Layout, inspect
+    from lakehouse.files.delimited import inspect
+    from lakehouse.files.layout import Layout
 
     file = tmp_path / "long.csv"
     with file.open("wb") as stream:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lakehouse.files.delimited import FileReport
+from lakehouse.files.layout import FileReport
 from lakehouse.ingest.events import STATE, last_states, overlooked, related_states
 from lakehouse.ingest.ledger import (
     DUPLICATE,

@@ -1,0 +1,124 @@
+"""Find the header of a text file, and the needed columns in it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from lakehouse.files.headers import Headings, named, shown, split_cells
+from lakehouse.files.layout import FileReport, Layout
+
+
+def find_header(
+    report: FileReport, layout: Layout, texts: Sequence[tuple[int, str]], rows: int
+) -> None:
+    """Find the header among the first lines; `rows` is the number of lines from the first of them.
+
+    Without `find_header`, it is the first of them.
+    """
+    starts = range(len(texts))
+    at = next((at for at in starts if _is_header(texts, at, report, layout)), None)
+    if at is None or (at > 0 and not layout.find_header):
+        _arrange(report, layout, _names(texts, 0, report, layout))
+        if at is not None:
+            found = f"line {texts[at][0]} has all columns: set find_header = true"
+            report.reason = f"{report.reason}; {found}"
+        return
+    _arrange(report, layout, _names(texts, at, report, layout))
+    skipped = at + layout.header_rows + layout.skip_after_header
+    report.rows = max(rows - skipped, 0)
+    report.first_line = texts[min(skipped, len(texts)) - 1][0] + 1
+    if report.rule is None and report.rows == 0:
+        report.fault("header_only", "the file has a header and no row")
+    if at:
+        above = f"{at} lines above the header are not read"
+        report.note = "; ".join(filter(None, (above, report.note)))
+
+
+def _names(
+    texts: Sequence[tuple[int, str]], at: int, report: FileReport, layout: Layout
+) -> list[str]:
+    """Return the column names of the header whose first line stands at that place."""
+    rows = [
+        split_cells(text, report.delimiter, layout.quote)
+        for _, text in texts[at : at + layout.header_rows]
+    ]
+    width = max(map(len, rows), default=0)
+    padded = [[*row, *[""] * (width - len(row))] for row in rows]
+    return [" ".join(filter(None, map(str.strip, parts))) for parts in zip(*padded, strict=True)]
+
+
+def _is_header(
+    texts: Sequence[tuple[int, str]], at: int, report: FileReport, layout: Layout
+) -> bool:
+    """Return whether the line has all needed columns."""
+    trial = FileReport()
+    _arrange(trial, layout, _names(texts, at, report, layout))
+    return trial.rule is None
+
+
+def _arrange(report: FileReport, layout: Layout, found: Sequence[str]) -> None:
+    """Find the needed columns in the header."""
+    names, headings = named(found), Headings(found)
+    places = {key: headings.places(some) for key, some in layout.fields.items()}
+    twice = {found[at[0]] for at in places.values() if len(at) > 1}
+    order = [at[0] if at else -1 for at in places.values()]
+    needed, ignored = set(order), headings.all_places(layout.ignored)
+    free = [place for place in range(len(names)) if place not in needed and place not in ignored]
+    group = _matching(names, free, layout.group)
+    times = Counter(found[at] for at in group if found[at].strip())
+    twice |= {name for name, count in times.items() if count > 1}
+    if twice:
+        report.fault("header", f"column {shown(sorted(twice))} stands twice in the header")
+        return
+    missing = [
+        " or ".join(some)
+        for (key, some), at in zip(layout.fields.items(), order, strict=True)
+        if at < 0 and key not in layout.optional
+    ]
+    missing += [" or ".join(layout.group)] if layout.group and not group else []
+    if missing:
+        _explain_missing(report, layout, names, missing)
+        return
+    used = {*needed, *group}
+    others = [place for place in range(len(names)) if place not in used]
+    report.order, report.grouped = order + group + others, len(group)
+    fields = [
+        names[place] if place >= 0 else some[0]
+        for place, some in zip(order, layout.fields.values(), strict=True)
+    ]
+    report.header = fields + [names[place] for place in group + others]
+    extra = [names[place] for place in others if place not in ignored]
+    lacking = [name for name, at in zip(fields, order, strict=False) if at < 0]
+    notes = [f"without column {shown(lacking)}"] if lacking else []
+    notes += [f"extra columns: {shown(extra)}"] if extra else []
+    report.note = "; ".join(notes) or None
+
+
+def _matching(names: Sequence[str], places: Sequence[int], patterns: Sequence[str]) -> list[int]:
+    """Return the places whose name fits a pattern; capitals count if that finds any."""
+    pattern = "|".join(map(_regex, patterns)) or r"(?!)"
+    for flags in (re.DOTALL, re.DOTALL | re.IGNORECASE):
+        fits = re.compile(pattern, flags).fullmatch
+        if group := [place for place in places if fits(names[place])]:
+            return group
+    return []
+
+
+def _regex(pattern: str) -> str:
+    return ".*".join(map(re.escape, pattern.split("*")))
+
+
+def _explain_missing(
+    report: FileReport, layout: Layout, names: list[str], missing: list[str]
+) -> None:
+    if len(names) == 1:
+        for other in (",", ";", "\t", "|"):
+            if other != layout.delimiter and other in names[0]:
+                report.fault(
+                    "delimiter",
+                    f"cells are parted by {other!r}, not by {layout.delimiter!r}",
+                )
+    reason = f"no column {'; no column '.join(missing)}; found: {shown(names)}"
+    report.fault("missing_column", reason)

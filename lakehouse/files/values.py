@@ -1,0 +1,234 @@
+"""Read cells as values: numbers in the stage's notation, dates, times of day and moments.
+
+Each function maps a column of texts to a column of values, null for any text that it cannot read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse.forms import AM, COUNTED, PM, date_pattern, moment_pattern
+
+HALF = rf"(?i)^(?:(?P<mark>{AM}|{PM})[\s\v]*)?"
+CLOCK = (
+    r"(?P<hour>\d{1,2}):(?P<minute>\d{1,2})"
+    r"(?::(?P<second>\d{1,2})(?:[.,](?P<fraction>\d+))?)?"
+)
+CLOCKS = {"24h": f"^{CLOCK}$", "12h": rf"{HALF}{CLOCK}(?:[\s\v]*(?P<behind>{AM}|{PM}))?$"}
+"""Patterns for Arrow, in which \\d and \\s are ASCII and \\s lacks \\v; the texts are trimmed."""
+TIME_OF_DAY = r"[ T]+\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?"
+"""What Excel writes behind a date."""
+MINUS = ("\u2212", "\uff0d", "\u2013")
+"""Characters that programs write for a minus: the mathematical one, the wide one, a dash."""
+AMBIGUOUS = r"^\s*[+-]?\d{1,3}\.\d{3}\s*$"
+"""A number that is a thousand times larger in files with decimal commas."""
+
+MOMENT = pa.timestamp("us", "UTC")
+SECOND, MINUTE, DAY = 1_000_000, 60_000_000, 86_400_000_000
+"""In microseconds."""
+EXCEL_EPOCH = -25_569
+"""1899-12-30 in days from 1970, from where Excel counts."""
+
+
+def by_value(values: pa.Array, form: Callable[[Any], object], kind: pa.DataType) -> pa.Array:
+    """Apply `form` to each value, with results of that type; call it once per different value."""
+    coded = values.dictionary_encode()
+    formed = pa.array([form(value) for value in coded.dictionary.to_pylist()], kind)
+    return formed.take(coded.indices)
+
+
+def numbers(texts: pa.Array, decimal: str = ".", thousands: str | None = None) -> pa.Array:
+    """Return the finite decimal numbers that the texts give in that notation.
+
+    Example:
+        >>> numbers(pa.array(["1.040,5", "1.040", "7.1"]), ",", ".").to_pylist()
+        [1040.5, 1040.0, None]
+    """
+    texts = pc.ascii_trim_whitespace(texts)
+    point, whole = re.escape(decimal), r"\d+"
+    if thousands:
+        group = "[ \u00a0\u202f]" if thousands == " " else re.escape(thousands)
+        whole = rf"(?:\d+|\d{{1,3}}(?:{group}\d{{3}})+)"
+    pattern = rf"^[+-]?(?:{whole}{point}?\d*|{point}\d+)(?:[eE][+-]?\d+)?$"
+    fits = pc.match_substring_regex(texts, pattern)
+    if not pc.all(fits, skip_nulls=True).as_py():
+        for minus in MINUS:
+            texts = pc.replace_substring(texts, minus, "-", max_replacements=1)
+        fits = pc.match_substring_regex(texts, pattern)
+    said = pc.if_else(fits, texts, pa.scalar(None, pa.string()))
+    if thousands:
+        said = pc.replace_substring_regex(said, group, "")
+    if decimal != ".":
+        said = pc.replace_substring(said, decimal, ".")
+    values = pc.cast(said, pa.float64())
+    return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
+
+
+def dates(texts: pa.Array, form: str, with_time: bool = False) -> pa.Array:
+    """Return the dates that the trimmed texts give in that form; `with_time`: a time may follow."""
+    behind = f"(?:{TIME_OF_DAY})?" if with_time else ""
+    pattern = re.compile(date_pattern(form) + behind, re.ASCII | re.IGNORECASE)
+
+    def as_date(text: str) -> date | None:
+        found = pattern.fullmatch(text)
+        if not found:
+            return None
+        parts = {name: int(value) for name, value in found.groupdict().items()}
+        return _date(parts.get("Y", 2000 + parts.get("y", 0)), parts["m"], parts["d"])
+
+    return by_value(texts, as_date, pa.date32())
+
+
+def _date(year: int, month: int, day: int) -> date | None:
+    try:
+        return date(year, month, day)
+    except ValueError:
+        return None
+
+
+def times_of_day(texts: pa.Array, clock: str) -> pa.Array:
+    """Return microseconds since midnight of times by that clock.
+
+    12h: 오전 or AM before or behind h:mm:ss, with 12 as midnight; 오후 or PM, with 12 as noon; the
+    words of Japanese and Chinese as well. 24h: 24:00:00 is the midnight at the day's end.
+    """
+    found = pc.extract_regex(pc.ascii_trim_whitespace(texts), CLOCKS[clock])
+    names = ("mark", "behind") if clock == "12h" else ()
+    marks = [pc.struct_field(found, name) for name in names]
+    hour, minute, second = (
+        _padded(pc.struct_field(found, name)) for name in ("hour", "minute", "second")
+    )
+    return _since_midnight(hour, minute, second, _fraction(found, "fraction"), marks)
+
+
+def _padded(digits: pa.Array) -> pa.Array:
+    """Return digits as integers; none are 0."""
+    return pc.cast(pc.ascii_lpad(digits, 2, "0"), pa.int64())
+
+
+def _fraction(found: pa.Array, name: str) -> pa.Array:
+    """Return the digits behind the seconds in microseconds, rounded half up."""
+    digits = pc.binary_slice(pc.cast(pc.struct_field(found, name), pa.binary()), 0, 7)
+    digits = pc.cast(pc.ascii_rpad(pc.cast(digits, pa.string()), 7, "0"), pa.int64())
+    return pc.divide(pc.add(digits, 5), 10)
+
+
+def _since_midnight(
+    hour: pa.Array, minute: pa.Array, second: pa.Array, fraction: pa.Array, marks: list[pa.Array]
+) -> pa.Array:
+    """Return microseconds since midnight; with `marks`, exactly one of them names half of a day."""
+    second = pc.add(pc.multiply(second, SECOND), fraction)
+    sound = pc.and_(pc.less(minute, 60), pc.less(second, MINUTE))
+    if marks:
+        mark = pc.binary_join_element_wise(*marks, "|")
+        only_one = pc.match_substring_regex(mark, r"^[^|]+\|?$|^\|[^|]+$")
+        sound = pc.and_(pc.and_(sound, only_one), pc.and_(pc.greater(hour, 0), pc.less(hour, 13)))
+        afternoon = pc.match_substring_regex(mark, f"(?i){PM}")
+        hour = pc.if_else(pc.equal(hour, 12), 0, hour)
+        hour = pc.add(hour, pc.multiply(pc.cast(afternoon, pa.int64()), 12))
+    else:
+        ends = pc.and_(pc.equal(hour, 24), pc.equal(pc.add(minute, second), 0))
+        sound = pc.and_(sound, pc.or_(pc.less(hour, 24), ends))
+    since = pc.add(pc.multiply(pc.add(pc.multiply(hour, 60), minute), MINUTE), second)
+    return pc.if_else(sound, since, pa.scalar(None, pa.int64()))
+
+
+def moments_of(day: pa.Array, time: pa.Array, zone: ZoneInfo) -> pa.Array:
+    """Return the moments when the plant's clocks show that day and time; null if either is null.
+
+    If clocks are set back there are two such moments; the first is used. The offset to UTC is
+    looked up once per minute.
+    """
+    days = pc.cast(pc.cast(day, pa.int32()), pa.int64())
+    return _in_utc(pc.add(pc.multiply(days, DAY), time), zone)
+
+
+def _in_utc(wall: pa.Array, zone: ZoneInfo) -> pa.Array:
+    """Return the moments of wall times, which are in microseconds from 1970."""
+
+    def offset(minute: int) -> int | None:
+        try:
+            shown = datetime(1970, 1, 1) + timedelta(minutes=minute)
+            moment = shown.replace(tzinfo=zone).astimezone(UTC)
+        except OverflowError:  # In UTC the year is 0 or 10000.
+            return None
+        return (shown - moment.replace(tzinfo=None)) // timedelta(microseconds=1)
+
+    # Integer division rounds to zero, so moments before 1970 are looked up a minute later.
+    offsets = by_value(pc.divide(wall, MINUTE), offset, pa.int64())
+    return pc.cast(pc.subtract(wall, offsets), MOMENT)
+
+
+def moments(texts: pa.Array, form: str, zone: ZoneInfo) -> pa.Array:
+    """Return the moments that the trimmed texts give in that form of `stage.Timestamp`.
+
+    A time without an offset to UTC is one of the plant's clocks.
+
+    Example:
+        >>> kst = ZoneInfo("Asia/Seoul")
+        >>> texts = pa.array(["2021-09-06T08:00:00Z", "2021-09-06 17:00:00"])
+        >>> [f"{moment:%H:%M}" for moment in moments(texts, "iso", kst).to_pylist()]
+        ['08:00', '08:00']
+    """
+    if form in COUNTED:
+        return _counted(numbers(texts), form, zone)
+    found = pc.extract_regex(pc.ascii_trim_whitespace(texts), f"^{moment_pattern(form)}$")
+    names = {field.name for field in found.type}
+    nothing = pa.repeat("", len(texts))
+
+    def part(name: str) -> pa.Array:
+        return pc.struct_field(found, name) if name in names else nothing
+
+    century = 0 if "Y" in names else 2000
+    year = part("Y" if "Y" in names else "y")
+    written = pc.binary_join_element_wise(year, part("m"), part("d"), "-")
+
+    def as_date(text: str) -> date | None:
+        year, month, day = map(int, text.split("-"))
+        return _date(century + year, month, day)
+
+    day = by_value(written, as_date, pa.date32())
+    twelve = "I" in names
+    hour, minute, second = (_padded(part(name)) for name in ("I" if twelve else "H", "M", "S"))
+    fraction = _fraction(found, "f") if "f" in names else pa.repeat(0, len(texts))
+    time = _since_midnight(hour, minute, second, fraction, [part("p")] if twelve else [])
+    wall = pc.add(pc.multiply(pc.cast(pc.cast(day, pa.int32()), pa.int64()), DAY), time)
+    if "z" not in names:
+        return _in_utc(wall, zone)
+    offset = by_value(part("z"), _offset, pa.int64())
+    said = pc.cast(pc.subtract(wall, offset), MOMENT)
+    return pc.if_else(pc.equal(part("z"), ""), _in_utc(wall, zone), said)
+
+
+def _offset(text: str) -> int | None:
+    """Return an offset to UTC in microseconds; null without one."""
+    if text in ("", "Z"):
+        return 0 if text else None
+    hours, minutes = int(text[1:3]), int(text[-2:])
+    return (1 if text[0] == "+" else -1) * (hours * 60 + minutes) * MINUTE
+
+
+def _counted(values: pa.Array, form: str, zone: ZoneInfo) -> pa.Array:
+    """Return the moments of numbers; Excel's days are rounded to milliseconds."""
+    units = {"epoch": SECOND, "epoch_ms": 1000, "epoch_us": 1}
+    inside = pc.less(pc.abs(values), 4e15 / units.get(form, 1))
+    values = pc.if_else(inside, values, pa.scalar(None, pa.float64()))
+    if form in units:
+        return pc.cast(pc.cast(pc.round(pc.multiply(values, units[form])), pa.int64()), MOMENT)
+    days = pc.divide(values, 1e6) if form == "siemens" else values
+    days = pc.if_else(pc.less(pc.abs(days), 1e6), days, pa.scalar(None, pa.float64()))
+    thousandths = pc.cast(pc.round(pc.multiply(days, DAY // 1000)), pa.int64())
+    return _in_utc(pc.add(pc.multiply(thousandths, 1000), EXCEL_EPOCH * DAY), zone)
+
+
+def days_of(moment: pa.Array, zone: ZoneInfo) -> pa.Array:
+    """Return the date that the plant's clocks show at each moment."""
+    there = pc.cast(moment, pa.timestamp("us", zone.key))
+    return pc.cast(pc.floor_temporal(pc.local_timestamp(there), unit="day"), pa.date32())
