@@ -46,6 +46,7 @@ class RunContext:
     started_at: datetime
     looks: Looks | None = None
     counts: Counts = field(default_factory=Counts)
+    unmatched: int = 0
     sql_rows: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     maintained: dict[str, dict[str, int]] = field(default_factory=dict)

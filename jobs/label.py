@@ -7,6 +7,7 @@ one commit. A second run finds nothing changed and writes nothing.
 """
 
 import sys
+from functools import partial
 
 import structlog
 
@@ -14,7 +15,7 @@ from jobs.context import RunContext
 from jobs.submit import leave, submit
 from lakehouse.delta.incremental import follow, refresh
 from lakehouse.delta.lake import Lake
-from lakehouse.derive.labels import difference_of_labels, label_lots, report_labels
+from lakehouse.derive.labels import UNKNOWN, difference_of_labels, label_lots, report_labels
 from lakehouse.ingest.list_doubts import of_no_day
 from lakehouse.tables.doubted_days import DOUBTED_DAYS
 from lakehouse.tables.error_lists import ERROR_LISTS
@@ -28,7 +29,9 @@ def run(context: RunContext) -> None:
     """Label, report how lots and lists fit, and note what relabelling changed."""
     lake, whole = context.lake, context.options.whole
     lists = [ERROR_LISTS, DOUBTED_DAYS]
-    lots = refresh(lake, LOTS, [readings(context.stage), *lists], label_lots, whole)
+    named = context.stage.error_lists
+    label = partial(label_lots, unlisted=named.unlisted_days if named else UNKNOWN)
+    lots = refresh(lake, LOTS, [readings(context.stage), *lists], label, whole)
     refresh(lake, LABEL_REPORT, [LOTS, *lists], report_labels, whole)
     relabelled = follow(lake, LABEL_CHANGES, LOTS, ("day", "lot", "label"), difference_of_labels)
     structlog.get_logger().info("labelled", lots_changed=lots, relabelled=relabelled)

@@ -14,7 +14,7 @@ from jobs.context import Options, RunContext
 from jobs.report import report
 from jobs.runner import CHAIN, begin, do_jobs
 from lakehouse.errors import UsageError
-from lakehouse.landing.zone import KINDS
+from lakehouse.landing.matching import KINDS
 from lakehouse.tables.quarantine import QUARANTINE
 
 

@@ -48,6 +48,10 @@ CAUSES = (
 """Signs in the words of Spark, Delta, Hadoop and the system; what they mean; what to do."""
 
 
+SHOWN = 20
+"""How many unmatched files a report names."""
+
+
 def check_report(file: Path) -> None:
     """Fail on a report that cannot be written before there is anything to report."""
     if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
@@ -62,6 +66,7 @@ def report(context: RunContext) -> dict[str, Any]:
     from lakehouse.tables.picture_names import PICTURE_NAMES
     from lakehouse.tables.quarantine import QUARANTINE
     from lakehouse.tables.readings import readings
+    from lakehouse.tables.unmatched_files import UNMATCHED_FILES
 
     lake = context.lake
     labels = Counter(row["label"] for row in lake.rows(LOTS, "label"))
@@ -76,6 +81,10 @@ def report(context: RunContext) -> dict[str, Any]:
         "pictures": len({row["pixel_sha256"] for row in names}),
         "picture_names": len(names),
         "quarantined": lake.count(QUARANTINE),
+        "unmatched": {
+            "count": context.unmatched,
+            "files": sorted(row["file"] for row in lake.rows(UNMATCHED_FILES, "file"))[:SHOWN],
+        },
         "files": {
             "seen": c.seen,
             "loaded": c.loaded,
@@ -130,6 +139,7 @@ def show(context: RunContext) -> None:
         grid.add_row(name.replace("_", " "), f"{found[name]:,}")
     for name in ("pictures", "picture_names", "quarantined"):
         grid.add_row(name.replace("_", " "), f"{found[name]:,}")
+    grid.add_row("files unmatched", f"{found['unmatched']['count']:,}")
     grid.add_section()
     for name, count in found["files"].items():
         grid.add_row(f"files {name}", f"{count:,}")

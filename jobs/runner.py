@@ -16,6 +16,7 @@ from jobs.logs import set_up_logs
 from jobs.report import check_report, failure_reported, write_report
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import QualityGateError
+from lakehouse.ingest.unmatched import record_unmatched
 from lakehouse.landing.stable import Looks
 from lakehouse.settings import Settings, load_settings
 from lakehouse.spark.session import open_session
@@ -56,6 +57,8 @@ def do_jobs(names: Sequence[str], context: RunContext) -> None:
     with context.lake.lock("run") as waited:
         if waited and context.looks:
             context.looks.forget()  # The other run may have cleared files since.
+        if ingests and context.looks:
+            context.unmatched = record_unmatched(context.lake, context.looks, context.run_id)
         for name in names:
             if name == "sync" and ingests:
                 write_run_row(context, names)

@@ -265,6 +265,7 @@ class Photos(_Model):
 
     labels: dict[str, Names] = Field(min_length=1)
     unlabelled: SomeNames = []
+    ignore: SomeNames = Field([], description="Globs of files that are not photos")
     width: int = Field(224, gt=0, le=4096, description="Pixels of the decoded tensor")
     height: int = Field(224, gt=0, le=4096, description="Pixels of the decoded tensor")
 

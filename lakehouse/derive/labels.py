@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from lakehouse.stage import LINE_MARK
 from lakehouse.tables.label_changes import LABEL_CHANGES
 from lakehouse.tables.label_report import LABEL_REPORT
 from lakehouse.tables.lots import LOTS
@@ -32,17 +33,24 @@ class ListedDay:
     is_doubted: bool = False
 
 
-def label_lots(readings: pa.Table, error_lists: pa.Table, doubted_days: pa.Table) -> pa.Table:
+def label_lots(
+    readings: pa.Table,
+    error_lists: pa.Table,
+    doubted_days: pa.Table,
+    unlisted: str = UNKNOWN,
+) -> pa.Table:
     """Label every lot that has readings.
 
     A lot is failed if any row names it for its day, quarantined or not. It is unknown if no list
     has the day, if a quarantined row or list may mean the day, or if it may be a failed lot that
-    has no readings. It is good if the day's lists do not name it.
+    has no readings. It is good if the day's lists do not name it. If lists name failures only,
+    lots of a day without a list are good, too.
 
     Args:
         readings: day, lot and measured_at of the readings.
         error_lists: day, lots and file of the lists' valid rows.
         doubted_days: day, lots and file of the rows of `doubted_days`.
+        unlisted: Label of lots on days that no list has.
 
     Returns:
         A table with the columns of `lots`, one row per lot, sorted by day and lot.
@@ -67,19 +75,19 @@ def label_lots(readings: pa.Table, error_lists: pa.Table, doubted_days: pa.Table
         day: _unmatched(one.failed, set(found[day])) for day, one in listed.items() if day in found
     }
     labels = [
-        _label(lot, listed[day], unmatched[day]) if day in listed else UNKNOWN
+        _label(lot, listed[day], unmatched[day], unlisted) if day in listed else unlisted
         for day, lot in zip(days, names, strict=True)
     ]
     return pa.table([*lots.columns, labels], schema=LOTS.arrow_schema())
 
 
-def _label(lot: str, day: ListedDay, unmatched: set[str] | None) -> str:
+def _label(lot: str, day: ListedDay, unmatched: set[str] | None, unlisted: str) -> str:
     """Return the label of a lot; `unmatched` are the day's failed lots without readings."""
     if lot in day.failed:
         return FAILED
-    if day.rows == 0 or day.is_doubted or unmatched is None or _plain(lot) in unmatched:
+    if day.is_doubted or unmatched is None or _plain(lot) in unmatched:
         return UNKNOWN
-    return GOOD
+    return GOOD if day.rows else unlisted
 
 
 def _unmatched(failed: set[str], found: set[str]) -> set[str] | None:
@@ -92,6 +100,8 @@ def _unmatched(failed: set[str], found: set[str]) -> set[str] | None:
 
 
 def _plain(lot: str) -> str:
+    """Return the lot without what lists often leave out: its line, leading zeros, capitals."""
+    lot = lot.rpartition(LINE_MARK)[2]
     return re.sub("^0+(?=.)", "", lot).lower()
 
 

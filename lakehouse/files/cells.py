@@ -53,6 +53,16 @@ def read_cells(stream: IO[bytes], report: FileReport, layout: Layout) -> Iterato
         {'line': 3, 'cells': ['2.2'], 'fault': '1 cells where the header has 2'}
     """
     text, sha256 = opened(stream, layout.form)
+    try:
+        yield from _read(text, report, layout, sha256)
+    finally:
+        if sha256:
+            text.close()
+
+
+def _read(
+    text: IO[bytes], report: FileReport, layout: Layout, sha256: str | None
+) -> Iterator[pa.RecordBatch]:
     digest = hashlib.sha256()
     headers, is_ignored = _headers(report, layout), ignoring(layout)
     line, rest = 1, b""

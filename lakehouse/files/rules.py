@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -156,21 +158,97 @@ def with_stored(rows: pa.Table, stored: pa.Table, key: Sequence[str]) -> pa.Tabl
     return _with_rule(rows, "duplicate_key", reasons)
 
 
-def with_superseded(rows: pa.Table, by: Mapping[tuple[str, date], str]) -> pa.Table:
-    """Mark the valid rows of a file's day if the file in `by` holds that day now."""
+FileDay = tuple[str, date]
+Span = tuple[datetime, datetime]
+"""First and last moment."""
+
+
+def with_superseded(
+    rows: pa.Table, by: Mapping[FileDay, str], spans: Mapping[FileDay, Span] | None = None
+) -> pa.Table:
+    """Mark the valid rows of a file's day if the file in `by` holds that day now.
+
+    With `spans`, which has the moments of each file in `by`, only rows between these are marked: a
+    log that is renamed and begun anew replaces none of the rows before it.
+    """
     if not by:
         return rows
     days = pa.Table.from_pylist(
         [{"file": file, "day": day, "by": now} for (file, day), now in by.items()],
         pa.schema([("file", pa.string()), ("day", pa.date32()), ("by", pa.string())]),
     )
-    found = _sound(rows, "day").join(days, ["file", "day"], join_type="inner")
+    moment = [] if spans is None else ["measured_at"]
+    found = _sound(rows, "day", *moment).join(days, ["file", "day"], join_type="inner")
+    if spans is not None:
+        found = _within(found, spans)
     reasons = {
         row["place"]: f"{row['day']} was corrected: it is in {row['by']}, "
         "which brought this content before"
         for row in found.to_pylist()
     }
     return _with_rule(rows, "superseded", reasons)
+
+
+def _within(found: pa.Table, spans: Mapping[FileDay, Span]) -> pa.Table:
+    """Keep the rows between first and last moment of the file in `by` on their day."""
+    kind = found.schema.field("measured_at").type
+    edges = pa.Table.from_pylist(
+        [{"by": by, "day": day, "from": a, "to": b} for (by, day), (a, b) in spans.items()],
+        pa.schema([("by", pa.string()), ("day", pa.date32()), ("from", kind), ("to", kind)]),
+    )
+    beside = found.join(edges, ["by", "day"], join_type="inner")
+    moment = beside["measured_at"]
+    inside = pc.and_(pc.less_equal(beside["from"], moment), pc.greater_equal(beside["to"], moment))
+    return beside.filter(inside)
+
+
+def with_mixed_lots(rows: pa.Table, stored: pa.Table, lot: Sequence[str]) -> pa.Table:
+    """Mark the valid rows of a lot if another file has readings of it at the same time.
+
+    Two machines that count alike would make one lot of both. The rows of a stored file stay, then
+    those of the first file by name.
+
+    Args:
+        rows: Checked rows with `measured_at`; duplicates are marked already.
+        stored: Rows of other files, with the same columns.
+        lot: Columns that identify a lot and, in it, what is measured side by side.
+    """
+    new = _spans(_sound(rows, *lot, "measured_at"), lot)
+    old = _spans(stored, lot)
+    if len({*new["file"], *old["file"]}) < 2:
+        return rows
+    spans = pd.concat([old.assign(is_new=False), new.assign(is_new=True)])
+    several = spans[spans.duplicated(list(lot), keep=False)].sort_values([*lot, "is_new", "file"])
+    other: dict[tuple[object, ...], str] = {}
+    for _, files in several.groupby(list(lot), sort=False):
+        kept: list[Any] = []
+        for span in files.itertuples():
+            at_once = [one for one in kept if one.first < span.last and span.first < one.last]
+            if at_once and span.is_new:
+                other[(span.file, *(getattr(span, name) for name in lot))] = at_once[0].file
+            else:
+                kept.append(span)
+    if not other:
+        return rows
+    reasons = {}
+    for row in _sound(rows, *lot).to_pylist():
+        by = other.get((row["file"], *(row[name] for name in lot)))
+        if by:
+            reasons[row["place"]] = (
+                f"lot {row['lot']} of {row['day']} is at the same time in {by}; if two lines count "
+                "alike, say `line` in the stage file"
+            )
+    return _with_rule(rows, "mixed_lot", reasons)
+
+
+def _spans(rows: pa.Table, lot: Sequence[str]) -> pd.DataFrame:
+    """Return first and last moment of each lot in each file."""
+    found = rows.group_by([*lot, "file"]).aggregate(
+        [("measured_at", "min"), ("measured_at", "max")]
+    )
+    named = {"measured_at_min": "first", "measured_at_max": "last"}
+    spans: pd.DataFrame = found.to_pandas().rename(columns=named)
+    return spans
 
 
 def filter_passed(rows: pa.Table) -> pa.Table:

@@ -97,7 +97,8 @@ def _withdrawn(
     An archive cannot show this, because it never had the files that are still in their place.
     """
     there = {file.file for file in landed}
-    gone = [known[file] for file in context.again if file in known and file not in there]
+    missing = [file for file in context.again if file in known and file not in there]
+    gone = [known[file] for file in missing if not context.looks.is_hidden(file)]
     ours = cleared(context.lake, KIND, [state.file for state in gone])
     archive = is_archive(context.landing)
 

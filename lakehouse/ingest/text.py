@@ -42,12 +42,16 @@ from lakehouse.tables.readings import readings
 
 def ingest_readings(context: IngestContext) -> Counts:
     """Ingest sensor files that are new, changed or asked for again into `readings`."""
+    if context.stage.readings is None:
+        return Counts()
     layout = readings_source.layout(context.stage, context.settings)
     return _ingest(context, "readings", readings(context.stage), layout)
 
 
 def ingest_error_lists(context: IngestContext) -> Counts:
     """Ingest error lists that are new, changed or asked for again into `error_lists`."""
+    if context.stage.error_lists is None:
+        return Counts()
     layout = error_list_source.layout(context.stage, context.settings)
     context = replace(context, again=context.again | never_doubted(context.lake))
     return _ingest(context, "error_lists", ERROR_LISTS, layout)
@@ -64,8 +68,9 @@ def _ingest(context: IngestContext, kind: str, table: Table, layout: Layout) -> 
     again = copies(landed, known, reports, context.again)
     unread = [file for file in again if file.file not in reports]
     reports |= inspect(unread)
-    for file in reports if kind == "readings" else ():
-        readings_source.check_file(context.stage, file, reports[file])
+    source = readings_source if kind == "readings" else error_list_source
+    for file in reports:
+        source.check_file(context.stage, file, reports[file])
     plan = ledger.plan(landed, known, reports, {*context.again, *(file.file for file in again)})
     deliveries = [*plan.deliveries, *plan.released]
     superseded = superseders(deliveries, known)
@@ -119,14 +124,14 @@ def _load(
     seen = context.lake.version(table)
     source = error_list_source if kind == "error_lists" else readings_source
     typed = engine.keep(_typed(context, source, layout, loading))
-    by = _superseded_days(context.lake, table, typed, loading, superseded)
+    by, spans = _superseded_days(context.lake, table, typed, loading, superseded)
     checked: Rows
     if kind == "error_lists":
         checked = rules.with_superseded(engine.collected(typed), by)
         replace_doubts(context, checked, deliveries, by)
     else:
         schema = readings_source.row_schema(context.stage)
-        checked = engine.keep(_checked(context, table, typed, schema, files, by))
+        checked = engine.keep(_checked(context, table, typed, schema, files, by, spans))
     try:
         held_back = _held_back(context, kind, checked, deliveries)
         context.replace_quarantine(kind, held_back, files, unread)
@@ -157,11 +162,12 @@ def _checked(
     typed: Rows,
     schema: pa.Schema,
     files: Sequence[str],
-    by: Mapping[tuple[str, date], str],
+    by: Mapping[rules.FileDay, str],
+    spans: Mapping[rules.FileDay, rules.Span],
 ) -> Rows:
     """Add the rules that rows break together with other rows of their day."""
     rows_by_day: Counter[date] = Counter()
-    for (_, day), count in _days_of_files(typed).items():
+    for (_, day), (count, _) in _days_of_files(typed).items():
         rows_by_day[day] += count
     days = pa.array(sorted(rows_by_day), pa.date32())
     of_others = ~in_files(files) & pc.field("day").isin(days)
@@ -170,9 +176,14 @@ def _checked(
     names = (*table.key, "file", "line")
     stored = context.lake.load(table, where=of_others, columns=names)
 
+    stage = context.stage
+    lot = [name for name in table.key if name not in ("sequence", "measured_at")]
+
     def check(rows: pa.Table, stored: pa.Table) -> pa.Table:
-        rows = rules.with_superseded(rows, by)
-        return rules.with_stored(rules.with_duplicates(rows, table.key), stored, table.key)
+        rows = rules.with_superseded(rows, by, spans)
+        rows = readings_source.checked_together(rows, stage)
+        rows = rules.with_stored(rows, stored, table.key)
+        return rules.with_mixed_lots(rows, stored, lot)
 
     return engine.map_days(context.lake, typed, [stored], (), check, schema)
 
@@ -195,42 +206,68 @@ def _superseded_days(
     typed: Rows,
     loading: Sequence[Delivery],
     superseded: dict[str, set[str]],
-) -> dict[tuple[str, date], str]:
-    """Map the days of copies, as file and day, to the corrected file that holds the day now."""
+) -> tuple[dict[rules.FileDay, str], dict[rules.FileDay, rules.Span]]:
+    """Map the days of copies, as file and day, to the corrected file that holds the day now.
+
+    The second mapping has the moments of the corrected files' readings on each day.
+    """
     if not superseded:
-        return {}
+        return {}, {}
     correcting = sorted(set().union(*superseded.values()))
     loaded = [delivery.landed.file for delivery in loading]
     of_others = in_files(correcting) & ~in_files(loaded)
-    stored = lake.load(table, where=of_others, columns=("file", "day"))
+    moment = [name for name in table.names if name == "measured_at"]
+    stored = lake.load(table, where=of_others, columns=("file", "day", *moment))
+    found = _days_of_files(typed) | _counted(_by_file_and_day(stored))
     days: dict[str, set[date]] = {}
-    for file, day in _days_of_files(typed).keys() | _pairs(stored):
+    for file, day in found:
         days.setdefault(file, set()).add(day)
-    return {
-        (file, day): by
+    by = {
+        (file, day): one
         for file, some in superseded.items()
-        for by in sorted(some, reverse=True)  # The first by name wins.
-        for day in days.get(by, ())
+        for one in sorted(some, reverse=True)  # The first by name wins.
+        for day in days.get(one, ())
     }
+    return by, {at: span for at, (_, span) in found.items() if span}
 
 
-def _days_of_files(typed: Rows) -> Counter[tuple[str, date]]:
+FileDays = dict[rules.FileDay, tuple[int, rules.Span | None]]
+"""Rows of each file and day, and their first and last moment if they are readings."""
+
+
+def _days_of_files(typed: Rows) -> FileDays:
     """Count the valid rows of each file and day."""
+    schema = pa.schema([("file", pa.string()), ("day", pa.date32()), ("count_all", pa.int64())])
+    for name in ("measured_at_min", "measured_at_max"):
+        schema = schema.append(pa.field(name, pa.timestamp("us", "UTC")))
 
     def counted(rows: pa.Table) -> pa.Table:
-        sound = rules.filter_passed(rows.select(["file", "day", "rule"]))
-        return sound.group_by(["file", "day"]).aggregate([([], "count_all")])
+        found = _by_file_and_day(rules.filter_passed(rows))
+        lacking = [name for name in schema.names if name not in found.column_names]
+        for name in lacking:
+            found = found.append_column(name, pa.nulls(len(found), schema.field(name).type))
+        return found.select(schema.names)
 
-    schema = pa.schema([("file", pa.string()), ("day", pa.date32()), ("count_all", pa.int64())])
-    found: Counter[tuple[str, date]] = Counter()
-    for row in engine.collected(engine.map_rows(typed, counted, schema)).to_pylist():
-        found[row["file"], row["day"]] += row["count_all"]
-    return found
+    return _counted(engine.collected(engine.map_rows(typed, counted, schema)))
 
 
-def _pairs(rows: pa.Table) -> set[tuple[str, date]]:
-    found = rows.group_by(["file", "day"]).aggregate([])
-    return set(zip(found["file"].to_pylist(), found["day"].to_pylist(), strict=True))
+def _by_file_and_day(rows: pa.Table) -> pa.Table:
+    edges = [("measured_at", "min"), ("measured_at", "max")]
+    asked = edges if "measured_at" in rows.column_names else []
+    return rows.group_by(["file", "day"]).aggregate([([], "count_all"), *asked])
+
+
+def _counted(found: pa.Table) -> FileDays:
+    """Add up the parts of each file and day."""
+    total: FileDays = {}
+    for row in found.to_pylist():
+        at, first = (row["file"], row["day"]), row.get("measured_at_min")
+        last = row.get("measured_at_max")
+        count, span = total.get(at, (0, None))
+        if first is not None and last is not None:
+            span = (min(first, span[0]), max(last, span[1])) if span else (first, last)
+        total[at] = count + row["count_all"], span
+    return total
 
 
 def _passed(checked: Rows, table: Table) -> Rows:

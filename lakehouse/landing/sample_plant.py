@@ -21,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from lakehouse.errors import UsageError
-from lakehouse.landing.zone import APP_FOLDER
+from lakehouse.landing.matching import APP_FOLDER
 
 Array = npt.NDArray[Any]
 Rng = np.random.Generator

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from lakehouse.landing.zone import LandedFile, Listing, look
+from lakehouse.landing.zone import LandedFile, Listing, Sorted, look
 from lakehouse.stage import Stage
 
 
@@ -50,14 +50,34 @@ class Looks:
         time.sleep(self.settle_seconds)
         return look(self.landing)
 
+    @cached_property
+    def _sorted(self) -> Sorted:
+        return self._first.sort(self.stage)
+
+    @cached_property
+    def _sorted_later(self) -> Sorted:
+        return self._second.sort(self.stage)
+
     def forget(self) -> None:
         """Drop both looks, because files came or went; the next question looks again."""
-        self.__dict__.pop("_first", None)
-        self.__dict__.pop("_second", None)
+        for name in ("_first", "_second", "_sorted", "_sorted_later"):
+            self.__dict__.pop(name, None)
 
     def files(self, kind: str) -> list[LandedFile]:
         """The files of that kind at the first look, by name."""
-        return self._first.files(self.stage, kind)
+        return self._sorted.landed[kind]
+
+    def unmatched(self) -> list[str]:
+        """The files that no glob of the stage names, at the first look, by name."""
+        return self._sorted.unmatched
+
+    def unreadable(self) -> tuple[str, ...]:
+        """The folders that this user may not list, at the first look."""
+        return self._first.unreadable
+
+    def is_hidden(self, file: str) -> bool:
+        """Return whether the file may be there, in a folder that this user may not list."""
+        return self._first.is_hidden(file)
 
     def growing(self, files: Sequence[LandedFile], known: Mapping[str, Earlier]) -> frozenset[str]:
         """Which of these files of one kind may still grow.
@@ -72,7 +92,7 @@ class Looks:
         unsure = [file for file in files if not self._is_stable(file, known.get(file.file))]
         if not unsure:
             return frozenset()
-        later = {file.file: file for file in self._second.files(self.stage, unsure[0].kind)}
+        later = {file.file: file for file in self._sorted_later.landed[unsure[0].kind]}
         found = {file.file for file in unsure if not _same(file, later.get(file.file))}
         for name in sorted(found):
             structlog.get_logger().info("still growing", file=name, kind=unsure[0].kind)

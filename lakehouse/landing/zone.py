@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from fsspec.implementations.local import LocalFileSystem
 
 from lakehouse.errors import PlatelakeError, UsageError
-from lakehouse.stage import UNLABELLED, Stage
+from lakehouse.landing.matching import APP_FOLDER, KINDS, Matcher
+from lakehouse.stage import Stage
 
-KINDS = ("readings", "error_lists", "photos")
-APP_FOLDER = "app"
-"""Below the landing directory: the photos that people give to the app."""
 ARCHIVE_FOLDER = "platelake-archived"
 """Below the landing directory: files that the lake holds, if `after_ingest` is `archive`."""
 LEAVING_FOLDER = "platelake-leaving"
@@ -55,42 +51,54 @@ class LandedFile:
     """Whether the file system gives the modification time; if not, `modified_at` is now."""
 
 
+class Sorted(NamedTuple):
+    """The files of each kind, and those that no glob names; both by name."""
+
+    landed: dict[str, list[LandedFile]]
+    unmatched: list[str]
+
+
 @dataclass(frozen=True)
 class Listing:
-    """What lay in the landing zone at one look: by true path, what is known of each file."""
+    """What lay in the landing zone at one look: by true path, what is known of each file.
+
+    `unreadable` are the folders, below the landing directory, that this user may not list.
+    """
 
     infos: dict[str, dict[str, Any]]
     names: dict[str, str]
+    unreadable: tuple[str, ...] = ()
 
-    def files(self, stage: Stage, kind: str) -> list[LandedFile]:
-        """The files of that kind, by name.
+    def sort(self, stage: Stage) -> Sorted:
+        """Sort the files by the stage's globs.
 
         Raises UsageError if the stage file gives one photo two labels.
         """
-        patterns = [(label, _regex(glob)) for label, glob in _globs(stage, kind)]
-        landed = []
-        for path, info in self.infos.items():
+        matcher = Matcher(stage)
+        landed: dict[str, list[LandedFile]] = {kind: [] for kind in KINDS}
+        unmatched = []
+        for path, info in sorted(self.infos.items(), key=lambda item: self.names[item[0]]):
             file = self.names[path]
-            plain = unicodedata.normalize("NFC", file)
-            labels = {label for label, pattern in patterns if pattern.fullmatch(plain)}
-            if len(labels) > 1:
-                raise UsageError(
-                    f"stage {stage.name}: {file} is matched by the globs of "
-                    f"{' and '.join(sorted(str(label) for label in labels))}; make them disjoint"
-                )
-            if labels:
-                landed.append(
+            kinds = matcher.of(file)
+            for kind, label in kinds.items():
+                landed[kind].append(
                     LandedFile(
                         kind=kind,
                         file=file,
                         url=quote_from_bytes(os.fsencode(path)),
                         size=info["size"],
                         modified_at=modified(info) or datetime.now(UTC),
-                        label=labels.pop(),
+                        label=label,
                         timed=modified(info) is not None,
                     )
                 )
-        return sorted(landed, key=lambda file: file.file)
+            if not kinds and not matcher.is_ignored(file) and not _is_of_app(file):
+                unmatched.append(file)
+        return Sorted(landed, unmatched)
+
+    def is_hidden(self, file: str) -> bool:
+        """Return whether the file may be there, in a folder that cannot be listed."""
+        return any(file.startswith(f"{folder}/") for folder in self.unreadable)
 
 
 def look(landing: str) -> Listing:
@@ -98,8 +106,9 @@ def look(landing: str) -> Listing:
 
     Raises PlatelakeError if the landing zone is missing, unreadable or holds nothing at all.
     """
-    found = _walk(landing)
-    return Listing(found, _names({path: info["relative"] for path, info in found.items()}))
+    found, unreadable = _walk(landing)
+    names = _names({path: info["relative"] for path, info in found.items()})
+    return Listing(found, names, tuple(map(display, unreadable)))
 
 
 def list_landing(landing: str, stage: Stage, kind: str) -> list[LandedFile]:
@@ -128,14 +137,19 @@ def list_landing(landing: str, stage: Stage, kind: str) -> list[LandedFile]:
         >>> [(file.file, file.size) for file in landed]
         [('sensor/kemp-abh-sensor-2021.11.01.csv', 24)]
     """
-    return look(landing).files(stage, kind)
+    return look(landing).sort(stage).landed[kind]
 
 
 def label_of(stage: Stage, file: str) -> str | None:
     """Return the label of a photo at this path below the landing directory; None: not a photo."""
-    patterns = [(label, _regex(glob)) for label, glob in _globs(stage, "photos")]
-    labels = {label for label, pattern in patterns if pattern.fullmatch(file)}
-    return labels.pop() if len(labels) == 1 else None
+    try:
+        return Matcher(stage).of(file).get("photos")
+    except UsageError:
+        return None
+
+
+def _is_of_app(file: str) -> bool:
+    return file.startswith(f"{APP_FOLDER}/")
 
 
 def open_url(landing: str, url: str) -> Any:
@@ -172,23 +186,6 @@ def _names(relative: dict[str, str]) -> dict[str, str]:
     return names
 
 
-def _globs(stage: Stage, kind: str) -> list[tuple[str | None, str]]:
-    if kind != "photos":
-        source = stage.readings if kind == "readings" else stage.error_lists
-        return [(None, glob) for glob in (source.files if source else ())]
-    if stage.photos is None:
-        return []
-    labels = {**stage.photos.labels, UNLABELLED: stage.photos.unlabelled}
-    return [(label, glob) for label, globs in labels.items() for glob in globs]
-
-
-def _regex(glob: str) -> re.Pattern[str]:
-    """Turn a glob into a pattern: * and ? match within one folder, ** any number of folders."""
-    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", unicodedata.normalize("NFC", glob))
-    return re.compile("".join(parts.get(p, re.escape(p)) for p in pieces), re.DOTALL)
-
-
 def landing_root(landing: str) -> tuple[Any, str]:
     """Return the landing zone's file system and its path there; a folder is not read as a URL."""
     if "://" not in landing:
@@ -209,8 +206,11 @@ def real_path(file_system: Any, path: str) -> str:
         return path
 
 
-def _walk(landing: str) -> dict[str, dict[str, Any]]:
-    """Return the info of each file by its true path; `relative` is the path below the root."""
+def _walk(landing: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the info of each file by its true path, and the folders that cannot be listed.
+
+    `relative` in an info is the path below the root.
+    """
     if not landing:
         raise PlatelakeError(f"no landing directory is given; {REMEDY}")
     file_system, root = landing_root(landing)
@@ -218,8 +218,8 @@ def _walk(landing: str) -> dict[str, dict[str, Any]]:
     try:
         if file_system.info(root)["type"] != "directory":
             raise PlatelakeError(f"the landing directory {landing} is a file; {REMEDY}")
-        found, emptied = files_below(file_system, root)
-        if not found and not emptied:
+        found, emptied, unreadable = files_below(file_system, root)
+        if not found and not emptied and not unreadable:
             raise PlatelakeError(f"the landing directory {landing} is empty; {REMEDY}")
     except FileNotFoundError:
         raise PlatelakeError(f"the landing directory {landing} does not exist; {REMEDY}") from None
@@ -228,20 +228,22 @@ def _walk(landing: str) -> dict[str, dict[str, Any]]:
             f"the landing directory {landing} cannot be read: {error}; "
             "give this user the right to read it"
         ) from None
+    start = len(root.rstrip("/")) + 1
     for path, info in found.items():
-        info["relative"] = path[len(root.rstrip("/")) + 1 :]
-    return found
+        info["relative"] = path[start:]
+    return found, [path[start:] for path in unreadable]
 
 
-def files_below(file_system: Any, root: str) -> tuple[dict[str, dict[str, Any]], bool]:
+def files_below(file_system: Any, root: str) -> tuple[dict[str, dict[str, Any]], bool, list[str]]:
     """Return the files below the root, and whether it has a folder of archived or leaving files.
 
-    Files in these folders are not listed. A linked folder is walked once, after the real ones.
+    Files in these folders are not listed. A linked folder is walked once, after the real ones. The
+    third value are the folders that this user may not list.
     """
     taken_away = {f"{root.rstrip('/')}/{name}" for name in (ARCHIVE_FOLDER, LEAVING_FOLDER)}
     emptied = False
     found: dict[str, dict[str, Any]] = {}
-    folders, links = [root], list[str]()
+    folders, links, unreadable = [root], list[str](), list[str]()
     walked = set()
     while folders or links:
         folder = folders.pop() if folders else links.pop(0)
@@ -249,7 +251,14 @@ def files_below(file_system: Any, root: str) -> tuple[dict[str, dict[str, Any]],
         if real in walked:
             continue
         walked.add(real)
-        for info in sorted(_listed(file_system, folder), key=itemgetter("name")):
+        try:
+            infos = _listed(file_system, folder)
+        except PermissionError:
+            if folder == root:
+                raise
+            unreadable.append(folder)
+            continue
+        for info in sorted(infos, key=itemgetter("name")):
             path, is_link = info["name"], info.get("islink", info["type"] == "link")
             about = _target(file_system, info) if is_link else info
             if path in taken_away:
@@ -258,7 +267,7 @@ def files_below(file_system: Any, root: str) -> tuple[dict[str, dict[str, Any]],
                 (links if is_link else folders).append(path)
             elif about["type"] in ("file", "link"):
                 found[path] = about
-    return found, emptied
+    return found, emptied, unreadable
 
 
 def _listed(file_system: Any, folder: str) -> list[dict[str, Any]]:

@@ -24,12 +24,14 @@ from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
 from lakehouse.tables.runs import RUNS
 from lakehouse.tables.splits import SPLITS
+from lakehouse.tables.unmatched_files import UNMATCHED_FILES
 from lakehouse.tables.variable_days import VARIABLE_DAYS
 
 COMMON = (
     FILES,
     CLEARED_FILES,
     QUARANTINE,
+    UNMATCHED_FILES,
     RUNS,
     ERROR_LISTS,
     DOUBTED_DAYS,

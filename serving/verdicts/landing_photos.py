@@ -12,7 +12,8 @@ from PIL import Image
 
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.landing.leaving import move_to_new
-from lakehouse.landing.zone import APP_FOLDER, label_of, landing_root
+from lakehouse.landing.matching import APP_FOLDER
+from lakehouse.landing.zone import label_of, landing_root
 from lakehouse.stage import UNLABELLED, Stage
 
 SUFFIXES = {

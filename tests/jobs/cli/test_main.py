@@ -151,7 +151,7 @@ def test_the_quarantine_is_a_line_an_entry_where_no_person_reads(
 def test_an_unreadable_landing_directory_is_said_so(tmp_path: Path) -> None:
     """In a process of an ordinary user, since nothing is unreadable to root."""
     write_sensor(tmp_path / "landing", DAY)
-    (tmp_path / "landing" / "sensor").chmod(0)
+    (tmp_path / "landing").chmod(0)
     landing = str(tmp_path / "landing")
     code = (
         "import os, sys, encodings.utf_8_sig\n"  # what is imported now need not be readable
@@ -164,7 +164,7 @@ def test_an_unreadable_landing_directory_is_said_so(tmp_path: Path) -> None:
     try:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     finally:
-        (tmp_path / "landing" / "sensor").chmod(0o755)
+        (tmp_path / "landing").chmod(0o755)
     assert done.returncode == 1
     assert "cannot be read" in done.stderr and "Traceback" not in done.stderr
 

@@ -773,7 +773,7 @@ NO_PH_NEEDED = replace(SENSOR, optional=frozenset({"ph"}))
             id="optional",
         ),
         pytest.param(
-            'LOT, "time" ,  pH\n1, "2",3\n',
+            'LOT, "time",  pH\n1, "2",3\n',
             SENSOR,
             [(2, "123")],
             id="capitals, blanks before quotes",

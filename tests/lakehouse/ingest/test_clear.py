@@ -24,7 +24,8 @@ from lakehouse.ingest import clear as clear_landing
 from lakehouse.ingest import events
 from lakehouse.ingest.events import in_files
 from lakehouse.landing.leaving import Leaving
-from lakehouse.landing.zone import ARCHIVE_FOLDER, KINDS, LEAVING_FOLDER
+from lakehouse.landing.matching import KINDS
+from lakehouse.landing.zone import ARCHIVE_FOLDER, LEAVING_FOLDER
 from lakehouse.stage import Stage
 from lakehouse.tables.cleared_files import CLEARED_FILES
 from lakehouse.tables.files import FILES

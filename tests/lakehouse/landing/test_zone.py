@@ -15,7 +15,8 @@ import fsspec
 import pytest
 
 from lakehouse.errors import PlatelakeError, UsageError
-from lakehouse.landing.zone import KINDS, LandedFile, display, list_landing, open_url
+from lakehouse.landing.matching import KINDS
+from lakehouse.landing.zone import LandedFile, display, list_landing, look, open_url
 from lakehouse.stage import Photos, Stage, load_stage
 
 REMEDY = "give the folder of the plant's files with --landing"
@@ -62,7 +63,7 @@ def complaint(work: Callable[[], object]) -> str:
         pytest.param("x?b.csv", [], id="? is no folder's end"),
         pytest.param("x/d[1].csv?", ["x/d[1].csv1"], id="brackets are themselves"),
         pytest.param("x/[b].csv", [], id="brackets are no choice"),
-        pytest.param("A.csv", [], id="case matters"),
+        pytest.param("A.csv", ["a.csv"], id="case does not matter"),
         pytest.param("a.cs", [], id="the whole path, end"),
         pytest.param("b.csv", [], id="the whole path, start"),
         pytest.param("a+csv", [], id="no regular expression"),
@@ -278,7 +279,7 @@ def as_nobody(work: Callable[[], str]) -> str:
     return said
 
 
-@pytest.mark.parametrize("closed", ["plant", "plant/in", "plant/in/2021/09"])
+@pytest.mark.parametrize("closed", ["plant", "plant/in"])
 def test_an_unreadable_folder_is_one_sentence(public: Path, closed: str) -> None:
     put(public, "plant/in/2021/09/a.csv", "plant/in/2021/b.csv")
     landing = str(public / "plant" / "in")
@@ -291,6 +292,32 @@ def test_an_unreadable_folder_is_one_sentence(public: Path, closed: str) -> None
         f"the landing directory {landing} cannot be read: [Errno 13] Permission denied: "
         f"'{refused}'; give this user the right to read it"
     )
+
+
+def test_an_unreadable_subfolder_is_left_out_and_named(public: Path) -> None:
+    put(public, "in/lost+found/a.csv", "in/b.csv")
+    (public / "in" / "lost+found").chmod(0o000)
+
+    def attempt() -> str:
+        found = look(str(public / "in"))
+        files = [file.file for file in found.sort(stage_with(["**"])).landed["readings"]]
+        hidden = found.is_hidden("lost+found/a.csv"), found.is_hidden("b.csv")
+        return str((files, found.unreadable, hidden))
+
+    said = as_nobody(attempt)
+    (public / "in" / "lost+found").chmod(0o755)
+    assert said == str((["b.csv"], ("lost+found",), (True, False)))
+
+
+def test_files_that_no_glob_names_are_told(tmp_path: Path) -> None:
+    put(tmp_path, "sensor/a.CSV", "sensor/b.csv.gz", "sensor/c.csv.ZIP", "sensor/d.txt", "read.me")
+    put(tmp_path, "app/x.png", "Thumbs.db", "sensor/._a.csv", "sensor/desktop.ini", "~$list.xlsx")
+    sorted_ = look(str(tmp_path)).sort(stage_with(["sensor/*.csv"]))
+    names = [file.file for file in sorted_.landed["readings"]]
+    assert names == ["sensor/a.CSV", "sensor/b.csv.gz", "sensor/c.csv.ZIP"]
+    assert sorted_.unmatched == ["read.me", "sensor/d.txt"]
+    strict = stage_with(["sensor/*.csv"]).model_copy(update={"case_sensitive": True})
+    assert "sensor/a.CSV" in look(str(tmp_path)).sort(strict).unmatched
 
 
 def test_a_file_that_cannot_be_read_is_still_found(public: Path) -> None:
