@@ -28,6 +28,7 @@ class Options:
     last_day: date | None = None
     whole: bool = False
     if_champion: bool = False
+    allow_loss: bool = False
     json_file: Path | None = None
 
 
@@ -71,4 +72,5 @@ class RunContext:
             self.options.last_day,
             self.only_again,
             self.withdraw,
+            self.options.allow_loss,
         )

@@ -11,16 +11,23 @@ from lakehouse.files.layout import FileReport, Layout
 
 
 def find_header(
-    report: FileReport, layout: Layout, texts: Sequence[tuple[int, str]], rows: int
+    report: FileReport, layout: Layout, texts: Sequence[tuple[int, str]], first: int, rows: int
 ) -> None:
-    """Find the header among the first lines; `rows` is the number of lines from the first of them.
+    """Find the header among the file's first lines, and the needed columns in it.
 
-    Without `find_header`, it is the first of them.
+    Without `find_header`, it is the line at the place `first`.
+
+    Args:
+        report: Gets the header, the first line of the rows and their number, or a fault.
+        layout: The columns to look for.
+        texts: The first lines that are not blank, with their numbers.
+        first: The place of the first line that is not ignored.
+        rows: The number of lines from the first of these to the end of the file.
     """
-    starts = range(len(texts))
+    starts = range(first, len(texts)) if not layout.find_header else range(len(texts))
     at = next((at for at in starts if _is_header(texts, at, report, layout)), None)
-    if at is None or (at > 0 and not layout.find_header):
-        _arrange(report, layout, _names(texts, 0, report, layout))
+    if at is None or (at > first and not layout.find_header):
+        _arrange(report, layout, _names(texts, first, report, layout))
         if at is not None:
             found = f"line {texts[at][0]} has all columns: set find_header = true"
             report.reason = f"{report.reason}; {found}"
@@ -31,8 +38,8 @@ def find_header(
     report.first_line = texts[min(skipped, len(texts)) - 1][0] + 1
     if report.rule is None and report.rows == 0:
         report.fault("header_only", "the file has a header and no row")
-    if at:
-        above = f"{at} lines above the header are not read"
+    if at > first:
+        above = f"{at - first} lines above the header are not read"
         report.note = "; ".join(filter(None, (above, report.note)))
 
 

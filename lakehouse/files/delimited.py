@@ -233,10 +233,9 @@ def _check_file(report: FileReport, layout: Layout, seen: _Lines, encoding: str 
     texts[0] = (texts[0][0], texts[0][1].removeprefix("\ufeff"))
     if separator := SEPARATOR.match(texts[0][1].strip()):
         report.delimiter, texts = separator[1], texts[1:]
-    before, is_ignored = seen.rows - len(seen.first), ignoring(layout)
-    kept = [(at, text) for at, text in texts if not is_ignored(text)]
-    if not kept:
+    is_ignored = ignoring(layout)
+    at = next((at for at, (_, text) in enumerate(texts) if not is_ignored(text)), None)
+    if at is None and not layout.find_header:
         report.fault("empty_file", "the file has only lines that ignore_lines names")
         return
-    behind = sum(at > kept[0][0] for at, _ in texts)
-    find_header(report, layout, kept, before + behind + 1)
+    find_header(report, layout, texts, at or 0, seen.rows - len(seen.first) + len(texts))

@@ -40,7 +40,8 @@ class IngestContext:
 
     Files named in `again` are read although they are known. With `first_day` or `last_day`
     other files count only if they are of these days; with `only_again` no other file is read,
-    save those whose rows depend on these. Photos to `withdraw` are gone for good, although it was
+    save those whose rows depend on these. With `allow_loss`, files that are read again may
+    have fewer rows than before. Photos to `withdraw` are gone for good, although it was
     this lake that took them out of the landing zone.
     """
 
@@ -55,6 +56,7 @@ class IngestContext:
     last_day: date | None = None
     only_again: bool = False
     withdraw: frozenset[str] = frozenset()
+    allow_loss: bool = False
 
     def inspect(
         self, kind: str, read: Callable[[Sequence[LandedFile]], dict[str, FileReport]]

@@ -20,7 +20,7 @@ import structlog
 from lakehouse.delta import engine
 from lakehouse.delta.lake import Lake
 from lakehouse.delta.rows import Rows
-from lakehouse.errors import PlatelakeError
+from lakehouse.errors import LossError, PlatelakeError
 from lakehouse.files import error_lists as error_list_source
 from lakehouse.files import readings as readings_source
 from lakehouse.files import rules
@@ -30,7 +30,7 @@ from lakehouse.ingest import events, ledger
 from lakehouse.ingest.clear import clear_landing, hold_back_reused_names, put_back_left
 from lakehouse.ingest.context import IngestContext, entry
 from lakehouse.ingest.events import in_files
-from lakehouse.ingest.ledger import LOADED, QUARANTINED, Counts, Delivery
+from lakehouse.ingest.ledger import DUPLICATE, LOADED, QUARANTINED, Counts, Delivery
 from lakehouse.ingest.list_doubts import never_doubted, replace_doubts
 from lakehouse.ingest.stale_copies import copies, superseders
 from lakehouse.landing.zone import LandedFile
@@ -133,6 +133,7 @@ def _load(
         schema = readings_source.row_schema(context.stage)
         checked = engine.keep(_checked(context, table, typed, schema, files, by, spans))
     try:
+        _refuse_loss(context, table, checked, deliveries)
         held_back = _held_back(context, kind, checked, deliveries)
         context.replace_quarantine(kind, held_back, files, unread)
         if loading or context.lake.counts(table, "file", in_files(files)):
@@ -141,6 +142,46 @@ def _load(
         engine.release(typed)
         engine.release(checked)
     _count(context.lake, kind, table, deliveries)
+
+
+REPLACED = ("superseded", "duplicate_key")
+"""Rules of rows that are in the lake in another place."""
+
+
+def _refuse_loss(
+    context: IngestContext, table: Table, checked: Rows, deliveries: Sequence[Delivery]
+) -> None:
+    """Raise LossError if files with the content that they had would have fewer rows in the table.
+
+    A stage file that changed may refuse what it accepted before. What a plant delivers anew may
+    have fewer rows.
+    """
+    again = {
+        d.landed.file: d.report
+        for d in deliveries
+        if d.report.sha256 and d.replaces == d.report.sha256 and d.status != DUPLICATE
+    }
+    if context.allow_loss or not again:
+        return
+    stored = context.lake.counts(table, "file", in_files(again))
+    schema = pa.schema([("file", pa.string()), ("rule", pa.string()), ("count_all", pa.int64())])
+
+    def counted(rows: pa.Table) -> pa.Table:
+        return rows.group_by(["file", "rule"]).aggregate([([], "count_all")])
+
+    kept: Counter[str] = Counter()
+    rules_of: dict[str, set[str]] = {}
+    for row in engine.collected(engine.map_rows(checked, counted, schema)).to_pylist():
+        if row["rule"] is None or row["rule"] in REPLACED:
+            kept[row["file"]] += row["count_all"]
+        else:
+            rules_of.setdefault(row["file"], set()).add(row["rule"])
+    lost = {file: stored[file] - kept[file] for file in again if stored[file] > kept[file]}
+    if lost:
+        reasons = {
+            file: again[file].rule or ", ".join(sorted(rules_of.get(file, ()))) for file in lost
+        }
+        raise LossError(table.name, lost, reasons)
 
 
 def _typed(
