@@ -172,8 +172,28 @@ def test_the_stage_format_shows_the_example_as_it_is() -> None:
 def test_the_example_stage_shows_every_key() -> None:
     models = (Stage, Readings, DateSource, Variable, ErrorLists, Photos)
     keys = set().union(*map(fields, models))
-    text = EXAMPLE.read_text("utf-8")
-    assert {key for key in keys if not re.search(rf"\b{key}\b( =|\])", text)} == set()
+    assert {key for key in keys if not re.search(rf"\b{key}\b( =|\])", STAGES)} == set()
+
+
+FORMS = re.findall(r"^\| `(\w+)`[^|]*\|[^|]+\| `([^`]+)` \|$", STAGES, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("key", "line"), FORMS, ids=[key for key, _ in FORMS])
+def test_the_examples_of_a_stages_keys_are_ones_that_load(key: str, line: str) -> None:
+    """Each line in the section that has the key; `timestamp` stands instead of time and date."""
+    stage = tomllib.loads(EXAMPLE.read_text("utf-8")) | {"name": "electroplating"}
+    said = tomllib.loads(line)
+    for section, model in (("readings", Readings), ("error_lists", ErrorLists), ("photos", Photos)):
+        if said.keys() <= fields(model):
+            stage[section] |= said
+    if said.keys() <= fields(Stage):
+        stage |= said
+    if key == "timestamp":
+        stage["readings"] = {
+            k: v for k, v in stage["readings"].items() if k not in ("time", "date")
+        }
+    assert key in line
+    Stage.model_validate(stage)
 
 
 def test_the_example_stage_reads_the_files_that_its_page_shows() -> None:
@@ -210,20 +230,23 @@ def test_the_operators_tutorial_names_what_the_app_shows() -> None:
 
 
 def rules_in_code() -> set[str]:
-    """What stands first in `fault(…)`, `Rule(…)`, `PhotoError(…)`, and wherever `rule` is said."""
+    """What stands first in `fault(…)`, `Rule(…)`, `PhotoError(…)`, `FormatError(…)`,
+    and wherever `rule` is said."""
     found: set[object] = set()
     for file in (ROOT / "lakehouse").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-                firsts = node.args[:1] if name in ("fault", "Rule", "PhotoError") else []
+                firsts = (
+                    node.args[:1] if name in ("fault", "Rule", "PhotoError", "FormatError") else []
+                )
                 said = [keyword.value for keyword in node.keywords if keyword.arg == "rule"]
                 found |= {c.value for c in [*firsts, *said] if isinstance(c, ast.Constant)}
             if isinstance(node, ast.Dict):
                 pairs = zip(node.keys, node.values, strict=True)
                 of_rule = (v for k, v in pairs if isinstance(k, ast.Constant) and k.value == "rule")
                 found |= {v.value for v in of_rule if isinstance(v, ast.Constant)}
-    named = {"label_conflict", "duplicate_key", "superseded", *LINE_RULES}
+    named = {"label_conflict", "duplicate_key", "superseded", "mixed_lot", *LINE_RULES}
     return {rule for rule in found if isinstance(rule, str)} | named
 
 

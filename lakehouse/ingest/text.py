@@ -153,7 +153,7 @@ def _refuse_loss(
 ) -> None:
     """Raise LossError if files with the content that they had would have fewer rows in the table.
 
-    A stage file that changed may refuse what it accepted before. What a plant delivers anew may
+    A stage file that changed may refuse what it accepted before. A new delivery of the plant may
     have fewer rows.
     """
     again = {
@@ -299,7 +299,7 @@ def _by_file_and_day(rows: pa.Table) -> pa.Table:
 
 
 def _counted(found: pa.Table) -> FileDays:
-    """Add up the parts of each file and day."""
+    """Sum the parts of each file and day."""
     total: FileDays = {}
     for row in found.to_pylist():
         at, first = (row["file"], row["day"]), row.get("measured_at_min")

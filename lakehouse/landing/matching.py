@@ -16,7 +16,7 @@ NOISE = re.compile(
     r"(?:.*/)?(?:(?:eh)?thumbs\.db|desktop\.ini|\.ds_store|\._[^/]*|~\$[^/]*|\.~lock\.[^/]*#)",
     re.DOTALL | re.IGNORECASE,
 )
-"""Names of files that Windows, macOS and Office put beside a plant's files."""
+"""Names of files that Windows, macOS and Office add to a plant's folders."""
 PACKED = re.compile(r"\.(?:gz|zip)$", re.IGNORECASE)
 
 

@@ -6,7 +6,7 @@ from string import Formatter
 
 import pytest
 
-from lakehouse.files import delimited, photos, readings, rules
+from lakehouse.files import columns, delimited, opened, photos, readings, rules
 from serving.html import HERE
 from serving.texts import LANGUAGES, chosen, texts
 
@@ -36,9 +36,12 @@ def test_every_rule_of_a_photo_has_a_text() -> None:
     assert {f"fault.{rule}" for rule in rules} <= set(texts("en").sentences)
 
 
+TEXT_FILES = (columns, delimited, opened, readings, rules)
+
+
 def test_every_rule_of_a_sensor_file_has_a_text() -> None:
-    code = "".join(Path(module.__file__).read_text() for module in (delimited, readings, rules))
-    named = set(re.findall(r'(?:fault|Rule)\(\s*"(\w+)"', code))
+    code = "".join(Path(module.__file__).read_text() for module in TEXT_FILES)
+    named = set(re.findall(r'(?:fault|Rule|FormatError)\(\s*"(\w+)"', code))
     named |= set(re.findall(r'_with_rule\(rows, "(\w+)"', code)) - {"superseded"}
     named |= set(rules.LINE_RULES)
     assert {"no_date", "torn_row", "header_only", "physical_range", "duplicate_key"} <= named
