@@ -168,8 +168,8 @@ def with_superseded(
 ) -> pa.Table:
     """Mark the valid rows of a file's day if the file in `by` holds that day now.
 
-    With `spans`, which has the moments of each file in `by`, only rows between these are marked: a
-    log that is renamed and begun anew replaces none of the rows before it.
+    With `spans`, which has the moments of each file in `by`, only rows between these are marked: if
+    a log is renamed and started again, its earlier rows stay.
     """
     if not by:
         return rows
