@@ -13,6 +13,7 @@ from datetime import date, datetime
 from typing import IO, Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from lakehouse.delta.lake import Lake
 from lakehouse.files.readings import read_file
@@ -119,10 +120,7 @@ class Lots:
         return rows
 
     def _of_day(self, table: Any, day: date, *columns: str) -> list[dict[str, Any]]:
-        log = self.lake.log(table)
-        if log is None:
-            return []
-        found = log.to_pyarrow_table(columns=list(columns), filters=[("day", "=", day)])
+        found = self.lake.load(table, where=pc.field("day") == day, columns=columns)
         rows: list[dict[str, Any]] = found.to_pylist()
         return rows
 
@@ -201,10 +199,7 @@ class Lots:
 
     def photo(self, sha256: str) -> bytes | None:
         """Return the bytes of an ingested photo, or None."""
-        log = self.lake.log(PHOTOS)
-        if log is None:
-            return None
-        found = log.to_pyarrow_table(columns=["bytes"], filters=[("sha256", "=", sha256)])
+        found = self.lake.load(PHOTOS, where=pc.field("sha256") == sha256, columns=("bytes",))
         content: bytes | None = found["bytes"][0].as_py() if found.num_rows else None
         return content
 

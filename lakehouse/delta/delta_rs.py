@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import pyarrow.compute as pc
     from deltalake import DeltaTable
 
-Row = Mapping[str, Any]
-
 Scope = Mapping[str, Collection[Any]]
 """Columns with values: the rows that have one of these values in each of the columns."""
 
@@ -244,7 +242,7 @@ def write_difference(
     write(log, table, new, in_sql(scopes), note)
 
 
-def _scopes_of_keys(table: Table, keys: Sequence[Row]) -> list[Scope]:
+def _scopes_of_keys(table: Table, keys: Sequence[Mapping[str, Any]]) -> list[Scope]:
     """Return few scopes that hold exactly these keys."""
     many = max(table.key, key=lambda name: len({key[name] for key in keys}))
     rest = [name for name in table.key if name != many]

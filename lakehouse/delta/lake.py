@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lakehouse.delta import by_spark, delta_rs
-from lakehouse.delta.delta_rs import Row, Scope
+from lakehouse.delta.delta_rs import Scope
 from lakehouse.delta.keys import compare
 from lakehouse.delta.reader import LakeReader
-from lakehouse.delta.rows import Rows, conform, is_held_here
+from lakehouse.delta.rows import Row, Rows, conform, is_held_here
 from lakehouse.table import Table
 
 if TYPE_CHECKING:
@@ -149,6 +149,6 @@ class Lake(LakeReader):
         with self.lock(table.name):
             if seen is not None and self.version(table) != seen:
                 raise delta_rs.overtaken(table)
-            log = self.log(table) or delta_rs.make(f"{self.folder}/{table.name}", table)
+            log = self._log(table) or delta_rs.make(f"{self.folder}/{table.name}", table)
             delta_rs.complete(log, table)
             yield log

@@ -100,7 +100,7 @@ class LakeReader:
         finally:
             lock.release()
 
-    def log(self, table: Table, version: int | None = None) -> LogReader | None:
+    def _log(self, table: Table, version: int | None = None) -> LogReader | None:
         """The table's Delta log, read without Spark; None where the table is not yet made.
 
         Raises PlatelakeError where the log no longer holds that version.
@@ -119,19 +119,24 @@ class LakeReader:
 
     def version(self, table: Table) -> int:
         """The latest version; -1 where the table is not yet made."""
-        log = self.log(table)
+        log = self._log(table)
         return -1 if log is None else log.version()
+
+    def identity(self, table: Table) -> tuple[str, int] | None:
+        """The id that the table got when it was made, and its latest version; None if not made."""
+        log = self._log(table)
+        return None if log is None else (str(log.metadata().id), log.version())
 
     def file_sizes(self, table: Table) -> list[int]:
         """Bytes of each file of the latest version."""
-        log = self.log(table)
+        log = self._log(table)
         return delta_rs.file_sizes(log) if log else []
 
     def count(
         self, table: Table, version: int | None = None, where: pa.compute.Expression | None = None
     ) -> int:
         """Rows of that version, or the latest, or those that meet `where`; read without Spark."""
-        log = None if version == -1 else self.log(table, version)
+        log = None if version == -1 else self._log(table, version)
         return delta_rs.row_count(log, where) if log else 0
 
     def load(
@@ -148,7 +153,7 @@ class LakeReader:
         is gone.
         """
         columns = columns or table.names
-        log = None if version == -1 else self.log(table, version)
+        log = None if version == -1 else self._log(table, version)
         if log is None:
             return table.arrow_schema().empty_table().select(columns)
         try:
@@ -178,7 +183,7 @@ class LakeReader:
         """
         from pyarrow.dataset import ParquetFragmentScanOptions
 
-        log = self.log(table, version)
+        log = self._log(table, version)
         if log:
             in_parts = ParquetFragmentScanOptions(
                 pre_buffer=False, use_buffered_stream=True, buffer_size=BUFFER_BYTES
@@ -210,7 +215,7 @@ class LakeReader:
 
         They come from the Delta log, never from a listing: a folder holds old files besides.
         """
-        log = self.log(table, version)
+        log = self._log(table, version)
         files = sorted(log.file_uris()) if log else []
         if self.local:
             files = [urllib.parse.unquote(file) for file in files]
@@ -257,12 +262,12 @@ class LakeReader:
     def _feed(
         self, table: Table, columns: Sequence[str], after: int, until: int
     ) -> Iterator[list[dict[str, Any]]] | None:
-        log = self.log(table)
+        log = self._log(table)
         return delta_rs.changes(log, columns, after, until) if log else None
 
     def consumed(self, table: Table, version: int | None = None) -> dict[str, int]:
         """The versions of other tables that this one, or that version of it, is computed from."""
-        log = None if version == -1 else self.log(table, version)
+        log = None if version == -1 else self._log(table, version)
         return delta_rs.consumed(log) if log else {}
 
 

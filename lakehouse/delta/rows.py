@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Union
 
 from lakehouse.errors import PlatelakeError
@@ -10,6 +11,8 @@ from lakehouse.table import Table
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
+
+Row = Mapping[str, Any]
 
 Rows: TypeAlias = Union["pa.Table", "DataFrame"]
 """Rows that are held here, or by Spark."""

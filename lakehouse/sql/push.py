@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from lakehouse.delta.delta_rs import row_count
 from lakehouse.delta.keys import with_key_among
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError
@@ -86,12 +85,12 @@ def mirror_table(lake: Lake, stage: str, store: SummaryStore, table: Table, whol
 
 
 def _mirror(lake: Lake, stage: str, store: SummaryStore, table: Table, whole: bool) -> int:
-    log = lake.log(table)
-    if log is None:
+    found = lake.identity(table)
+    if found is None:
         return store.count(stage, table)
-    source_id, version = str(log.metadata().id), log.version()
+    source_id, version = found
     state = store.state(stage, table)
-    if state and not whole and (state.source_id, state.lake_version) == (source_id, version):
+    if state and not whole and (state.source_id, state.lake_version) == found:
         return store.count(stage, table)
     stored = lake.load(table, version)
     keys = None if whole else _changed_keys(lake, table, state, source_id, version)
@@ -105,7 +104,7 @@ def _mirror(lake: Lake, stage: str, store: SummaryStore, table: Table, whole: bo
         upserts=(row for batch in changed.to_batches() for row in batch.to_pylist()),
         deletes=_as_rows(table, gone).to_pylist(),
         whole=keys is None,
-        expected_rows=row_count(log),
+        expected_rows=lake.count(table, version),
     )
     return mirrored.rows
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lakehouse.delta.delta_rs import row_count
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.table import Table
@@ -132,8 +131,6 @@ def picture_frame(
     items = sorted(labels)
     hashes, size = _hashes(lake, pinned, items)
     given = [{(given_groups or {}).get(one["name"]) for one in of_item[item]} for item in items]
-    log = lake.log(PICTURES, pinned["pictures"])
-    assert log is not None
     return PictureFrame(
         versions=pinned,
         items=tuple(items),
@@ -141,7 +138,7 @@ def picture_frame(
         groups=_groups(items, hashes, given, near),
         days=tuple(min(one["day"] for one in of_item[item]) for item in items),
         files=tuple(lake.live_files(PICTURES, pinned["pictures"])),
-        rows=row_count(log),
+        rows=lake.count(PICTURES, pinned["pictures"]),
         height=size[0],
         width=size[1],
     )

@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 import structlog
 
 from lakehouse.delta import engine
-from lakehouse.delta.delta_rs import Row
 from lakehouse.delta.incremental import changed_days
 from lakehouse.delta.lake import Lake
+from lakehouse.delta.rows import Row
 from lakehouse.derive.features import bands_id, summarise_features
 from lakehouse.stage import Stage
 from lakehouse.table import Table

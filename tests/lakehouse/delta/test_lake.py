@@ -214,10 +214,10 @@ def test_of_two_that_insert_without_a_lock_the_second_is_refused(
         lambda lake: lake.insert_rows(PLAIN, [row("b", 1.0)]),
         lambda lake: lake.append_rows(PLAIN, [row("c", 1.0)], "c"),
     ):
-        stale = lake.log(PLAIN)
+        stale = lake._log(PLAIN)
         write(lake)
         with monkeypatch.context() as late:
-            late.setattr(lake, "log", lambda *_, stale=stale: stale)
+            late.setattr(lake, "_log", lambda *_, stale=stale: stale)
             with pytest.raises(DeltaError, match="Failed to commit transaction"):
                 write(lake)
     assert lake.count(PLAIN) == 3
@@ -316,7 +316,7 @@ def test_the_checks_of_every_table_are_understood_by_spark(lake: Lake, stage: St
     """They are declared for both, and delta-rs keeps them in words of its own."""
     for table in all_tables(stage):
         lake.upsert_rows(table, [])
-        log = lake.log(table)
+        log = lake._log(table)
         assert log
         kept = log.metadata().configuration
         for check in table.checks:
