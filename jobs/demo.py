@@ -90,6 +90,7 @@ def make_champions(options: Options, console: Console) -> None:
     """Train, promote and score with both kinds of model, where there is no champion yet."""
     from jobs.models import compare, promote_challenger
     from jobs.train import open_registry, train_cnn, train_trees
+    from ml.data.errors import TooFewError
     from ml.photos.recipe import recipe_for
     from ml.photos.weights import NETWORK
     from ml.study.context import Protocol
@@ -105,7 +106,7 @@ def make_champions(options: Options, console: Console) -> None:
                     train_trees(options, list(TREES), Protocol("kfold", FOLDS), "lot", 0)
                 else:
                     train_cnn(options, [recipe_for(NETWORK)], Protocol("kfold", FOLDS))
-            except UsageError as error:
+            except TooFewError as error:
                 console.print(f"No model of {kind}: {error}")
                 continue
             promote_challenger(options, name, None)

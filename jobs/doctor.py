@@ -37,10 +37,19 @@ if TYPE_CHECKING:
 
 VENV = Path(sys.prefix)
 REPAIR = "Remove .venv/.made-from and run `make env`"
+
 LOW_BYTES = 1_000_000_000
 WAIT_SECONDS = 5
 
 Check = Callable[[], str]
+
+
+class InstallationError(PlatelakeError):
+    """A part of the installation is missing or is another one; `fault` says which."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"{fault}. {REPAIR}")
+        self.fault = fault
 
 
 @dataclass(frozen=True)
@@ -130,10 +139,10 @@ def package(name: str) -> str:
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        raise PlatelakeError(f"{name} is not installed. {REPAIR}") from None
+        raise InstallationError(f"{name} is not installed") from None
     for wanted in map(Requirement, metadata.requires("platelake") or []):
         if wanted.name == name and not wanted.specifier.contains(version):
-            raise PlatelakeError(f"{version} is not {name}{wanted.specifier}. {REPAIR}")
+            raise InstallationError(f"{version} is not {name}{wanted.specifier}")
     return version
 
 
@@ -141,14 +150,14 @@ def jars_folder() -> Path:
     """Spark's jars; nothing of it is imported."""
     spec = find_spec("pyspark")
     if spec is None or spec.origin is None:
-        raise PlatelakeError(f"pyspark is not installed. {REPAIR}")
+        raise InstallationError("pyspark is not installed")
     return Path(spec.origin).parent / "jars"
 
 
 def jars() -> str:
     """How many jars are as conf/jars.sha256 lists them."""
     if faults := jar_faults(jars_folder()):
-        raise PlatelakeError(f"{'; '.join(faults)} (conf/jars.sha256). {REPAIR}")
+        raise InstallationError(f"{'; '.join(faults)} (conf/jars.sha256)")
     return f"{len(listed())} as {SUMS.name} lists them"
 
 
@@ -156,10 +165,10 @@ def class_archive() -> str:
     """The archive of Spark's classes, if it was made from this Java and these jars."""
     archive, _ = archive_of(VENV)
     if not archive.is_file():
-        raise PlatelakeError(f"{archive} is missing, so Spark starts slower. {REPAIR}")
+        raise InstallationError(f"{archive} is missing, so Spark starts slower")
     if not archive_fits(VENV, spark_java(VENV), jars_folder()):
-        raise PlatelakeError(
-            f"{archive} was made from another Java or other jars, so Spark starts slower. {REPAIR}"
+        raise InstallationError(
+            f"{archive} was made from another Java or other jars, so Spark starts slower"
         )
     return str(archive)
 

@@ -27,6 +27,36 @@ class LossError(PlatelakeError):
         )
 
 
+class SettingError(UsageError):
+    """A setting is missing, or its value is of no use; `setting` is its name in a file."""
+
+    def __init__(self, setting: str, message: str) -> None:
+        super().__init__(message)
+        self.setting = setting
+
+
+class VersionGoneError(PlatelakeError):
+    """The Delta log no longer holds `version` of `table`, or one of its files is gone."""
+
+    def __init__(self, table: str, version: int) -> None:
+        super().__init__(
+            f"version {version} of table {table} is no longer there: vacuum has removed it; "
+            "take a later version, or restore the table's folder from a backup"
+        )
+        self.table, self.version = table, version
+
+
+class OvertakenError(PlatelakeError):
+    """Another run wrote `table` since this run read it."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(
+            f"another run wrote the same table, {table}, since this one read it; the tables are "
+            "as they were at their last commit. Have the scheduler run one at a time and run again"
+        )
+        self.table = table
+
+
 class QualityGateError(PlatelakeError):
     """Counts do not reconcile: the run stops, because its result may be wrong."""
 

@@ -20,7 +20,7 @@ from pydantic_settings import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from lakehouse.errors import UsageError
+from lakehouse.errors import SettingError, UsageError
 
 ENV_PREFIX = "PLATELAKE_"
 CONF_VARIABLE = f"{ENV_PREFIX}CONF"
@@ -172,35 +172,36 @@ class Settings(BaseSettings):
         """Return the tracking server's URI; by default a file in the lake."""
         if self.mlflow_uri:
             return self.mlflow_uri
-        if "://" in self.lake:
-            raise UsageError(
-                f"the lake is at {self.lake}, so the models need their own tracking server: "
-                "set PLATELAKE_MLFLOW_URI, for example http://HOST:5000"
-            )
-        return f"sqlite:///{Path(self.lake).resolve() / 'mlflow.db'}"
+        need = "the models need their own tracking server"
+        lake = self._local_lake("mlflow_uri", need, ", for example http://HOST:5000")
+        return f"sqlite:///{lake / 'mlflow.db'}"
 
     def app_address(self) -> Path:
         """Return the folder of the app's own files; by default in the lake."""
         if self.app_folder:
             return Path(self.app_folder).resolve()
-        if "://" in self.lake:
-            raise UsageError(
-                f"the lake is at {self.lake}, so the app needs its own local folder: "
-                "set PLATELAKE_APP_FOLDER"
-            )
-        return Path(self.lake).resolve() / "app"
+        return self._local_lake("app_folder", "the app needs its own local folder") / "app"
 
     def sql_address(self) -> str:
         """Return the SQLAlchemy URL of the summaries; by default a file in the lake."""
         if self.sql_url:
             return self.sql_url
+        need = "the summaries need their own database"
+        lake = self._local_lake("sql_url", need, f", for example {EXAMPLE_URL}")
+        return URL.create("sqlite", database=str(lake / "summaries.db")).render_as_string()
+
+    def _local_lake(self, setting: str, need: str, example: str = "") -> Path:
+        """Return the lake's folder, for the default of a setting that is not given.
+
+        Raises SettingError if the lake is on another machine.
+        """
         if "://" in self.lake:
-            raise UsageError(
-                f"the lake is at {self.lake}, so the summaries need their own database: "
-                f"set PLATELAKE_SQL_URL, for example {EXAMPLE_URL}"
+            raise SettingError(
+                setting,
+                f"the lake is at {self.lake}, so {need}: "
+                f"set {ENV_PREFIX}{setting.upper()}{example}",
             )
-        file = str(Path(self.lake).resolve() / "summaries.db")
-        return URL.create("sqlite", database=file).render_as_string()
+        return Path(self.lake).resolve()
 
 
 def load_settings(**options: Any) -> Settings:

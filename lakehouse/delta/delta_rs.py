@@ -16,7 +16,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.delta.keys import OPERATION, first_of_each, with_key_among, with_key_not_among
-from lakehouse.errors import PlatelakeError
+from lakehouse.errors import OvertakenError, PlatelakeError
 from lakehouse.table import Table
 
 if TYPE_CHECKING:
@@ -184,14 +184,14 @@ def in_sql(scopes: Iterable[Scope], quote: Callable[[str], str] = quoted) -> str
 def append_once(log: DeltaTable, table: Table, rows: pa.Table, transaction: str) -> None:
     """Commit the rows, unless that transaction name has been committed before.
 
-    Raises PlatelakeError if one of their keys is stored under another name.
+    Raises OvertakenError if one of their keys is stored under another name.
     """
     from deltalake import CommitProperties, Transaction
 
     if log.transaction_version(transaction) is not None:
         return
     if with_key_among(rows, rows_in(log, None, table.key), table.key).num_rows:
-        raise overtaken(table)
+        raise OvertakenError(table.name)
     names = [Transaction(transaction, 1)]
     _commit(log, table, rows, "", CommitProperties(max_commit_retries=0, app_transactions=names))
 
@@ -272,14 +272,6 @@ def vacuum(log: DeltaTable, hours: int) -> None:
     """Remove files that no version of the last `hours` needs, also files of no version."""
     if log.vacuum(hours, full=True):
         log.vacuum(hours, dry_run=False, full=True)
-
-
-def overtaken(table: Table) -> PlatelakeError:
-    """Return the error for a run if another run has written meanwhile."""
-    return PlatelakeError(
-        f"another run wrote the same table, {table.name}, since this one read it; the tables are "
-        "as they were at their last commit. Have the scheduler run one at a time and run again"
-    )
 
 
 def _commit(log: DeltaTable, table: Table, rows: pa.Table, where: str, properties: Any) -> None:

@@ -16,6 +16,7 @@ from lakehouse.delta.delta_rs import Scope
 from lakehouse.delta.keys import compare
 from lakehouse.delta.reader import LakeReader
 from lakehouse.delta.rows import Row, Rows, conform, is_held_here
+from lakehouse.errors import OvertakenError
 from lakehouse.table import Table
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Lake(LakeReader):
             seen: The version of the table that `rows` depend on; None if they depend on none.
 
         Raises:
-            PlatelakeError: The table has another version than `seen` now.
+            OvertakenError: The table has another version than `seen` now.
         """
         conformed = conform(table, rows)
         with self.shaped(table, seen) as log:
@@ -144,11 +145,11 @@ class Lake(LakeReader):
     def shaped(self, table: Table, seen: int | None = None) -> Iterator[LogReader]:
         """Lock the table, and give it its declared columns and checks. Creates it if needed.
 
-        Raises PlatelakeError if the table has another version than `seen`.
+        Raises OvertakenError if the table has another version than `seen`.
         """
         with self.lock(table.name):
             if seen is not None and self.version(table) != seen:
-                raise delta_rs.overtaken(table)
+                raise OvertakenError(table.name)
             log = self._log(table) or delta_rs.make(f"{self.folder}/{table.name}", table)
             delta_rs.complete(log, table)
             yield log

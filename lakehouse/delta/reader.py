@@ -14,7 +14,7 @@ import structlog
 from filelock import FileLock, Timeout
 
 from lakehouse.delta import delta_rs
-from lakehouse.errors import PlatelakeError
+from lakehouse.errors import PlatelakeError, VersionGoneError
 from lakehouse.settings import Here
 from lakehouse.table import Table, spark_type
 
@@ -103,7 +103,7 @@ class LakeReader:
     def _log(self, table: Table, version: int | None = None) -> LogReader | None:
         """The table's Delta log, read without Spark; None where the table is not yet made.
 
-        Raises PlatelakeError where the log no longer holds that version.
+        Raises VersionGoneError where the log no longer holds that version.
         """
         from deltalake import DeltaTable as LogReader
         from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -115,7 +115,7 @@ class LakeReader:
         except DeltaError:
             if version is None:
                 raise
-            raise _version_gone(table, version) from None
+            raise VersionGoneError(table.name, version) from None
 
     def version(self, table: Table) -> int:
         """The latest version; -1 where the table is not yet made."""
@@ -149,8 +149,8 @@ class LakeReader:
         """The rows of that version, or the latest, as declared; those that meet `where`, or all.
 
         Of these columns, or all. Read without Spark. Empty if the table is not yet made, which is
-        version -1. A column that was declared later is null. Raises PlatelakeError if the version
-        is gone.
+        version -1. A column that was declared later is null. Raises VersionGoneError if the
+        version is gone.
         """
         columns = columns or table.names
         log = None if version == -1 else self._log(table, version)
@@ -159,7 +159,7 @@ class LakeReader:
         try:
             return delta_rs.load(log, table, columns, where)
         except FileNotFoundError:
-            raise _version_gone(table, log.version()) from None
+            raise VersionGoneError(table.name, log.version()) from None
 
     def rows(self, table: Table, *columns: str) -> list[dict[str, Any]]:
         """The table's rows, of these columns or all; for small tables, read without Spark.
@@ -221,7 +221,7 @@ class LakeReader:
             files = [urllib.parse.unquote(file) for file in files]
         gone = [file for file in files if self.local and not Path(file).is_file()]
         if log and gone:
-            raise _version_gone(table, log.version())
+            raise VersionGoneError(table.name, log.version())
         return files
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
@@ -269,10 +269,3 @@ class LakeReader:
         """The versions of other tables that this one, or that version of it, is computed from."""
         log = None if version == -1 else self._log(table, version)
         return delta_rs.consumed(log) if log else {}
-
-
-def _version_gone(table: Table, version: int) -> PlatelakeError:
-    return PlatelakeError(
-        f"version {version} of table {table.name} is no longer there: vacuum has removed it; "
-        "take a later version, or restore the table's folder from a backup"
-    )

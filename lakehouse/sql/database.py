@@ -14,7 +14,7 @@ from alembic.util import CommandError
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from lakehouse.errors import PlatelakeError, UsageError
+from lakehouse.errors import PlatelakeError, SettingError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 WAIT_SECONDS = 60  # For a SQLite file or a schema that another process is changing.
@@ -49,7 +49,7 @@ class Database:
     def __init__(self, url: str) -> None:
         """Open the database at that SQLAlchemy URL; make the SQLite file if there is none.
 
-        Raises UsageError for a URL that is neither `sqlite:///` nor `mysql+pymysql://`.
+        Raises SettingError for a URL that is neither `sqlite:///` nor `mysql+pymysql://`.
         """
         address = _address(url)
         self.place = _place(address)
@@ -120,7 +120,7 @@ def sqlite_file(url: str) -> Path | None:
 def reach(url: str, seconds: int) -> str:
     """Return the database's address after it has answered; nothing in it is made or changed.
 
-    Raises UsageError like `Database`, and SqlError if it does not answer in that time.
+    Raises SettingError like `Database`, and SqlError if it does not answer in that time.
     """
     address = _address(url)
     if address.drivername == "sqlite":
@@ -143,17 +143,18 @@ def _address(url: str) -> URL:
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):  # Its text may hold the password.
-        raise UsageError("sql_url is not an SQLAlchemy URL") from None
+        raise SettingError("sql_url", "sql_url is not an SQLAlchemy URL") from None
     if address.drivername not in ("sqlite", "mysql+pymysql"):
-        raise UsageError(
+        raise SettingError(
+            "sql_url",
             f"sql_url: {address.drivername} is not known; give sqlite:///FILE or "
-            "mysql+pymysql://USER:PASSWORD@HOST/DATABASE"
+            "mysql+pymysql://USER:PASSWORD@HOST/DATABASE",
         )
     if address.drivername != "sqlite":
         if not address.database:
-            raise UsageError("sql_url has no database name at its end")
+            raise SettingError("sql_url", "sql_url has no database name at its end")
         if "@" in f"{address.host}{address.database}":  # Part of a password, so do not show it.
-            raise UsageError("sql_url: write @ in a password as %40")
+            raise SettingError("sql_url", "sql_url: write @ in a password as %40")
     return address
 
 

@@ -20,13 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 from lakehouse.delta.lake import Lake
 from lakehouse.derive.features import readings_by_lot
 from lakehouse.derive.labels import FAILED, UNKNOWN
-from lakehouse.errors import UsageError
 from lakehouse.stage import Stage
 from lakehouse.statistics import Array, Band, Groups, band_columns, fit_band, value_columns
 from lakehouse.tables.lot_features import features_of
 from lakehouse.tables.lots import LOTS
 from lakehouse.tables.readings import readings
-from ml.data.splits import Indices, Item
+from ml.data.errors import TooFewError
+from ml.data.folds import Indices
+from ml.data.splits import Item
 
 Matrix = NDArray[np.float32]
 
@@ -129,15 +130,16 @@ def lot_frame(lake: Lake, stage: Stage, versions: Mapping[str, int] | None = Non
         frame are those that were read.
 
     Raises:
-        UsageError: one of the tables does not exist yet.
+        TooFewError: one of the tables does not exist yet.
         PlatelakeError: a version is gone.
     """
     table = readings(stage)
     versions = versions or {t.name: lake.version(t) for t in (table, LOTS)}
     variables = tuple(variable.name for variable in stage.variables)
     if min(versions.values()) < 0:
-        raise UsageError(
-            f"the lake {lake.folder} has no lots to learn from; put files in by `platelake run`"
+        raise TooFewError(
+            LOTS.name,
+            f"the lake {lake.folder} has no lots to learn from; put files in by `platelake run`",
         )
     labelled = lake.load(LOTS, versions[LOTS.name], columns=("day", "lot", "label"))
     columns = ("day", "lot", "measured_at", *variables)

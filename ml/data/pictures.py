@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lakehouse.delta.lake import Lake
-from lakehouse.errors import PlatelakeError, UsageError
+from lakehouse.errors import PlatelakeError
 from lakehouse.table import Table
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from lakehouse.tables.pictures import PICTURES
+from ml.data.errors import TooFewError
 from ml.data.splits import Item
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def picture_frame(
         The pictures labelled good or bad, sorted by item.
 
     Raises:
-        UsageError: there are no labelled pictures.
+        TooFewError: there are no labelled pictures.
         PlatelakeError: the tensors have several sizes, `pictures` lacks a labelled picture, or a
             version is gone.
     """
@@ -124,9 +125,10 @@ def picture_frame(
         if one["label"] in LABELS
     }
     if not labels:
-        raise UsageError(
+        raise TooFewError(
+            PICTURE_NAMES.name,
             f"table picture_names has {len(of_item)} pictures, none of them labelled good or bad, "
-            f"at version {pinned['picture_names']}; ingest labelled photos by `platelake run`"
+            f"at version {pinned['picture_names']}; ingest labelled photos by `platelake run`",
         )
     items = sorted(labels)
     hashes, size = _hashes(lake, pinned, items)
@@ -149,9 +151,10 @@ def _pinned(lake: Lake, versions: Mapping[str, int] | None) -> dict[str, int]:
     pinned = {table.name: (versions or {}).get(table.name, lake.version(table)) for table in tables}
     absent = [name for name, version in pinned.items() if version < 0]
     if absent:
-        raise UsageError(
+        raise TooFewError(
+            absent[0],
             f"table {absent[0]} in {lake.folder} does not exist yet: there are no photos to learn "
-            "from; ingest labelled ones by `platelake run`"
+            "from; ingest labelled ones by `platelake run`",
         )
     return pinned
 

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,24 +20,19 @@ from numpy.typing import NDArray
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.tables.splits import SPLITS
+from ml.data.errors import LeakError, TooFewError
+from ml.data.folds import (
+    ONLY_TRAINS,
+    Indices,
+    forward,
+    groups_by_label,
+    require_both,
+    require_both_everywhere,
+    stratified,
+    table_of,
+)
 
 PROTOCOLS = ("kfold", "forward", "leave_one_group_out")
-FIT_SHARE = 2 / 3
-"""Share of the days that a split forward in time fits on: 22 of 33."""
-ONLY_TRAINS = -1
-
-Indices = NDArray[np.intp]
-
-
-class LeakError(PlatelakeError):
-    """A group or item is on both sides of a split, so the figures of a training mean nothing.
-
-    `overlap` counts them.
-    """
-
-    def __init__(self, message: str, overlap: int = 1) -> None:
-        super().__init__(message)
-        self.overlap = overlap
 
 
 @dataclass(frozen=True)
@@ -122,18 +116,19 @@ class Split:
             Indices (fit, validate) for each fold. There are at least two folds.
 
         Raises:
-            UsageError: fewer than two groups hold good items, or bad ones.
+            TooFewError: fewer than two groups hold good items, or bad ones.
         """
         groups = [self.groups[at] for at in train]
-        fewest = min(_groups_by_label(self.labels[train], groups))
+        fewest = min(groups_by_label(self.labels[train], groups))
         if fewest < 2:
-            raise UsageError(
-                f"table {_table(self.kind)}: a round of split {self.split_id} trains on {fewest} "
+            raise TooFewError(
+                table_of(self.kind),
+                f"table {table_of(self.kind)}: a round of split {self.split_id} trains on {fewest} "
                 "group of one label; 2 are needed, one to fit and one to validate: ingest more, or "
-                "label more"
+                "label more",
             )
         folds = min(folds, fewest)
-        fold = _stratified(self.labels[train], groups, folds, seed, self.kind)
+        fold = stratified(self.labels[train], groups, folds, seed, self.kind)
         pairs = []
         for number in range(folds):
             fit, validate = train[fold != number], train[fold == number]
@@ -180,8 +175,9 @@ def make_split(
         The split. It is not stored yet: see `store_split`.
 
     Raises:
-        UsageError: the protocol is unknown, or good or bad items are too few. The message says
-            what there is and what is needed.
+        UsageError: the protocol is unknown.
+        TooFewError: good or bad items are too few. The message says what there is and what is
+            needed.
         LeakError: an item is listed twice.
 
     Example:
@@ -198,101 +194,21 @@ def make_split(
         raise LeakError(f"{len(twice)} {kind} are listed twice, such as {twice[0]}")
     labels = np.array([item.label for item in ordered], np.int64)
     groups = [item.group for item in ordered]
-    _require_both(kind, labels)
+    require_both(kind, labels)
     if protocol == "forward":
-        fold = _forward(kind, ordered, labels)
+        fold = forward(kind, labels, groups, [item.day for item in ordered])
         folds = 1
     elif protocol == "leave_one_group_out":
         names = sorted(set(groups))
         fold = np.array([names.index(group) for group in groups], np.int64)
         folds = len(names)
     else:
-        fold = _stratified(labels, groups, folds, seed, kind)
-    _require_both_everywhere(kind, labels, fold)
+        fold = stratified(labels, groups, folds, seed, kind)
+    require_both_everywhere(kind, labels, fold)
     names_of_items = tuple(item.item for item in ordered)
     return Split(
         kind, protocol, seed, folds, dict(versions), names_of_items, labels, tuple(groups), fold
     )
-
-
-def _require_both(kind: str, labels: NDArray[np.int64]) -> None:
-    bad = int(labels.sum())
-    if 0 < bad < len(labels):
-        return
-    raise UsageError(
-        f"table {_table(kind)} has {len(labels)} labelled {kind}, {bad} of them bad: a model needs "
-        "both good and bad ones; ingest more of the plant's data, or label more"
-    )
-
-
-def _require_both_everywhere(kind: str, labels: NDArray[np.int64], fold: Indices) -> None:
-    """Refuse a split unless its tested items, and each round's training, have good and bad ones."""
-    evaluated = fold != ONLY_TRAINS
-    parts = {"the tested ones": evaluated}
-    parts |= {f"the training of fold {n}": fold != n for n in np.unique(fold[evaluated])}
-    for name, part in parts.items():
-        bad, count = int(labels[part].sum()), int(part.sum())
-        if not 0 < bad < count:
-            raise UsageError(
-                f"table {_table(kind)}: of {count} {kind} in {name}, {bad} are bad; both good and "
-                "bad ones are needed there: ingest more, or take another protocol"
-            )
-
-
-def _table(kind: str) -> str:
-    return "lots" if kind == "lots" else "picture_names"
-
-
-def _groups_by_label(labels: NDArray[np.int64], groups: Sequence[str]) -> list[int]:
-    """Count the groups that hold good items, and those that hold bad ones."""
-    both = list(zip(groups, labels.tolist(), strict=True))
-    return [len({group for group, own in both if own == label}) for label in (0, 1)]
-
-
-def _stratified(
-    labels: NDArray[np.int64], groups: Sequence[str], folds: int, seed: int, kind: str
-) -> NDArray[np.int64]:
-    """Return each item's fold. Folds share the bad items evenly, as far as the groups allow."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    for label, count in enumerate(_groups_by_label(labels, groups)):
-        if count < folds:
-            raise UsageError(
-                f"table {_table(kind)}: {count} groups of {kind} are {'bad' if label else 'good'}, "
-                f"fewer than the {folds} folds; ask for fewer folds by --folds, or ingest more"
-            )
-    apart = len(set(groups)) == len(groups)
-    splitter: Any = StratifiedKFold if apart else StratifiedGroupKFold
-    parts = splitter(folds, shuffle=True, random_state=seed)
-    fold = np.full(len(labels), ONLY_TRAINS, np.int64)
-    blank = np.zeros(len(labels))
-    for number, (_, test) in enumerate(parts.split(blank, labels, None if apart else groups)):
-        fold[test] = number
-    return fold
-
-
-def _forward(kind: str, items: Sequence[Item], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Train on the first two thirds of the days, test on the rest. No day is on both sides."""
-    days = sorted({item.day for item in items if item.day is not None})
-    last_fit = days[max(int(len(days) * FIT_SHARE) - 1, 0)] if len(days) > 1 else None
-    evaluated = np.array(
-        [item.day is not None and item.day > (last_fit or item.day) for item in items]
-    )
-    both = [set(labels[side].tolist()) == {0, 1} for side in (evaluated, ~evaluated)]
-    if not all(both):
-        raise UsageError(
-            f"the {len(days)} days of {kind} cannot be split forward in time: both the first two "
-            "thirds and the rest need good and bad ones; ingest more days"
-        )
-    crossing = {i.group for i, j in zip(items, evaluated, strict=True) if j} & {
-        i.group for i, j in zip(items, evaluated, strict=True) if not j
-    }
-    # A group that reaches into the tested days would be known from training, so it only trains.
-    known = np.array([item.group in crossing for item in items])
-    return np.where(evaluated & ~known, 0, ONLY_TRAINS).astype(np.int64)
-
-
-# -- the table ---------------------------------------------------------------------------------
 
 
 def store_split(lake: Lake, split: Split) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 import structlog
 import torch
 
+from ml.data.folds import Indices
 from ml.data.pictures import PERCEPTUAL_NEIGHBOURS, PictureFrame, picture_frame
-from ml.data.splits import Indices, Round, Split
+from ml.data.splits import Round, Split
 from ml.figures.metrics import Probabilities
 from ml.photos.distributed import fit_cnn_together
 from ml.photos.fitted import Ensemble, Fitted

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from lakehouse.errors import UsageError
 from lakehouse.statistics import Band
+from ml.data.folds import Indices
 from ml.data.lots import LotFrame
-from ml.data.splits import Indices, Split
+from ml.data.splits import Split
 from ml.figures.metrics import average_precision
 
 SEARCH_FOLDS = 3

@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse, Response
 from joserfc.errors import JoseError
 from starlette.concurrency import run_in_threadpool
 
-from lakehouse.errors import UsageError
+from lakehouse.errors import SettingError, UsageError
 from lakehouse.settings import Settings
 from serving.access.accounts import LoginError
 from serving.door import client
@@ -28,9 +28,10 @@ def provider(settings: Settings) -> Any:
     if not settings.oidc_issuer:
         return None
     if not settings.oidc_client_id or not settings.oidc_client_secret:
-        raise UsageError(
+        raise SettingError(
+            "oidc_issuer",
             "oidc_issuer is set without oidc_client_id and PLATELAKE_OIDC_CLIENT_SECRET; set all "
-            "three, as the provider gave them"
+            "three, as the provider gave them",
         )
     found = OAuth()
     found.register(

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
-from lakehouse.errors import UsageError
+from lakehouse.errors import SettingError, UsageError
 from lakehouse.settings import Settings, conf_directory, load_settings
 
 EXAMPLE = "mysql+pymysql://USER:PASSWORD@HOST/DATABASE"
@@ -275,8 +275,9 @@ def test_a_plain_lakes_address_is_plain() -> None:
 
 def test_a_lake_elsewhere_needs_a_database() -> None:
     settings = load_settings(lake="hdfs://node:9000/lake")
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(SettingError) as error:
         settings.sql_address()
+    assert error.value.setting == "sql_url"
     assert str(error.value) == (
         "the lake is at hdfs://node:9000/lake, so the summaries need their own database: "
         f"set PLATELAKE_SQL_URL, for example {EXAMPLE}"

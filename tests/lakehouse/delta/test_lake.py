@@ -22,7 +22,7 @@ from lakehouse.delta import delta_rs
 from lakehouse.delta.incremental import refresh
 from lakehouse.delta.lake import Lake
 from lakehouse.delta.rows import Rows
-from lakehouse.errors import PlatelakeError
+from lakehouse.errors import OvertakenError, PlatelakeError
 from lakehouse.settings import Here
 from lakehouse.stage import Stage
 from lakehouse.table import Check, Column, Table
@@ -274,8 +274,9 @@ def test_replace_is_one_commit_and_keeps_what_is_outside(lake: Lake, made: Make)
     assert lake.version(PLAIN) == version + 2
     lake.replace(PLAIN, made((DAY, "c", 3.0, "r")), {"name": ["c"]})
     assert stored(lake) == {("b", 2.0), ("c", 3.0)}
-    with pytest.raises(PlatelakeError, match="another run wrote the same table, plain"):
+    with pytest.raises(OvertakenError, match="another run wrote the same table, plain") as raised:
         lake.replace(PLAIN, made((DAY, "c", 4.0, "r")), {"name": ["c"]}, seen=version)
+    assert raised.value.table == "plain"
     with pytest.raises(Exception, match="value_is_positive"):
         lake.replace(PLAIN, made((DAY, "c", -3.0, "r")), {"name": ["c"]})
     assert stored(lake) == {("b", 2.0), ("c", 3.0)}

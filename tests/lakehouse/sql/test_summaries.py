@@ -21,7 +21,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateTable
 
 import serving.tables
-from lakehouse.errors import PlatelakeError, QualityGateError, UsageError
+from lakehouse.errors import PlatelakeError, QualityGateError, SettingError
 from lakehouse.sql.database import Database, SqlError, _use_wal, is_transient
 from lakehouse.sql.schema import sql_table, state_table
 from lakehouse.sql.summaries import Mirrored, MirrorState, SummaryStore
@@ -596,7 +596,7 @@ def _assert_no_password(error: BaseException | None, *passwords: str) -> None:
     ],
 )
 def test_an_address_that_cannot_be_meant_is_refused(url: str) -> None:
-    with pytest.raises(UsageError, match="sql_url") as caught:
+    with pytest.raises(SettingError, match="sql_url") as caught:
         SummaryStore(url)
     _assert_no_password(caught.value, "secret")
 

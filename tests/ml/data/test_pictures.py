@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lakehouse.delta.lake import Lake
-from lakehouse.errors import PlatelakeError, UsageError
+from lakehouse.errors import PlatelakeError
+from ml.data.errors import TooFewError
 from ml.data.pictures import PERCEPTUAL_NEIGHBOURS, picture_frame
 from tests.conftest import Chain
 from tests.ml.photo_lake import no_spark, photo_lake
@@ -87,10 +88,10 @@ def test_the_hash_is_of_what_training_sees(tmp_path: Path) -> None:
 
 
 def test_no_photos_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"table pictures .* no photos"):
+    with pytest.raises(TooFewError, match=r"table pictures .* no photos"):
         picture_frame(Lake(str(tmp_path / "empty"), "chromate", no_spark))
     unlabelled = photo_lake(tmp_path / "new", 2, labels=["unlabelled"] * 2)
-    with pytest.raises(UsageError, match="picture_names has 2 pictures, none of them labelled"):
+    with pytest.raises(TooFewError, match="picture_names has 2 pictures, none of them labelled"):
         picture_frame(unlabelled)
 
 

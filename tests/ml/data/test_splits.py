@@ -9,7 +9,8 @@ import pytest
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.tables.splits import SPLITS
-from ml.data.splits import Item, LeakError, Split, load_split, make_split, store_split
+from ml.data.errors import LeakError, TooFewError
+from ml.data.splits import Item, Split, load_split, make_split, store_split
 
 VERSIONS = {"readings": 3, "lots": 1}
 
@@ -146,8 +147,9 @@ def test_a_split_that_was_changed_is_refused(lake: Lake) -> None:
 
 def test_a_round_that_would_train_on_one_class_is_said() -> None:
     alone = [Item(f"item-{n}", int(n < 3), f"group-{n // 3}") for n in range(12)]
-    with pytest.raises(UsageError, match=r"in the training of fold 0, 0 are bad"):
+    with pytest.raises(TooFewError, match=r"in the training of fold 0, 0 are bad") as caught:
         make_split("photos", alone, VERSIONS, "leave_one_group_out")
+    assert caught.value.table == "picture_names"
     day = date(2021, 9, 6)
     late = [Item(f"item-{n}", int(n == 2), f"g-{n}", day + timedelta(n)) for n in range(12)]
     crossing = Item("item-99", 1, "g-2", day + timedelta(11))
