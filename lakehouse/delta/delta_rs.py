@@ -268,10 +268,14 @@ def compact(log: DeltaTable, table: Table) -> None:
     log.optimize.compact(writer_properties=_writer(table))
 
 
-def vacuum(log: DeltaTable, hours: int) -> None:
-    """Remove files that no version of the last `hours` needs, also files of no version."""
-    if log.vacuum(hours, full=True):
-        log.vacuum(hours, dry_run=False, full=True)
+def vacuum(log: DeltaTable, hours: int, keep_versions: Collection[int]) -> None:
+    """Remove files that no version of the last `hours` needs, also files of no version.
+
+    The files of `keep_versions` stay.
+    """
+    keep = sorted(keep_versions) or None
+    if log.vacuum(hours, full=True, keep_versions=keep):
+        log.vacuum(hours, dry_run=False, full=True, keep_versions=keep)
 
 
 def _commit(log: DeltaTable, table: Table, rows: pa.Table, where: str, properties: Any) -> None:

@@ -8,7 +8,7 @@ only, so each write holds a lock between processes. Other file systems rename at
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lakehouse.delta import by_spark, delta_rs
@@ -133,13 +133,23 @@ class Lake(LakeReader):
         with self.shaped(table) as log:
             delta_rs.compact(log, table)
 
-    def vacuum(self, table: Table, hours: int) -> None:
+    def vacuum(self, table: Table, hours: int, keep_versions: Collection[int] = ()) -> None:
         """Remove files that no version of the last `hours` hours needs, without Spark.
 
         If there are such files, Delta writes start and end to the log, as two versions.
+
+        Args:
+            table: The table.
+            hours: How long a version stays readable after the next one.
+            keep_versions: Older versions that stay readable too.
+
+        Raises:
+            VersionGoneError: One of `keep_versions` is not in the log.
         """
         with self.shaped(table) as log:
-            delta_rs.vacuum(log, hours)
+            for version in keep_versions:
+                self._log(table, version)
+            delta_rs.vacuum(log, hours, keep_versions)
 
     @contextlib.contextmanager
     def shaped(self, table: Table, seen: int | None = None) -> Iterator[LogReader]:

@@ -22,7 +22,7 @@ from lakehouse.delta import delta_rs
 from lakehouse.delta.incremental import refresh
 from lakehouse.delta.lake import Lake
 from lakehouse.delta.rows import Rows
-from lakehouse.errors import OvertakenError, PlatelakeError
+from lakehouse.errors import OvertakenError, PlatelakeError, VersionGoneError
 from lakehouse.settings import Here
 from lakehouse.stage import Stage
 from lakehouse.table import Check, Column, Table
@@ -280,6 +280,28 @@ def test_replace_is_one_commit_and_keeps_what_is_outside(lake: Lake, made: Make)
     with pytest.raises(Exception, match="value_is_positive"):
         lake.replace(PLAIN, made((DAY, "c", -3.0, "r")), {"name": ["c"]})
     assert stored(lake) == {("b", 2.0), ("c", 3.0)}
+
+
+def test_vacuum_keeps_the_files_of_the_versions_that_are_named(lake: Lake) -> None:
+    lake.insert_rows(PLAIN, [row("a", 1.0)])
+    at_once = {"delta.deletedFileRetentionDuration": "interval 0 hours"}
+    lake._log(PLAIN).alter.set_table_properties(at_once)  # type: ignore[union-attr]
+    for value in (2.0, 3.0, 4.0):
+        lake.upsert_rows(PLAIN, [row("a", value)])
+    kept, gone = lake.version(PLAIN) - 1, lake.version(PLAIN) - 2
+    assert lake.load(PLAIN, gone)["value"].to_pylist() == [2.0]
+    lake.vacuum(PLAIN, 0, keep_versions={kept})
+    assert lake.load(PLAIN, kept)["value"].to_pylist() == [3.0]
+    assert stored(lake) == {("a", 4.0)}
+    with pytest.raises(VersionGoneError) as raised:
+        lake.load(PLAIN, gone)
+    assert (raised.value.table, raised.value.version) == ("plain", gone)
+    with pytest.raises(VersionGoneError, match="version 99 of table plain"):
+        lake.vacuum(PLAIN, 0, keep_versions={99})
+    assert lake.load(PLAIN, kept)["value"].to_pylist() == [3.0]
+    lake.vacuum(PLAIN, 0)
+    with pytest.raises(VersionGoneError):
+        lake.load(PLAIN, kept)
 
 
 def test_insert_adds_once(lake: Lake, made: Make) -> None:
