@@ -9,17 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.data.splits import Round, Split
-from ml.figures.metrics import (
-    FIGURES,
-    Costs,
-    Figure,
-    Interval,
-    Probabilities,
-    Thresholds,
-    bootstrap,
-    expected_cost,
-    fit_thresholds,
-)
+from ml.figures.metrics import FIGURES, Figure, Interval, Probabilities, bootstrap
+from ml.figures.thresholds import Costs, Thresholds, expected_cost, fit_thresholds
 
 Fit = Callable[[Split, Round], Probabilities]
 """Trains on a round and returns the probabilities of its test items, shape (len(test),)."""

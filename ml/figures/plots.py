@@ -10,7 +10,8 @@ import numpy as np
 
 from ml.data.lots import LotFrame, Matrix
 from ml.figures.cross_validation import CrossValidation
-from ml.figures.metrics import Costs, Thresholds, calibration, decide, expected_cost
+from ml.figures.metrics import calibration
+from ml.figures.thresholds import Costs, Thresholds, decide, expected_cost
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

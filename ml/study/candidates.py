@@ -27,8 +27,9 @@ from ml.figures.cross_validation import (
     flat,
     item_costs,
 )
-from ml.figures.metrics import FIGURES, Costs
+from ml.figures.metrics import FIGURES
 from ml.figures.plots import plot_figures
+from ml.figures.thresholds import Costs
 from ml.onnx import with_card
 from ml.registry import MODEL_FILE, Registry, Version
 

@@ -23,7 +23,7 @@ from lakehouse.stage import Stage
 from lakehouse.tables import all_tables
 from ml.data.errors import LeakError
 from ml.data.splits import Item, Split, make_split, store_split
-from ml.figures.metrics import Costs
+from ml.figures.thresholds import Costs
 from ml.registry import Registry, Version
 from ml.study.candidates import Candidate, Study, begin_folder, log_study, train_candidate
 

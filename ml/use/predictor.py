@@ -20,7 +20,7 @@ from lakehouse.files.photos import PhotoError, read_tensor
 from lakehouse.settings import Settings
 from lakehouse.statistics import Array, Band, lot_statistics
 from ml.data.lots import Matrix, as_matrix
-from ml.figures.metrics import Thresholds, decide
+from ml.figures.thresholds import Thresholds, decide
 from ml.onnx import read_card, session
 
 UNREADABLE = "unreadable"

@@ -34,7 +34,8 @@ from lakehouse.tables.photo_verdicts import PHOTO_VERDICTS
 from lakehouse.tables.pictures import PICTURES
 from lakehouse.tables.readings import readings
 from ml.data.lots import matrix_of
-from ml.figures.metrics import Probabilities, Thresholds, decide
+from ml.figures.metrics import Probabilities
+from ml.figures.thresholds import Thresholds, decide
 from ml.use.predictor import UNREADABLE, LotModel, Model, PhotoModel
 
 AT_ONCE = 256

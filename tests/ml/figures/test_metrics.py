@@ -1,30 +1,22 @@
-"""Figures by hand, thresholds by brute force, intervals that mean something."""
-
-import itertools
+"""Figures by hand, intervals that mean something."""
 
 import numpy as np
 import pytest
 
 from ml.figures.metrics import (
-    Costs,
     Labels,
     Probabilities,
-    Thresholds,
     auroc,
     average_precision,
     bootstrap,
     brier,
     calibration,
-    decide,
-    expected_cost,
-    fit_thresholds,
     paired_bootstrap,
     recall_at_fpr,
 )
 
 Y = np.array([0, 0, 1, 0, 1])
 P = np.array([0.1, 0.2, 0.3, 0.4, 0.9])
-COSTS = Costs(escape=100, scrap=10, review=1)
 
 
 def test_figures_by_hand() -> None:
@@ -75,34 +67,6 @@ def test_an_interval_is_the_same_however_many_draws_fit_into_memory(
     whole = bootstrap(auroc, y, p, groups)
     monkeypatch.setattr("ml.figures.metrics.DRAWS_AT_ONCE", 350)
     assert bootstrap(auroc, y, p, groups) == whole
-
-
-@pytest.mark.parametrize(
-    ("p", "verdict"), [(0.2, "good"), (0.3, "needs_human"), (0.69, "needs_human"), (0.7, "bad")]
-)
-def test_a_verdict_has_three_ways(p: float, verdict: str) -> None:
-    assert decide(p, Thresholds(0.3, 0.7)) == verdict
-
-
-def test_expected_cost_by_hand() -> None:
-    # 0.1, 0.2 good; 0.3 (bad) good: an escape; 0.4 to a person; 0.9 bad
-    assert expected_cost(Y, P, Thresholds(0.35, 0.5), COSTS) == pytest.approx((100 + 1) / 5)
-
-
-@pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("costs", [COSTS, Costs(10, 10, 9), Costs(1, 50, 2), Costs(5, 5, 100)])
-def test_thresholds_are_the_cheapest_there_are(seed: int, costs: Costs) -> None:
-    draw = np.random.default_rng(seed)
-    y = draw.integers(0, 2, 25)
-    p = np.round(np.clip(draw.normal(0.35 + 0.3 * y, 0.25), 0, 1), 1 if seed % 2 else 6)
-    found = fit_thresholds(y, p, costs)
-    assert found.low <= found.high
-    cuts = [0.0, *(np.unique(p) + 1e-9), 1.1]
-    best = min(
-        expected_cost(y, p, Thresholds(low, high), costs)
-        for low, high in itertools.combinations_with_replacement(cuts, 2)
-    )
-    assert expected_cost(y, p, found, costs) == pytest.approx(best)
 
 
 def test_an_interval_covers_and_narrows() -> None:

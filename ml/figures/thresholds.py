@@ -1,0 +1,106 @@
+"""Three verdicts from a probability: the thresholds that cost a plant the least.
+
+`y` is int64, shape (n,), 1 for failed or bad. `p` is float64, shape (n,), the probability of that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.figures.metrics import Labels, Probabilities
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The cost of an item, in one unit that the plant chooses.
+
+    `escape` is for a bad item with the verdict good, `scrap` for a good item with the verdict bad,
+    `review` for any item with the verdict needs_human.
+    """
+
+    escape: float
+    scrap: float
+    review: float
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """p < low: good; p ≥ high: bad; between them, a person decides."""
+
+    low: float
+    high: float
+
+
+def decide(p: float | Probabilities, thresholds: Thresholds) -> NDArray[np.str_]:
+    """Turn probabilities into verdicts, an array of text of the same shape.
+
+    Example:
+        >>> decide(np.array([0.1, 0.5, 0.9]), Thresholds(0.2, 0.8)).tolist()
+        ['good', 'needs_human', 'bad']
+    """
+    is_good, is_bad = np.less(p, thresholds.low), np.greater_equal(p, thresholds.high)
+    return np.where(is_bad, "bad", np.where(is_good, "good", "needs_human"))
+
+
+def expected_cost(y: Labels, p: Probabilities, thresholds: Thresholds, costs: Costs) -> float:
+    """Compute the mean cost of an item (Elkan 2001; with review as a third decision, Chow 1970).
+
+    A review finds the truth, so it costs only itself.
+
+    Args:
+        y: labels, shape (n,), 1 for bad.
+        p: probabilities of bad, shape (n,).
+        thresholds: they turn probabilities into verdicts.
+        costs: of an escape, a scrapped good item and a review.
+
+    Returns:
+        The mean over the items, in the unit of the costs.
+
+    Example:
+        >>> y, p = np.array([0, 1, 0, 1]), np.array([0.1, 0.1, 0.5, 0.9])
+        >>> expected_cost(y, p, Thresholds(0.2, 0.8), Costs(escape=10, scrap=1, review=2))
+        3.0
+    """
+    good, bad = p < thresholds.low, p >= thresholds.high
+    escaped, scrapped = good & (y == 1), bad & (y == 0)
+    total = costs.escape * escaped.sum() + costs.scrap * scrapped.sum()
+    return float((total + costs.review * (~good & ~bad).sum()) / len(y))
+
+
+def fit_thresholds(y: Labels, p: Probabilities, costs: Costs) -> Thresholds:
+    """Find the pair of thresholds with the least cost on these items.
+
+    Cuts are halfway between neighbouring probabilities. Of pairs that cost the same, the one with
+    the widest review wins: a person should decide what no item decides.
+
+    Args:
+        y: labels, shape (n,), 1 for bad. Give items that the model was not trained on.
+        p: probabilities of bad, shape (n,).
+        costs: of an escape, a scrapped good item and a review.
+
+    Returns:
+        The thresholds. A high one above 1 means that no item is bad.
+
+    Example:
+        >>> y, p = np.array([0, 0, 1, 1]), np.array([0.1, 0.3, 0.5, 0.9])
+        >>> fit_thresholds(y, p, Costs(escape=10, scrap=1, review=2))
+        Thresholds(low=0.4, high=0.4)
+    """
+    order = np.argsort(p, kind="stable")
+    y, p = y[order], p[order]
+    distinct = np.flatnonzero(np.diff(p)) + 1
+    at = np.concatenate([[0], distinct, [len(p)]])
+    cuts = np.concatenate([[0.0], (p[distinct - 1] + p[distinct]) / 2, [np.nextafter(1.0, 2.0)]])
+    bad_below = np.concatenate([[0], np.cumsum(y)])[at]
+    good_above = np.concatenate([np.cumsum((1 - y)[::-1])[::-1], [0]])[at]
+    low_cost = costs.escape * bad_below - costs.review * at
+    high_cost = costs.scrap * good_above + costs.review * at
+    # For each high cut, the best low cut at or below it. The first of equals is the widest.
+    is_new_best = np.diff(np.minimum.accumulate(low_cost), prepend=np.inf) < 0
+    best_low = np.maximum.accumulate(np.where(is_new_best, np.arange(len(at)), 0))
+    total = low_cost[best_low] + high_cost
+    high = len(total) - 1 - int(np.argmin(total[::-1]))
+    return Thresholds(float(cuts[best_low[high]]), float(cuts[high]))
