@@ -94,8 +94,9 @@ def _no_spark() -> NoReturn:
 def lake_side(folder: Path, memory_bytes: int) -> Epoch:
     """The product: its pictures in memory if so many bytes suffice, else streamed."""
     from lakehouse.tables.pictures import PICTURES
-    from ml.data.loader import ALONE, Source
+    from ml.data.loader import ALONE
     from ml.data.pictures import PictureFrame
+    from ml.data.source import Source
 
     frame = PictureFrame(
         versions={},

@@ -19,8 +19,11 @@ from torch import Tensor
 from lakehouse.errors import UsageError
 from ml.data.loader import Indices
 from ml.data.pictures import PictureFrame
+from ml.photos.epochs import Together
+from ml.photos.fitted import Fitted
 from ml.photos.networks import make_network
-from ml.photos.training import CnnRecipe, Fitted, Progress, Together, fit_cnn
+from ml.photos.recipe import CnnRecipe
+from ml.photos.training import Progress, fit_cnn
 
 _RESULT = "fitted.pt"
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lakehouse.errors import PlatelakeError
-from ml.data.loader import ALONE, Indices, Source, Tensors, load
+from ml.data.loader import ALONE, Indices, Tensors
 from ml.data.pictures import PictureFrame
+from ml.data.source import Source, load
 from ml.onnx import run, without_traces
 from ml.photos.networks import Network
 from ml.photos.recipe import CnnRecipe

@@ -16,8 +16,9 @@ import structlog
 import torch
 from numpy.typing import NDArray
 
-from ml.data.loader import ALONE, Indices, Source
+from ml.data.loader import ALONE, Indices
 from ml.data.pictures import PictureFrame
+from ml.data.source import Source
 from ml.figures.metrics import Probabilities, log_loss
 from ml.photos.fitted import FLIPS, JUDGED_AT_ONCE, Fitted, calibrate
 from ml.photos.networks import Backbone, make_network

@@ -20,7 +20,8 @@ from ml.figures.metrics import Probabilities
 from ml.photos.distributed import fit_cnn_together
 from ml.photos.fitted import Ensemble, Fitted
 from ml.photos.linear_probe import fit_probe, predict_probe
-from ml.photos.training import CnnRecipe, fit_cnn
+from ml.photos.recipe import CnnRecipe
+from ml.photos.training import fit_cnn
 from ml.registry import Version
 from ml.study.candidates import Candidate, Final
 from ml.study.context import Protocol, TrainingContext, check_inner, git_commit, run_study

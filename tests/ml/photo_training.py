@@ -9,7 +9,8 @@ import torch
 
 from ml.data.pictures import PictureFrame
 from ml.photos.distributed import summed
-from ml.photos.training import CnnRecipe, Together, _Training
+from ml.photos.epochs import Together, Training
+from ml.photos.recipe import CnnRecipe
 
 QUICK = CnnRecipe(members=1, epochs=2, steps=0, batch=8, threads=1, bfloat16=False)
 
@@ -32,7 +33,7 @@ def keep_pass(
     file: Path,
 ) -> None:
     torch.manual_seed(recipe.seed)
-    training = _Training(recipe, frame, train, validate, together, None)
+    training = Training(recipe, frame, train, validate, together, None)
     loss = training.run_epoch(1)
     parts = [own.tolist() for _, own in training.source.batches(recipe.batch, 5)]
     state = {

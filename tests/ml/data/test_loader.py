@@ -12,7 +12,7 @@ from fsspec.implementations.local import LocalFileSystem
 from lakehouse.errors import PlatelakeError
 from lakehouse.tables.pictures import PICTURES
 from ml.data import loader
-from ml.data.loader import Source, load, pictures
+from ml.data.loader import pictures
 from ml.data.pictures import PictureFrame, picture_frame
 from tests.ml.photo_lake import photo_lake, tensor
 
@@ -101,22 +101,6 @@ def test_shares_are_disjoint_and_make_the_batches_of_one(
     for batch, *own in zip(whole, *shares, strict=True):
         assert sorted(at for part in own for at in part) == sorted(batch)
         assert all(at % 3 == rank for rank, part in enumerate(own) for at in part)
-
-
-@pytest.mark.parametrize("memory", [0, 1 << 30])
-def test_a_source_gives_each_picture_its_own_pixels(frame: PictureFrame, memory: int) -> None:
-    indices = np.arange(1, 22)
-    source = Source(frame, indices, memory, (1, 2))
-    assert (source.memory is None) == (memory == 0)
-    seen = []
-    for tensors, at in source.batches(4, 9):
-        for own, place in zip(tensors, at, strict=True):
-            number = int(indices[place])
-            np.testing.assert_array_equal(own, tensor(number, number % 2 == 1))
-        seen += at.tolist()
-    assert sorted(seen) == list(range(1, 21, 2))
-    tensors, at = load(frame, indices, (1, 2))
-    assert at.tolist() == sorted(seen) and len(tensors) == len(at)
 
 
 def test_a_pass_that_is_not_whole_is_an_error(frame: PictureFrame) -> None:

@@ -12,7 +12,8 @@ from pyspark.sql import SparkSession
 from lakehouse.errors import UsageError
 from ml.data.pictures import PictureFrame, picture_frame
 from ml.photos.distributed import fit_cnn_together
-from ml.photos.training import Together, fit_cnn
+from ml.photos.epochs import Together
+from ml.photos.training import fit_cnn
 from tests.ml.photo_lake import photo_lake
 from tests.ml.photo_training import QUICK, keep_pass, one_of_two
 

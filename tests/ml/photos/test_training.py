@@ -12,24 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from lakehouse.errors import PlatelakeError, UsageError
-from ml.data import loader
-from ml.data.loader import load
+from ml.data import loader, source
 from ml.data.pictures import PictureFrame, picture_frame
+from ml.data.source import load
 from ml.figures.metrics import auroc
-from ml.photos import fitted, training
+from ml.photos import epochs, fitted
 from ml.photos.augment import augment
-from ml.photos.fitted import Ensemble
+from ml.photos.fitted import Ensemble, Fitted, calibrate, export_onnx
 from ml.photos.losses import verdict_loss
 from ml.photos.networks import Backbone, FirstStudy, make_network
-from ml.photos.training import (
-    FIRST_STUDY,
-    CnnRecipe,
-    Fitted,
-    calibrate,
-    export_onnx,
-    fit_cnn,
-    recipe_for,
-)
+from ml.photos.recipe import FIRST_STUDY, CnnRecipe, recipe_for
+from ml.photos.training import fit_cnn
 from tests.ml.photo_lake import photo_lake
 from tests.ml.photo_training import QUICK
 
@@ -120,7 +113,7 @@ def test_the_rounds_of_a_study_read_once(
         return read(files, seed)
 
     monkeypatch.setattr(loader, "_record_batches", counted)
-    loader._whole.cache_clear()
+    source._whole.cache_clear()
     one = replace(QUICK, epochs=1)
     for fit, validate in ((TRAIN, VALIDATE), (VALIDATE, TRAIN)):
         fit_cnn(one, frame, fit, validate).predict(frame, validate)
@@ -210,7 +203,7 @@ def test_only_training_pictures_are_augmented(
         shown.extend(TRAIN[items].tolist())
         return augment(pictures, labels, items, *rest)
 
-    monkeypatch.setattr(training, "augment", noted)
+    monkeypatch.setattr(epochs, "augment", noted)
     model = fit_cnn(QUICK, frame, TRAIN, VALIDATE)
     model.predict(frame, VALIDATE)
     assert sorted(shown) == sorted(TRAIN.tolist() * QUICK.epochs)
@@ -237,7 +230,7 @@ def test_training_stops_once_validation_is_worse_by_more_than_chance(
 ) -> None:
     """Of 4 bad ones, an average precision of 0.8 may by chance be 0.62, but not 0.5."""
     given = [0.4, 1.0, 0.3, 0.2, 0.1, 0.8, 0.62, 0.5, 0.3, 0.9]  # The first half does not count.
-    monkeypatch.setattr(training, "average_precision", lambda *_: given.pop(0))
+    monkeypatch.setattr(epochs, "average_precision", lambda *_: given.pop(0))
     model = fit_cnn(replace(QUICK, epochs=10, patience=2), frame, TRAIN, VALIDATE)
     assert len(model.history) == 9 and model.best_epoch == 7
 
