@@ -58,7 +58,7 @@ def fit_cnn(
     Example:
         >>> import tempfile
         >>> from datetime import date
-        >>> import pyarrow as pa, pyarrow.parquet as pq
+        >>> import numpy as np, pyarrow as pa, pyarrow.parquet as pq
         >>> names, days = tuple("abcdefgh"), (date(2026, 1, 1),) * 8
         >>> labels = np.array([0, 1] * 4)
         >>> columns = {"pixel_sha256": names, "tensor_height": [32] * 8, "tensor_width": [32] * 8}
