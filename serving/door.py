@@ -18,8 +18,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lakehouse.sql.database import SqlError
-from serving.access.accounts import Accounts, User
+from serving.access.accounts import Accounts
 from serving.access.gradio_door import BODY_BYTES, CODE, GradioDoor
+from serving.access.sessions import User
 
 if TYPE_CHECKING:
     from serving.context import AppContext

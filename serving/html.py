@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from serving.access.accounts import User
+from serving.access.sessions import User
 from serving.context import AppContext
 from serving.texts import COOKIE, LANGUAGES, Texts, chosen, texts
 

@@ -11,7 +11,7 @@ import structlog
 from lakehouse.errors import PlatelakeError
 from lakehouse.files.photos import PhotoError
 from lakehouse.sql.database import SqlError
-from serving.access.accounts import User
+from serving.access.sessions import User
 from serving.context import AppContext
 from serving.records.inspections import Inspection
 from serving.texts import Texts

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
-from serving.access.accounts import User
+from serving.access.sessions import User
 
 PAGES = re.compile(r"/(inspect|sensor)/\w\w(?P<path>/.*)?")
 CODE = r"/(assets|static|svelte)/.+|/theme\.css"

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from lakehouse.sql.database import SqlError
-from serving.access.accounts import IDLE, Accounts, User
+from serving.access.accounts import Accounts
+from serving.access.sessions import IDLE, User
 
 KNOWN_USERS = 10_000
 

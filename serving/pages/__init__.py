@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from fastapi.responses import Response
 from starlette.datastructures import FormData
 
-from serving.access.accounts import User
+from serving.access.sessions import User
 from serving.context import AppContext
 from serving.door import write_down
 from serving.html import Html, user_of

@@ -9,9 +9,10 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from serving.access.accounts import AccountNameError, InvitationError, LoginError, SignUpOffError
+from serving.access.accounts import InvitationError, SignUpOffError
 from serving.access.attempts import TooManyAttemptsError
 from serving.access.passwords import PasswordError
+from serving.access.sessions import AccountNameError, LoginError
 from serving.door import client
 from serving.html import Html, texts_of
 from serving.pages import Form, Shown, Visitor, local_path, set_session

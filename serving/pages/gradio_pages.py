@@ -17,7 +17,7 @@ from gradio.events import Dependency
 from starlette.concurrency import run_in_threadpool
 
 from lakehouse.errors import PlatelakeError, UsageError
-from serving.access.accounts import User
+from serving.access.sessions import User
 from serving.answers import as_json
 from serving.door import write_down
 from serving.html import STATIC, Html, user_of

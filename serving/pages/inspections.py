@@ -18,7 +18,7 @@ from PIL import Image
 from lakehouse.files.photos import PhotoError, read_upright
 from lakehouse.sql.database import SqlError
 from ml.use.explain import with_heat
-from serving.access.accounts import User
+from serving.access.sessions import User
 from serving.context import AppContext
 from serving.door import client
 from serving.html import Html, texts_of

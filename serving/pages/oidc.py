@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from lakehouse.errors import SettingError, UsageError
 from lakehouse.settings import Settings
-from serving.access.accounts import LoginError
+from serving.access.sessions import LoginError
 from serving.door import client
 from serving.pages import RefusedError, Shown, set_session
 

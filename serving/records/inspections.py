@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import structlog
 
 from lakehouse.sql.database import Database, SqlError
-from serving.access.accounts import User
+from serving.access.sessions import User
 from serving.records.group_commit import GroupCommit
 from serving.records.outbox import Outbox, Row
 from serving.tables import inspections

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from lakehouse.errors import UsageError
 from lakehouse.sql.database import Database
-from serving.access.accounts import User
+from serving.access.sessions import User
 from serving.records.inspections import Inspection
 from serving.tables import agreed_labels, corrections, inspections
 

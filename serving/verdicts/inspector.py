@@ -19,7 +19,7 @@ from lakehouse.files.photos import PhotoError
 from lakehouse.settings import Settings
 from lakehouse.stage import Stage
 from ml.use.explain import grey_heat
-from serving.access.accounts import User
+from serving.access.sessions import User
 from serving.records.inspections import Inspection, Inspections
 from serving.verdicts.champion import Champion
 from serving.verdicts.landing_photos import LandingPhotos

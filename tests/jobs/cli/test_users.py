@@ -7,7 +7,8 @@ import pytest
 
 from jobs.cli.main import invoke
 from lakehouse.sql.database import Database
-from serving.access.accounts import Accounts, LoginError
+from serving.access.accounts import Accounts
+from serving.access.sessions import LoginError
 
 
 def test_an_account_from_beginning_to_end(

@@ -12,7 +12,7 @@ from lakehouse.tables import COLLECTED
 from lakehouse.tables.agreed_labels import AGREED_LABELS
 from lakehouse.tables.corrections import CORRECTIONS
 from lakehouse.tables.inspections import INSPECTIONS
-from serving.access.accounts import User
+from serving.access.sessions import User
 from serving.records.inspections import Inspection, Inspections
 from serving.records.outbox import Outbox
 from serving.records.review import Review

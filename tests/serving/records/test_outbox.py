@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lakehouse.sql.database import Database, SqlError
-from serving.access.accounts import User
+from serving.access.sessions import User
 from serving.records.inspections import Inspection, Inspections, Search
 from serving.records.outbox import Outbox
 from serving.tables import inspections as table
