@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from lakehouse.delta import delta_rs
-from lakehouse.delta.delta_rs import Scope
 from lakehouse.delta.keys import OPERATION
 from lakehouse.delta.reader import LakeReader
+from lakehouse.delta.snapshot import Scope, row_count
 from lakehouse.table import Table
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def upsert(
     difference = None
     try:
         with commits(lake, table, consumed):
-            if not delta_rs.row_count(log) and log.transaction_version(FIRST) is None:
+            if not row_count(log) and log.transaction_version(FIRST) is None:
                 _fill(lake, table, rows)
                 return rows.count()
             difference = _difference(lake, table, rows, scope).persist()

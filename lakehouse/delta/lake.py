@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lakehouse.delta import by_spark, delta_rs
-from lakehouse.delta.delta_rs import Scope
 from lakehouse.delta.keys import compare
 from lakehouse.delta.reader import LakeReader
 from lakehouse.delta.rows import Row, Rows, conform, is_held_here
+from lakehouse.delta.snapshot import Scope, rows_in
 from lakehouse.errors import OvertakenError
 from lakehouse.table import Table
 
@@ -82,7 +82,7 @@ class Lake(LakeReader):
         """
         conformed = conform(table, rows)
         with self.shaped(table, seen) as log:
-            known = any(delta_rs.rows_in(log, scope, table.key).num_rows for scope in scopes)
+            known = any(rows_in(log, scope, table.key).num_rows for scope in scopes)
             if is_held_here(conformed):
                 where = delta_rs.in_sql(scopes) if known else ""
                 delta_rs.write(log, table, conformed, where)
@@ -113,7 +113,7 @@ class Lake(LakeReader):
         with self.shaped(table) as log:
             if not is_held_here(conformed):
                 return by_spark.upsert(self, log, table, conformed, scope, consumed)
-            stored = delta_rs.rows_in(log, scope, table.names).cast(conformed.schema)
+            stored = rows_in(log, scope, table.names).cast(conformed.schema)
             difference = compare(table, conformed, stored)
             delta_rs.write_difference(log, table, difference, consumed)
             return int(difference.num_rows)

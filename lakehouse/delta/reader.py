@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from filelock import FileLock, Timeout
 
-from lakehouse.delta import delta_rs
+from lakehouse.delta import snapshot
 from lakehouse.errors import PlatelakeError, VersionGoneError
 from lakehouse.settings import Here
 from lakehouse.table import Table, spark_type
@@ -130,14 +130,14 @@ class LakeReader:
     def file_sizes(self, table: Table) -> list[int]:
         """Bytes of each file of the latest version."""
         log = self._log(table)
-        return delta_rs.file_sizes(log) if log else []
+        return snapshot.file_sizes(log) if log else []
 
     def count(
         self, table: Table, version: int | None = None, where: pa.compute.Expression | None = None
     ) -> int:
         """Rows of that version, or the latest, or those that meet `where`; read without Spark."""
         log = None if version == -1 else self._log(table, version)
-        return delta_rs.row_count(log, where) if log else 0
+        return snapshot.row_count(log, where) if log else 0
 
     def load(
         self,
@@ -157,7 +157,7 @@ class LakeReader:
         if log is None:
             return table.arrow_schema().empty_table().select(columns)
         try:
-            return delta_rs.load(log, table, columns, where)
+            return snapshot.load(log, table, columns, where)
         except FileNotFoundError:
             raise VersionGoneError(table.name, log.version()) from None
 
@@ -263,9 +263,9 @@ class LakeReader:
         self, table: Table, columns: Sequence[str], after: int, until: int
     ) -> Iterator[list[dict[str, Any]]] | None:
         log = self._log(table)
-        return delta_rs.changes(log, columns, after, until) if log else None
+        return snapshot.changes(log, columns, after, until) if log else None
 
     def consumed(self, table: Table, version: int | None = None) -> dict[str, int]:
         """The versions of other tables that this one, or that version of it, is computed from."""
         log = None if version == -1 else self._log(table, version)
-        return delta_rs.consumed(log) if log else {}
+        return snapshot.consumed(log) if log else {}
