@@ -14,7 +14,8 @@ import pytest
 from pydantic import BaseModel
 from typer.main import get_command
 
-from jobs.cli.main import JOBS, app
+from jobs.cli.jobs import JOBS
+from jobs.cli.main import app
 from lakehouse.files import error_lists, readings
 from lakehouse.files.delimited import inspect
 from lakehouse.files.rules import LINE_RULES

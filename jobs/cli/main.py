@@ -1,14 +1,14 @@
-"""The command `platelake`: every job, the main job as one, and the quarantine."""
+"""The command `platelake`: the main job, the demo, the app, and all other commands."""
 
 import sys
-from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from jobs.cli import models, users
+from jobs.cli import jobs, models, quarantine, users
 from jobs.doctor import doctor
 from jobs.options import (
     JsonFile,
@@ -27,25 +27,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-quarantine_app = typer.Typer(help="What is quarantined: list it, look at it, replay it.")
-app.add_typer(quarantine_app, name="quarantine", no_args_is_help=True)
+quarantine.add_to(app)
 models.add_to(app)
 users.add_to(app)
 app.command("doctor")(doctor)
-
-
-FirstDay = Annotated[
-    datetime | None,
-    typer.Option("--from", formats=["%Y-%m-%d"], help="Only files of this day or later"),
-]
-LastDay = Annotated[
-    datetime | None,
-    typer.Option("--to", formats=["%Y-%m-%d"], help="Only files of this day or earlier"),
-]
-
-
-def _day(moment: datetime | None) -> date | None:
-    return moment.date() if moment else None
 
 
 @app.command("run")
@@ -125,164 +110,7 @@ def serve(
     run_serve(Options(stage, stage_file, landing, lake, sql_url), host, port, tls)
 
 
-@quarantine_app.command("list")
-def quarantine_list(
-    stage: Stage = None, stage_file: StageFile = None, lake: LakeOption = None
-) -> None:
-    """Every entry, a line each."""
-    from jobs.context import Options
-    from jobs.quarantine import list_entries
-    from jobs.runner import begin
-
-    list_entries(begin(Options(stage, stage_file, lake=lake), lake_must_exist=True))
-
-
-@quarantine_app.command("show")
-def quarantine_show(
-    entry: Annotated[str, typer.Argument(help="The entry's id, or the beginning of it")],
-    stage: Stage = None,
-    stage_file: StageFile = None,
-    lake: LakeOption = None,
-) -> None:
-    """One entry, whole."""
-    from jobs.context import Options
-    from jobs.quarantine import show_entry
-    from jobs.runner import begin
-
-    show_entry(begin(Options(stage, stage_file, lake=lake), lake_must_exist=True), entry)
-
-
-@quarantine_app.command("replay")
-def quarantine_replay(
-    landing: Landing,
-    stage: Stage = None,
-    stage_file: StageFile = None,
-    lake: LakeOption = None,
-    sql_url: SqlUrl = None,
-    file: Annotated[
-        list[str] | None, typer.Option("--file", help="Only this file (may be repeated)")
-    ] = None,
-    withdraw: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--withdraw", help="Photo that was archived or removed, and has the wrong label"
-        ),
-    ] = None,
-) -> None:
-    """Read the files that have entries again, with today's rules; each row is stored once."""
-    from jobs.context import Options
-    from jobs.quarantine import replay
-
-    options = Options(stage, stage_file, landing, lake, sql_url)
-    replay(options, file or [], withdraw or [])
-
-
-def _reading_job(name: str) -> Callable[..., None]:
-    """The command of a job that reads the landing zone."""
-
-    def command(
-        landing: Landing,
-        stage: Stage = None,
-        stage_file: StageFile = None,
-        lake: LakeOption = None,
-        first_day: FirstDay = None,
-        last_day: LastDay = None,
-        json_file: JsonFile = None,
-    ) -> None:
-        from jobs.context import Options
-        from jobs.runner import run_jobs
-
-        days = (_day(first_day), _day(last_day))
-        run_jobs(
-            [name], Options(stage, stage_file, landing, lake, None, *days, json_file=json_file)
-        )
-
-    return command
-
-
-def _lake_job(name: str) -> Callable[..., None]:
-    """The command of a job that works on the lake alone."""
-
-    def command(
-        stage: Stage = None,
-        stage_file: StageFile = None,
-        lake: LakeOption = None,
-        sql_url: SqlUrl = None,
-        whole: Annotated[bool, typer.Option(help=WHOLE[name])] = False,
-        json_file: JsonFile = None,
-    ) -> None:
-        from jobs.context import Options
-        from jobs.runner import run_jobs
-
-        options = Options(stage, stage_file, None, lake, sql_url, whole=whole, json_file=json_file)
-        run_jobs([name], options)
-
-    return command
-
-
-def _plain_job(name: str) -> Callable[..., None]:
-    """The command of a job that works on the lake and takes nothing else."""
-
-    def command(
-        stage: Stage = None,
-        stage_file: StageFile = None,
-        lake: LakeOption = None,
-        json_file: JsonFile = None,
-    ) -> None:
-        from jobs.context import Options
-        from jobs.runner import run_jobs
-
-        run_jobs([name], Options(stage, stage_file, None, lake, json_file=json_file))
-
-    return command
-
-
-def _score_job(name: str) -> Callable[..., None]:
-    """The command of a job that writes the champion's verdicts."""
-
-    def command(
-        stage: Stage = None,
-        stage_file: StageFile = None,
-        lake: LakeOption = None,
-        if_champion: Annotated[
-            bool, typer.Option("--if-champion", help="Without a champion: nothing, and no error")
-        ] = False,
-        json_file: JsonFile = None,
-    ) -> None:
-        from jobs.context import Options
-        from jobs.runner import run_jobs
-
-        options = Options(
-            stage, stage_file, lake=lake, if_champion=if_champion, json_file=json_file
-        )
-        run_jobs([name], options)
-
-    return command
-
-
-JOBS = {
-    "ingest_readings": "Sensor files of the landing zone into readings.",
-    "ingest_error_lists": "Error lists of the landing zone into error_lists.",
-    "ingest_photos": "Photos of the landing zone into photos, pictures and picture_names.",
-    "label": "Label the lots whose readings or error lists changed.",
-    "features": "Features of the lots whose readings changed.",
-    "summarise": "Daily summaries of what changed.",
-    "sync": "Copy what changed in the mirrored tables to SQL.",
-    "score_lots": "The champion's verdicts on the lots whose readings changed.",
-    "score_photos": "The champion's verdicts on the pictures that are new to it.",
-    "maintain": "Compact the tables and remove files that no kept version needs.",
-}
-WHOLE = {
-    "label": "Label all days again",
-    "features": "Fit the bands again, on all readings, and compute all lots",
-    "summarise": "Summarise all days anew",
-    "sync": "Compare everything instead of what changed",
-}
-for _name, _help in JOBS.items():
-    _make = _lake_job if _name in WHOLE else _plain_job
-    _make = _reading_job if _name.startswith("ingest") else _make
-    _make = _score_job if _name.startswith("score") else _make
-    app.command(_name.replace("_", "-"), help=_help)(_make(_name))
+jobs.add_to(app)
 
 
 def invoke(argv: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import expect, sync_playwright
 
-from jobs.cli.main import JOBS
+from jobs.cli.jobs import JOBS
 from lakehouse.delta.lake import Lake
 from lakehouse.sql.summaries import SummaryStore
 from lakehouse.stage import load_stage

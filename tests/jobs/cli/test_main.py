@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli.main import JOBS, invoke
+from jobs.cli.jobs import JOBS
+from jobs.cli.main import invoke
 from jobs.report import failure
 from jobs.runner import write_run_row
 from lakehouse.errors import QualityGateError
