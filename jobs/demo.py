@@ -11,10 +11,15 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from jobs.accounts import open_accounts
 from jobs.context import Options
 from jobs.report import show
 from jobs.runner import CHAIN, begin, run_jobs
+from jobs.serve import demo_admin
 from lakehouse.errors import UsageError
+from lakehouse.landing.sample_plant import make_sample_plant
+from ml.photos.recipe import recipe_for
+from ml.photos.weights import NETWORK
 
 SAMPLE_STAGE = "chromate"
 FOLDS = 3
@@ -34,7 +39,6 @@ def run_demo(
     if landing is None:
         if stage or stage_file:
             raise UsageError("a stage needs its input: give the plant's folder by --landing")
-        from lakehouse.landing.sample_plant import make_sample_plant
 
         console.print(f"No --landing is given, so this is a [bold]generated[/] plant: {sample}")
         make_sample_plant(sample)
@@ -54,9 +58,6 @@ def open_the_app(options: Options, console: Console) -> NoReturn:
     The app takes this process's place, and Spark ends with it.
     """
     from pyspark.sql import SparkSession
-
-    from jobs.accounts import open_accounts
-    from jobs.serve import demo_admin
 
     name, password = demo_admin(open_accounts(options.lake, options.sql_url))
     console.print(f"Log in as {name} with the password {password}")
@@ -91,8 +92,6 @@ def make_champions(options: Options, console: Console) -> None:
     from jobs.models import compare, promote_challenger
     from jobs.train import open_registry, train_cnn, train_trees
     from ml.data.errors import TooFewError
-    from ml.photos.recipe import recipe_for
-    from ml.photos.weights import NETWORK
     from ml.study.context import Protocol
 
     context = begin(options)

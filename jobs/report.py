@@ -16,8 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from rich.console import Console
+from rich.table import Table as Grid
 
 from lakehouse.errors import DISK_FULL, PlatelakeError, UsageError
+from lakehouse.tables.lots import LOTS
+from lakehouse.tables.picture_names import PICTURE_NAMES
+from lakehouse.tables.quarantine import QUARANTINE
+from lakehouse.tables.readings import readings
+from lakehouse.tables.unmatched_files import UNMATCHED_FILES
 
 if TYPE_CHECKING:
     from jobs.context import RunContext
@@ -62,12 +69,6 @@ def check_report(file: Path) -> None:
 
 def report(context: RunContext) -> dict[str, Any]:
     """What the lake of the run's stage holds now, and what the run did."""
-    from lakehouse.tables.lots import LOTS
-    from lakehouse.tables.picture_names import PICTURE_NAMES
-    from lakehouse.tables.quarantine import QUARANTINE
-    from lakehouse.tables.readings import readings
-    from lakehouse.tables.unmatched_files import UNMATCHED_FILES
-
     lake = context.lake
     labels = Counter(row["label"] for row in lake.rows(LOTS, "label"))
     names = lake.rows(PICTURE_NAMES, "pixel_sha256")
@@ -128,9 +129,6 @@ def write_json(file: Path, found: Mapping[str, Any]) -> None:
 
 def show(context: RunContext) -> None:
     """The report as a table for a person, on standard output."""
-    from rich.console import Console
-    from rich.table import Table as Grid
-
     found = report(context)
     grid = Grid(title=f"Stage {found['stage']}, run {found['run']}", title_justify="left")
     grid.add_column("what")

@@ -17,10 +17,12 @@ from jobs.report import check_report, failure_reported, write_report
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import QualityGateError
 from lakehouse.ingest.unmatched import record_unmatched
+from lakehouse.landing.leaving import check_movable
 from lakehouse.landing.stable import Looks
 from lakehouse.settings import Settings, load_settings
 from lakehouse.spark.session import open_session
 from lakehouse.stage import Stage, load_stage
+from lakehouse.tables.runs import RUNS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -98,8 +100,6 @@ def begin(options: Options, *, lake_must_exist: bool = False) -> RunContext:
 
 def looks_at(landing: str, stage: Stage, settings: Settings) -> Looks:
     """List the landing zone. A bad one fails before Spark starts and anything is written."""
-    from lakehouse.landing.leaving import check_movable
-
     looks = Looks(landing, stage, settings.settle_seconds)
     looks.files("readings")
     if settings.after_ingest != "keep":
@@ -115,8 +115,6 @@ def session() -> SparkSession:
 
 def write_run_row(context: RunContext, names: Sequence[str]) -> None:
     """Write the run's reconciliation; raises QualityGateError if the counts do not reconcile."""
-    from lakehouse.tables.runs import RUNS
-
     c = context.counts
     row = {
         "run_id": context.run_id,

@@ -13,13 +13,12 @@ import structlog
 
 from jobs.context import RunContext
 from jobs.submit import leave, submit
+from jobs.train import champion_for
+from ml.use.score import score_photos
 
 
 def run(context: RunContext) -> None:
     """Score, and say how many verdicts were added."""
-    from jobs.train import champion_for
-    from ml.use.score import score_photos
-
     model = champion_for(context, "photos")
     if model is None:
         return

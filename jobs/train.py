@@ -27,6 +27,7 @@ from lakehouse.errors import UsageError
 from ml.data.pictures import PERCEPTUAL_NEIGHBOURS
 from ml.photos.recipe import CnnRecipe
 from ml.registry import Registry, Version, registry_of
+from ml.study.candidates import STUDY_FILE, log_study
 from ml.study.context import Protocol, TrainingContext
 from ml.study.lots import train_lots
 from ml.trees.models import KINDS, TreeRecipe, check_kind
@@ -111,8 +112,6 @@ def read_groups(given: str | None) -> dict[str, str] | None:
 
 def log_kept(options: Options, folder: Path) -> Version:
     """Log a study that was trained while MLflow was away."""
-    from ml.study.candidates import STUDY_FILE, log_study
-
     context = begin(options, lake_must_exist=True)
     if not (folder / STUDY_FILE).is_file():
         raise UsageError(f"{folder} holds no study; the error of its training names the folder")

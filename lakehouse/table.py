@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql.types import DataType, StructType
 
 
@@ -79,8 +80,6 @@ class Table:
 
     def arrow_schema(self) -> pa.Schema:
         """Return the Arrow schema; times are in UTC, in microseconds."""
-        import pyarrow as pa
-
         return pa.schema(
             [
                 pa.field(column.name, arrow_type(column.type), nullable=column.name not in self.key)
@@ -90,8 +89,6 @@ class Table:
 
     def arrow(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
         """Return the rows as Arrow; times must have a zone."""
-        import pyarrow as pa
-
         values = [{name: row[name] for name in self.names} for row in rows]
         return pa.Table.from_pylist(values, self.arrow_schema())
 
@@ -116,8 +113,6 @@ class Table:
 
 def arrow_type(name: str) -> pa.DataType:
     """Return the Arrow type of a column's type."""
-    import pyarrow as pa
-
     if name.startswith("array<"):
         return pa.list_(arrow_type(name.removeprefix("array<").removesuffix(">")))
     plain: dict[str, pa.DataType] = {

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mlflow
+from mlflow.exceptions import MlflowException
+
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.settings import Settings
 from ml.moved_lake import ARTIFACTS, is_own, point_here
@@ -71,9 +74,6 @@ class Registry(Tracking):
         Raises:
             PlatelakeError: the stored file is not a model, or MLflow cannot be used.
         """
-        import mlflow
-        from mlflow.exceptions import MlflowException
-
         with self._speaking():
             with suppress(MlflowException):  # If it exists already, the next line works.
                 self._client.create_registered_model(name)
@@ -90,8 +90,6 @@ class Registry(Tracking):
 
     def version(self, name: str, alias: str = CHAMPION) -> Version | None:
         """Find the version of an alias or a number. Return None if there is none."""
-        from mlflow.exceptions import MlflowException
-
         with self._speaking():
             try:
                 found = (
@@ -126,8 +124,6 @@ class Registry(Tracking):
         Raises:
             PlatelakeError: it is missing, or not the file that was registered, by its hash.
         """
-        import mlflow
-
         with self._speaking():
             uri = f"models:/{version.name}/{version.number}"
             file = Path(mlflow.artifacts.download_artifacts(uri)) / MODEL_FILE

@@ -6,6 +6,7 @@ Only this module and the registry import MLflow.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import socket
@@ -16,15 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import mlflow
+import onnx
+from mlflow.data.delta_dataset_source import DeltaDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+from mlflow.models import infer_signature
+
 from lakehouse.errors import PlatelakeError
 from lakehouse.urls import without_password
-
-os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+from ml.onnx import run as run_onnx
 
 
 class Tracking:
@@ -48,9 +51,6 @@ class Tracking:
     """
 
     def __init__(self, uri: str, artifacts: str | None = None) -> None:
-        import logging
-
-        import mlflow
 
         for chatty in ("mlflow", "alembic"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -73,8 +73,6 @@ class Tracking:
         Yields:
             The run's id.
         """
-        import mlflow
-
         with self._speaking():
             found = self._client.get_experiment_by_name(experiment)
             experiment_id = (
@@ -118,8 +116,6 @@ class Tracking:
                 and infinite values are left out.
             folder: files to log, with their folders.
         """
-        from mlflow.entities import Metric, Param
-
         now = int(time.time() * 1000)
         with self._speaking():
             self._client.log_batch(
@@ -143,10 +139,6 @@ class Tracking:
 
     def log_table(self, run_id: str, name: str, path: str, version: int) -> None:
         """Log the table and Delta version that the run learned from, without reading the table."""
-        import mlflow
-        from mlflow.data.delta_dataset_source import DeltaDatasetSource
-        from mlflow.data.meta_dataset import MetaDataset
-
         source = DeltaDatasetSource(path=path, delta_table_version=version)
         with self._speaking(), mlflow.start_run(run_id=run_id):
             table = MetaDataset(source, name=name)  # type: ignore[abstract]
@@ -155,13 +147,7 @@ class Tracking:
 
     def log_model(self, run_id: str, content: bytes, example: Mapping[str, Any]) -> str:
         """Log an ONNX file with signature and example. Return the model's URI."""
-        import mlflow
-        import onnx
-        from mlflow.models import infer_signature
-
-        from ml.onnx import run
-
-        outputs = run(content, example)
+        outputs = run_onnx(content, example)
         with self._speaking(), mlflow.start_run(run_id=run_id):
             logged = mlflow.onnx.log_model(
                 onnx.load_model_from_string(content),
@@ -235,9 +221,6 @@ class Tracking:
     @contextmanager
     def _speaking(self) -> Iterator[None]:
         """Use this server, not that of another Registry, and raise errors as one sentence."""
-        import mlflow
-        from mlflow.exceptions import MlflowException
-
         mlflow.set_tracking_uri(self.uri)
         try:
             with warnings.catch_warnings():

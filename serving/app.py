@@ -18,10 +18,11 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.sessions import SessionMiddleware
 
 from lakehouse.sql.database import SqlError
+from serving import api
 from serving.context import AppContext
 from serving.door import Door
 from serving.html import STATIC, Html, texts_of
-from serving.pages import oidc
+from serving.pages import RefusedError, accounts, inspections, lake, oidc
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 LOOK_SECONDS = 5.0
@@ -36,8 +37,7 @@ def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastA
         look_seconds: Seconds between two calls of `context.look_around`.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(context.uploads.folder)  # Gradio may read here.
-    from serving import api
-    from serving.pages import accounts, gradio_pages, inspections, lake
+    from serving.pages import gradio_pages  # Gradio takes this folder when it is imported.
 
     app = FastAPI(
         title="platelake",
@@ -82,7 +82,6 @@ def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastA
 
 def _answer_errors(app: FastAPI, html: Html) -> None:
     """Answer every error with a page for a person or JSON for a machine, never a stack trace."""
-    from serving.pages import RefusedError
 
     @app.exception_handler(RefusedError)
     def refused(request: Request, error: RefusedError) -> Response:

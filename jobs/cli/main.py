@@ -20,6 +20,7 @@ from jobs.options import (
     StageFile,
 )
 from jobs.submit import leave
+from lakehouse.errors import PlatelakeError
 
 app = typer.Typer(
     help="A Spark data lake for manufacturing quality.",
@@ -115,8 +116,6 @@ jobs.add_to(app)
 
 def invoke(argv: Sequence[str]) -> int:
     """Run the command line; its exit code: 0 done, 1 error, 2 usage, 3 quality gate."""
-    from lakehouse.errors import PlatelakeError
-
     try:
         code = app(list(argv), standalone_mode=False, prog_name="platelake")
         return code if isinstance(code, int) else 0

@@ -10,16 +10,25 @@ import contextlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    Schema,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
+from deltalake.exceptions import DeltaError
 
 from lakehouse.delta.keys import OPERATION, first_of_each, with_key_among, with_key_not_among
 from lakehouse.delta.snapshot import Scope, consumed, rows_in
 from lakehouse.errors import OvertakenError, PlatelakeError
 from lakehouse.table import Table
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from deltalake import DeltaTable
 
 SCOPES = 1000
 """Up to this many conditions joined by OR, delta-rs plans quickly."""
@@ -27,8 +36,6 @@ SCOPES = 1000
 
 def make(path: str, table: Table) -> DeltaTable:
     """Create an empty table at that path, without checks or rows; keep an existing table."""
-    from deltalake import DeltaTable, Schema
-
     return DeltaTable.create(
         path,
         Schema.from_json(table.schema().json()),
@@ -43,13 +50,11 @@ def complete(log: DeltaTable, table: Table) -> None:
 
     Raises PlatelakeError if a stored row breaks such a check.
     """
-    from deltalake import Schema
-
     stored = {field.name for field in log.schema().fields}
-    fields = Schema.from_json(table.schema().json()).fields
-    new = [field for field in fields if field.name not in stored]
-    if new:
-        log.alter.add_columns(new)
+    new = set(table.names) - stored
+    if new:  # Spark's own types name the columns, so only then is Spark imported.
+        fields = Schema.from_json(table.schema().json()).fields
+        log.alter.add_columns([field for field in fields if field.name in new])
     known = log.metadata().configuration
     checks = {
         c.name: c.condition for c in table.checks if f"delta.constraints.{c.name}" not in known
@@ -91,8 +96,6 @@ def append_once(log: DeltaTable, table: Table, rows: pa.Table, transaction: str)
 
     Raises OvertakenError if one of their keys is stored under another name.
     """
-    from deltalake import CommitProperties, Transaction
-
     if log.transaction_version(transaction) is not None:
         return
     if with_key_among(rows, rows_in(log, None, table.key), table.key).num_rows:
@@ -131,9 +134,6 @@ def write_difference(
     This replaces rows by their keys. A merge of delta-rs would do the same, but it stores texts as
     views, which pyarrow cannot filter.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     new = difference.filter(pc.not_equal(difference[OPERATION], "delete")).select(table.names)
     if set(pc.unique(difference[OPERATION]).to_pylist()) <= {"insert"}:
         write(log, table, new, note=note)
@@ -162,8 +162,6 @@ def _scopes_of_keys(table: Table, keys: Sequence[Mapping[str, Any]]) -> list[Sco
 
 def _alone(note: Mapping[str, int] | None) -> Any:
     """Make a commit refused if another came since the log was read; add the note, if any."""
-    from deltalake import CommitProperties
-
     about = {"userMetadata": json.dumps(note)} if note else None
     return CommitProperties(max_commit_retries=0, custom_metadata=about)
 
@@ -184,7 +182,6 @@ def vacuum(log: DeltaTable, hours: int, keep_versions: Collection[int]) -> None:
 
 
 def _commit(log: DeltaTable, table: Table, rows: pa.Table, where: str, properties: Any) -> None:
-    from deltalake import write_deltalake
 
     how: Any = {"mode": "overwrite", "predicate": where} if where else {"mode": "append"}
     with _explained(table):
@@ -202,8 +199,6 @@ def _writer(table: Table) -> Any:
 
     These would take half of the time, and no reader uses them: photos are almost never equal.
     """
-    from deltalake import ColumnProperties, WriterProperties
-
     plain = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
     return WriterProperties(
         compression="ZSTD" if table.compress else "UNCOMPRESSED",
@@ -213,8 +208,6 @@ def _writer(table: Table) -> Any:
 
 def _as_stored(log: DeltaTable, rows: pa.Table) -> pa.Table:
     """Cast the rows to the stored table's columns and types."""
-    import pyarrow as pa
-
     schema = pa.schema(log.schema().to_arrow())
     return rows.select(schema.names).cast(schema)
 
@@ -222,8 +215,6 @@ def _as_stored(log: DeltaTable, rows: pa.Table) -> pa.Table:
 @contextlib.contextmanager
 def _explained(table: Table) -> Iterator[None]:
     """If a check is broken, name the table's checks in the error; delta-rs does not."""
-    from deltalake.exceptions import DeltaError
-
     try:
         yield
     except DeltaError as error:

@@ -10,8 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
+from deltalake import DeltaTable as LogReader
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from filelock import FileLock, Timeout
+from pyarrow.dataset import ParquetFragmentScanOptions
 
 from lakehouse.delta import snapshot
 from lakehouse.errors import PlatelakeError, VersionGoneError
@@ -19,8 +24,6 @@ from lakehouse.settings import Here
 from lakehouse.table import Table, spark_type
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-    from deltalake import DeltaTable as LogReader
     from pyspark.sql import DataFrame, SparkSession
 
 BUFFER_BYTES = 1 << 20
@@ -105,9 +108,6 @@ class LakeReader:
 
         Raises VersionGoneError where the log no longer holds that version.
         """
-        from deltalake import DeltaTable as LogReader
-        from deltalake.exceptions import DeltaError, TableNotFoundError
-
         try:
             return LogReader(f"{self.folder}/{table.name}", version=version)
         except TableNotFoundError:
@@ -133,7 +133,7 @@ class LakeReader:
         return snapshot.file_sizes(log) if log else []
 
     def count(
-        self, table: Table, version: int | None = None, where: pa.compute.Expression | None = None
+        self, table: Table, version: int | None = None, where: pc.Expression | None = None
     ) -> int:
         """Rows of that version, or the latest, or those that meet `where`; read without Spark."""
         log = None if version == -1 else self._log(table, version)
@@ -143,7 +143,7 @@ class LakeReader:
         self,
         table: Table,
         version: int | None = None,
-        where: pa.compute.Expression | None = None,
+        where: pc.Expression | None = None,
         columns: Sequence[str] = (),
     ) -> pa.Table:
         """The rows of that version, or the latest, as declared; those that meet `where`, or all.
@@ -173,7 +173,7 @@ class LakeReader:
         self,
         table: Table,
         columns: Sequence[str],
-        where: pa.compute.Expression,
+        where: pc.Expression,
         version: int | None = None,
         at_once: int = 1 << 17,
     ) -> Iterator[pa.RecordBatch]:
@@ -181,8 +181,6 @@ class LakeReader:
 
         Files are read in parts, because one may hold 150 MB of tensors.
         """
-        from pyarrow.dataset import ParquetFragmentScanOptions
-
         log = self._log(table, version)
         if log:
             in_parts = ParquetFragmentScanOptions(
@@ -200,7 +198,7 @@ class LakeReader:
         self,
         table: Table,
         column: str,
-        where: pa.compute.Expression,
+        where: pc.Expression,
         version: int | None = None,
     ) -> Counter[Any]:
         """Of each value of the column, how many rows that meet `where` have it; without Spark."""

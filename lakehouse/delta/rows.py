@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Union
 
+import pyarrow as pa
+
 from lakehouse.errors import PlatelakeError
 from lakehouse.table import Table
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql import DataFrame
 
 Row = Mapping[str, Any]
@@ -20,8 +21,6 @@ Rows: TypeAlias = Union["pa.Table", "DataFrame"]
 
 def is_held_here(rows: Rows) -> TypeGuard[pa.Table]:
     """Whether the rows are in this process's memory, and not Spark's."""
-    import pyarrow as pa
-
     return isinstance(rows, pa.Table)
 
 

@@ -7,14 +7,13 @@ import json
 import operator
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
 
 from lakehouse.table import Table
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from deltalake import DeltaTable
 
 Scope = Mapping[str, Collection[Any]]
 """Columns with values: the rows that have one of these values in each of the columns."""
@@ -38,8 +37,6 @@ def file_sizes(log: DeltaTable) -> list[int]:
 
 
 def _of_files(log: DeltaTable, what: str) -> list[int]:
-    import pyarrow as pa
-
     values: list[int] = pa.table(log.get_add_actions())[what].to_pylist()
     return values
 
@@ -48,8 +45,6 @@ def load(
     log: DeltaTable, table: Table, columns: Sequence[str], where: pc.Expression | None = None
 ) -> pa.Table:
     """Load these columns as declared; a column declared after the rows were stored is null."""
-    import pyarrow as pa
-
     stored = log.to_pyarrow_dataset()
     there = [name for name in columns if name in stored.schema.names]
     rows = stored.to_table(columns=there, filter=where)
@@ -68,9 +63,6 @@ def load(
 
 def rows_in(log: DeltaTable, scope: Scope | None, columns: Sequence[str]) -> pa.Table:
     """Load these columns of the rows in the scope; None: of all rows."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     stored = log.to_pyarrow_dataset()
     among = [
         pc.field(name).isin(pa.array(list(values), stored.schema.field(name).type))

@@ -6,8 +6,9 @@ The tables are summaries and are read as Arrow without Spark: most syncs bring o
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pyarrow as pa
 import structlog
 
 from lakehouse.delta.keys import with_key_among
@@ -17,9 +18,6 @@ from lakehouse.sql.database import is_transient
 from lakehouse.sql.summaries import MirrorState, SummaryStore
 from lakehouse.table import Table
 from lakehouse.tables import MIRRORED
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 PAUSES = (1.0, 5.0, 15.0)
 """Seconds to wait before each further attempt after a lost connection or a lock."""
@@ -124,7 +122,5 @@ def _keys(table: Table, stored: pa.Table) -> set[Key]:
 
 def _as_rows(table: Table, keys: set[Key]) -> pa.Table:
     """Return the keys as rows of the key's columns."""
-    import pyarrow as pa
-
     schema = pa.schema([table.arrow_schema().field(name) for name in table.key])
     return pa.Table.from_pylist([dict(zip(table.key, key, strict=True)) for key in keys], schema)

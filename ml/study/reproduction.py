@@ -14,9 +14,11 @@ import structlog
 
 from lakehouse.errors import PlatelakeError, QualityGateError
 from ml.data.lots import lot_frame
+from ml.data.pictures import picture_frame
 from ml.data.splits import Split, load_split
 from ml.figures.cross_validation import cross_validate, mean_over_splits
 from ml.figures.metrics import FIGURES
+from ml.photos.recipe import CnnRecipe
 from ml.registry import Version
 from ml.study.candidates import JUDGED_FILE, Candidate, judged_as_json
 from ml.study.context import TrainingContext
@@ -78,8 +80,6 @@ def candidate_again(
     if kind == "lots":
         lots = lot_frame(context.lake, context.stage, versions)
         return lot_candidate(TreeRecipe(**recipe), lots, splits[0]), lots.sha256
-    from ml.data.pictures import picture_frame
-    from ml.photos.recipe import CnnRecipe
     from ml.study.photos import photo_candidate
 
     group = dict(zip(splits[0].items, splits[0].groups, strict=True))

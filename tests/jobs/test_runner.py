@@ -1,5 +1,7 @@
 """The runner: one run of a stage at a time, and none that goes on from counts that are wrong."""
 
+import subprocess
+import sys
 import threading
 from datetime import date
 from pathlib import Path
@@ -46,6 +48,20 @@ def test_nothing_is_computed_from_counts_that_do_not_add_up(work: RunContext) ->
         do_jobs(["ingest_error_lists", "label"], work)
     assert list(work.seconds) == ["ingest_error_lists"]
     assert runs(work) == [(work.run_id, False)]
+
+
+def test_a_run_on_a_lake_that_is_there_imports_neither_spark_nor_models(chain: Chain) -> None:
+    write_sensor(chain.landing, date(2021, 9, 6))
+    chain()
+    write_sensor(chain.landing, date(2021, 9, 7))
+    where = ["--landing", str(chain.landing), "--lake", str(chain.lake_folder)]
+    code = (
+        "import sys; from jobs.cli.main import invoke\n"
+        f"assert invoke(['run', '--stage', 'chromate', *{where!r}]) == 0\n"
+        "sys.exit(str({'pyspark', 'mlflow', 'torch', 'sklearn'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "set()", done.stderr
 
 
 def test_a_run_lists_the_landing_zone_once(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
