@@ -63,7 +63,7 @@ def make_lots(lake: Path, lots: int) -> None:
 
 def make_pictures(lake: Path, first: int, last: int) -> None:
     """Pictures by number, of noise; every second one is labelled bad and has a dark spot."""
-    from jobs.context import Options
+    from jobs.options import Options
     from jobs.runner import begin
     from lakehouse.tables.picture_names import PICTURE_NAMES
     from lakehouse.tables.pictures import PICTURES
@@ -88,7 +88,7 @@ def make_pictures(lake: Path, first: int, last: int) -> None:
 
 def make_model(lake: Path, kind: str) -> None:
     """Train a model of that kind, make it the champion, and keep its file beside the lake."""
-    from jobs.context import Options
+    from jobs.options import Options
     from jobs.runner import begin
     from jobs.train import open_registry
 

@@ -13,7 +13,8 @@ import sys
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.context import Options, RunContext
+from jobs.context import RunContext
+from jobs.options import Options
 from jobs.report import failure_reported, write_report
 from jobs.runner import CHAIN, begin, do_jobs
 from jobs.submit import leave, submit

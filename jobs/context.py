@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from pathlib import Path
+from datetime import datetime
 
+from jobs.options import Options
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import UsageError
 from lakehouse.ingest.context import IngestContext
@@ -13,23 +13,6 @@ from lakehouse.ingest.ledger import Counts
 from lakehouse.landing.stable import Looks
 from lakehouse.settings import Settings
 from lakehouse.stage import Stage
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line says."""
-
-    stage: str | None = None
-    stage_file: Path | None = None
-    landing: str | None = None
-    lake: str | None = None
-    sql_url: str | None = None
-    first_day: date | None = None
-    last_day: date | None = None
-    whole: bool = False
-    if_champion: bool = False
-    allow_loss: bool = False
-    json_file: Path | None = None
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from jobs.accounts import open_accounts
-from jobs.context import Options
+from jobs.options import Options
 from jobs.report import show
 from jobs.runner import CHAIN, begin, run_jobs
 from jobs.serve import demo_admin

@@ -14,7 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Grid
 
-from jobs.context import Options, RunContext
+from jobs.context import RunContext
+from jobs.options import Options
 from jobs.report import failure_reported, write_json
 from jobs.runner import begin
 from jobs.train import open_registry, training_context

@@ -1,5 +1,7 @@
 """Options that many commands have."""
 
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -49,3 +51,20 @@ JsonFile = Annotated[
     Path | None,
     typer.Option("--json", help="Write the report there as JSON, of a run that fails too"),
 ]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    stage: str | None = None
+    stage_file: Path | None = None
+    landing: str | None = None
+    lake: str | None = None
+    sql_url: str | None = None
+    first_day: date | None = None
+    last_day: date | None = None
+    whole: bool = False
+    if_champion: bool = False
+    allow_loss: bool = False
+    json_file: Path | None = None

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from jobs.context import Options, RunContext
+from jobs.context import RunContext
+from jobs.options import Options
 from jobs.report import report
 from jobs.runner import CHAIN, begin, do_jobs
 from lakehouse.errors import UsageError

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from jobs.context import Options, RunContext
+from jobs.context import RunContext
 from jobs.logs import set_up_logs
+from jobs.options import Options
 from jobs.report import check_report, failure_reported, write_report
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import QualityGateError

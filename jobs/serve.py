@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from jobs.accounts import COMMAND_LINE
-from jobs.context import Options
 from jobs.logs import set_up_logs
+from jobs.options import Options
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.settings import Settings, load_settings

@@ -19,7 +19,8 @@ from typing import Any
 import structlog
 from rich.console import Console
 
-from jobs.context import Options, RunContext
+from jobs.context import RunContext
+from jobs.options import Options
 from jobs.report import failure_reported, write_json
 from jobs.runner import begin
 from jobs.submit import leave, submit

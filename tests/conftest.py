@@ -12,7 +12,8 @@ from pyspark.sql import SparkSession
 from xdist.scheduler import LoadScopeScheduling
 
 from jobs.cli.main import leave
-from jobs.context import Options, RunContext
+from jobs.context import RunContext
+from jobs.options import Options
 from jobs.report import report
 from jobs.runner import CHAIN, begin, do_jobs
 from lakehouse.delta.lake import Lake

@@ -12,7 +12,7 @@ import pytest
 
 import jobs.runner
 from jobs.backfill import run_backfill
-from jobs.context import Options
+from jobs.options import Options
 from jobs.quarantine import replay
 from lakehouse.delta.lake import Lake
 from lakehouse.sql.summaries import SummaryStore

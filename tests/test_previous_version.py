@@ -13,7 +13,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.cli.main import invoke
-from jobs.context import Options, RunContext
+from jobs.context import RunContext
+from jobs.options import Options
 from jobs.runner import begin
 from jobs.train import open_registry, training_context
 from lakehouse.stage import Stage, load_stage

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.options import JsonFile, LakeOption, Landing, SqlUrl, Stage, StageFile
+from jobs.options import JsonFile, LakeOption, Landing, Options, SqlUrl, Stage, StageFile
 
 FirstDay = Annotated[
     datetime | None,
@@ -34,7 +34,6 @@ def _reading_job(name: str) -> Callable[..., None]:
         last_day: LastDay = None,
         json_file: JsonFile = None,
     ) -> None:
-        from jobs.context import Options
         from jobs.runner import run_jobs
 
         days = (_day(first_day), _day(last_day))
@@ -56,7 +55,6 @@ def _lake_job(name: str) -> Callable[..., None]:
         whole: Annotated[bool, typer.Option(help=WHOLE[name])] = False,
         json_file: JsonFile = None,
     ) -> None:
-        from jobs.context import Options
         from jobs.runner import run_jobs
 
         options = Options(stage, stage_file, None, lake, sql_url, whole=whole, json_file=json_file)
@@ -74,7 +72,6 @@ def _plain_job(name: str) -> Callable[..., None]:
         lake: LakeOption = None,
         json_file: JsonFile = None,
     ) -> None:
-        from jobs.context import Options
         from jobs.runner import run_jobs
 
         run_jobs([name], Options(stage, stage_file, None, lake, json_file=json_file))
@@ -94,7 +91,6 @@ def _score_job(name: str) -> Callable[..., None]:
         ] = False,
         json_file: JsonFile = None,
     ) -> None:
-        from jobs.context import Options
         from jobs.runner import run_jobs
 
         options = Options(

@@ -14,6 +14,7 @@ from jobs.options import (
     JsonFile,
     LakeOption,
     Landing,
+    Options,
     SampleLanding,
     SqlUrl,
     Stage,
@@ -44,7 +45,6 @@ def run(
     json_file: JsonFile = None,
 ) -> None:
     """Landing zone to labelled lots, features and SQL summaries: all jobs in one session."""
-    from jobs.context import Options
     from jobs.report import show
     from jobs.runner import CHAIN, run_jobs
 
@@ -64,7 +64,6 @@ def backfill(
 ) -> None:
     """Read the files of these days again, with today's rules, and all that follows from them."""
     from jobs.backfill import run_backfill
-    from jobs.context import Options
     from jobs.report import show
 
     days = (first_day.date(), last_day.date())
@@ -102,7 +101,6 @@ def serve(
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM")] = None,
 ) -> None:
     """The operators' app: verdicts on photos, history, review."""
-    from jobs.context import Options
     from jobs.serve import run_serve
 
     if (tls_cert is None) != (tls_key is None):

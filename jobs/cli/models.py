@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.options import JsonFile, LakeOption, Stage, StageFile
+from jobs.options import JsonFile, LakeOption, Options, Stage, StageFile
 
 train_app = typer.Typer(help="Train models on the lake; the best becomes challenger.")
 
@@ -39,7 +39,6 @@ def train_trees(
 ) -> None:
     """Trees of several kinds and a logistic baseline, on the labelled lots."""
     from jobs import train
-    from jobs.context import Options
     from ml.study.context import Protocol
 
     options = Options(stage, stage_file, lake=lake, json_file=json_file)
@@ -84,7 +83,6 @@ def train_cnn(
 ) -> None:
     """Convolutional networks, on the labelled pictures."""
     from jobs import train
-    from jobs.context import Options
     from ml.photos.recipe import recipe_for
     from ml.study.context import Protocol
 
@@ -105,7 +103,6 @@ def train_log(
 ) -> None:
     """Log a study that was trained while MLflow was away."""
     from jobs import train
-    from jobs.context import Options
 
     train.log_kept(Options(stage, stage_file, lake=lake), folder)
 
@@ -119,7 +116,6 @@ def compare(
 ) -> None:
     """The trained candidates with their figures and intervals."""
     from jobs import models
-    from jobs.context import Options
 
     models.compare(Options(stage, stage_file, lake=lake), kind, last)
 
@@ -139,7 +135,6 @@ def promote(
 ) -> None:
     """Make the challenger champion, if it is better on the same items."""
     from jobs import models
-    from jobs.context import Options
 
     options = Options(stage, stage_file, lake=lake, json_file=json_file)
     models.promote_challenger(options, name, force, if_better=if_better)
@@ -154,7 +149,6 @@ def rollback(
 ) -> None:
     """Make the previous champion the champion again."""
     from jobs import models
-    from jobs.context import Options
 
     models.roll_back(Options(stage, stage_file, lake=lake), name, reason)
 
@@ -169,7 +163,6 @@ def predict(
 ) -> int:
     """Give a verdict on each photo file; exit code 1 if a photo has none."""
     from jobs import models
-    from jobs.context import Options
 
     return models.predict(Options(stage, stage_file, lake=lake), photos, model, as_json)
 
@@ -185,7 +178,6 @@ def explain(
 ) -> None:
     """Explain the verdict on a lot or a photo."""
     from jobs import models
-    from jobs.context import Options
 
     models.explain(Options(stage, stage_file, lake=lake), lot, photo, model, output)
 
@@ -198,7 +190,6 @@ def reproduce(
 ) -> int:
     """Train a registered model again from its pinned data; exit code 3 if it comes out other."""
     from jobs import models
-    from jobs.context import Options
 
     return models.reproduce_model(Options(stage, stage_file, lake=lake), reference)
 

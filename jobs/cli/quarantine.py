@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.options import LakeOption, Landing, SqlUrl, Stage, StageFile
+from jobs.options import LakeOption, Landing, Options, SqlUrl, Stage, StageFile
 
 quarantine_app = typer.Typer(help="What is quarantined: list it, look at it, replay it.")
 
@@ -14,7 +14,6 @@ def quarantine_list(
     stage: Stage = None, stage_file: StageFile = None, lake: LakeOption = None
 ) -> None:
     """Every entry, a line each."""
-    from jobs.context import Options
     from jobs.quarantine import list_entries
     from jobs.runner import begin
 
@@ -29,7 +28,6 @@ def quarantine_show(
     lake: LakeOption = None,
 ) -> None:
     """One entry, whole."""
-    from jobs.context import Options
     from jobs.quarantine import show_entry
     from jobs.runner import begin
 
@@ -54,7 +52,6 @@ def quarantine_replay(
     ] = None,
 ) -> None:
     """Read the files that have entries again, with today's rules; each row is stored once."""
-    from jobs.context import Options
     from jobs.quarantine import replay
 
     options = Options(stage, stage_file, landing, lake, sql_url)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.context import Options, RunContext
+from jobs.context import RunContext
+from jobs.options import Options
 from jobs.runner import begin, do_jobs
 from lakehouse.errors import QualityGateError
 from lakehouse.ingest.ledger import Counts

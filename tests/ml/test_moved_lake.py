@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.context import Options
+from jobs.options import Options
 from jobs.runner import begin
 from jobs.train import open_registry, training_context
 from lakehouse.errors import PlatelakeError

@@ -42,7 +42,7 @@ class Plant:
 @pytest.fixture(scope="session")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
     """Drawn sensor files, real photos where they are there, and a champion of each kind."""
-    from jobs.context import Options
+    from jobs.options import Options
     from jobs.runner import CHAIN, begin, run_jobs
     from jobs.train import training_context
     from lakehouse.landing.sample_plant import make_sample_plant

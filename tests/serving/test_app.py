@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from PIL import Image
 from starlette.testclient import TestClient
 
-from jobs.context import Options
+from jobs.options import Options
 from jobs.runner import run_jobs
 from lakehouse.settings import load_settings
 from lakehouse.tables.photos import PHOTOS

@@ -27,7 +27,7 @@ PLATELAKE = Path(sys.executable).with_name("platelake")
 DEMO = """
 from rich.console import Console
 from jobs.demo import open_the_app
-from jobs.context import Options
+from jobs.options import Options
 from lakehouse.spark.session import open_session
 open_session("demo")
 open_the_app(Options("chromate", landing={landing!r}, lake={lake!r}), Console(soft_wrap=True))

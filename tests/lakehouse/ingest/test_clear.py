@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from jobs.backfill import run_backfill
-from jobs.context import Options
+from jobs.options import Options
 from jobs.quarantine import replay
 from jobs.runner import INGESTS
 from lakehouse.delta.lake import Lake

@@ -21,7 +21,7 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 
-from jobs.context import Options
+from jobs.options import Options
 from jobs.runner import begin
 from jobs.train import open_registry, training_context
 from lakehouse.errors import PlatelakeError, QualityGateError, UsageError
@@ -412,7 +412,7 @@ def test_a_server_that_is_not_there_is_said_so(monkeypatch: pytest.MonkeyPatch) 
 
 KILLED = """
 import sys, time
-from jobs.context import Options
+from jobs.options import Options
 from jobs.runner import begin
 from jobs.train import training_context
 from ml.study import lots

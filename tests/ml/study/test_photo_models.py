@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from jobs.cli.main import invoke
-from jobs.context import Options
+from jobs.options import Options
 from jobs.runner import begin
 from jobs.train import read_groups, training_context
 from lakehouse.errors import UsageError
