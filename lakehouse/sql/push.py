@@ -63,23 +63,21 @@ def mirror_tables(lake: Lake, stage: str, url: str, whole: bool = False) -> dict
 
 def mirror_table(lake: Lake, stage: str, store: SummaryStore, table: Table, whole: bool) -> int:
     """Copy the changes of one table; return its SQL rows. Retry if the database does not answer."""
-    for pause in PAUSES:
+    pauses = iter(PAUSES)
+    while True:
         try:
             return _mirror(lake, stage, store, table, whole)
         except Exception as error:
             if not is_transient(error):
                 raise
+            pause = next(pauses, None)
+            if pause is None:
+                raise PlatelakeError(
+                    f"SQL did not accept {table.name} in {len(PAUSES) + 1} attempts: {error}; the "
+                    "lake is complete, run the sync again when the database answers"
+                ) from error
             structlog.get_logger().warning("SQL does not answer, trying again", seconds=pause)
             time.sleep(pause)
-    try:
-        return _mirror(lake, stage, store, table, whole)
-    except Exception as error:
-        if not is_transient(error):
-            raise
-        raise PlatelakeError(
-            f"SQL did not accept {table.name} in {len(PAUSES) + 1} attempts: {error}; the lake is "
-            "complete, run the sync again when the database answers"
-        ) from error
 
 
 def _mirror(lake: Lake, stage: str, store: SummaryStore, table: Table, whole: bool) -> int:

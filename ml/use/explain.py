@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from datetime import date
 from pathlib import Path
@@ -15,7 +14,7 @@ from PIL import Image
 
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError
-from lakehouse.files.photos import read_tensor
+from lakehouse.files.photos import PhotoError
 from lakehouse.settings import Settings
 from lakehouse.stage import Stage
 from lakehouse.statistics import Array, lot_statistics
@@ -86,29 +85,21 @@ def shap_parts(model: LotModel, features: Matrix) -> Contributions:
 
 
 def heat_picture(model: PhotoModel, content: bytes, settings: Settings, file: Path) -> Verdict:
-    """Write the photo with the evidence for bad in red. Return the verdict on it.
+    """Write the model's view of the photo as PNG, with the evidence for bad in red.
+
+    Returns:
+        The verdict, from the same run of the model.
 
     Raises:
         PlatelakeError: the photo cannot be read.
     """
-    verdict = model.predict([content], settings)[0]
-    if verdict.probability is None:
-        raise PlatelakeError(f"the photo cannot be read: {verdict.reason}")
-    file.write_bytes(heat_png(model, content, settings))
+    try:
+        tensor = model.read(content, settings)
+    except PhotoError as error:
+        raise PlatelakeError(f"the photo cannot be read: {error.rule}: {error}") from None
+    verdict, heat = model.look(tensor)
+    with_heat(Image.fromarray(tensor), grey_heat(heat)).save(file, "PNG")
     return verdict
-
-
-def heat_png(model: PhotoModel, content: bytes, settings: Settings) -> bytes:
-    """Make a PNG of the model's view of the photo with its heat map over it.
-
-    Raises:
-        PhotoError: the photo cannot be read.
-    """
-    tensor = read_tensor(content, model.width, model.height, settings)
-    shown = with_heat(Image.fromarray(tensor), grey_heat(model.heat(tensor)))
-    target = io.BytesIO()
-    shown.save(target, "PNG")
-    return target.getvalue()
 
 
 def grey_heat(heat: NDArray[np.float32]) -> Image.Image:

@@ -46,20 +46,22 @@ class Verdict:
 class Model:
     """An open model file: its card, and its verdicts on probabilities.
 
+    `opened` is a session of the same file that is open already.
+
     Raises:
         PlatelakeError: ONNX Runtime cannot run the file, or it has no card.
     """
 
-    def __init__(self, content: bytes, name: str, version: int) -> None:
+    def __init__(self, content: bytes, name: str, version: int, opened: Any = None) -> None:
         self.name, self.version, self.content = name, version, content
         self.sha256 = hashlib.sha256(content).hexdigest()
         try:
-            self._session = session(content)
+            self.session = opened or session(content)
         except Exception as error:  # ONNX Runtime's errors have no common class.
             raise PlatelakeError(
                 f"model {name} version {version} is not an ONNX file that can be run: {error}"
             ) from None
-        self.card = read_card(self._session, f"model {name} version {version}")
+        self.card = read_card(self.session, f"model {name} version {version}")
         self.thresholds = Thresholds(**self.card["thresholds"])
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -80,8 +82,8 @@ class Model:
 class LotModel(Model):
     """Predicts lots from their readings."""
 
-    def __init__(self, content: bytes, name: str, version: int) -> None:
-        super().__init__(content, name, version)
+    def __init__(self, content: bytes, name: str, version: int, opened: Any = None) -> None:
+        super().__init__(content, name, version, opened)
         self.variables: tuple[str, ...] = tuple(self.card["variables"])
         self.bands = {key: Band(**value) for key, value in self.card["bands"].items()}
 
@@ -104,15 +106,15 @@ class LotModel(Model):
 
     def probabilities(self, features: Matrix) -> NDArray[np.float64]:
         """Predict the probability of failure, shape (lots,)."""
-        (found,) = self._session.run(["probabilities"], {"features": features})
+        (found,) = self.session.run(["probabilities"], {"features": features})
         return np.asarray(found[:, 1], np.float64)
 
 
 class PhotoModel(Model):
     """Predicts photos from their bytes, or from tensors that the lake has decoded already."""
 
-    def __init__(self, content: bytes, name: str, version: int) -> None:
-        super().__init__(content, name, version)
+    def __init__(self, content: bytes, name: str, version: int, opened: Any = None) -> None:
+        super().__init__(content, name, version, opened)
         self.width, self.height = int(self.card["width"]), int(self.card["height"])
 
     def predict(self, photos: Sequence[bytes], settings: Settings) -> list[Verdict]:
@@ -142,17 +144,17 @@ class PhotoModel(Model):
 
     def look(self, tensor: NDArray[np.uint8]) -> tuple[Verdict, NDArray[np.float32]]:
         """Return the verdict on one RGB tensor and, from the same run, its heat map as `heat`."""
-        found, heat = self._session.run(["probability", "heat"], {"pictures": tensor[None]})
+        found, heat = self.session.run(["probability", "heat"], {"pictures": tensor[None]})
         return self.verdict(float(found[0])), np.asarray(heat[0], np.float32)
 
     def probabilities(self, tensors: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Predict the probability of bad, (n,), of RGB tensors, uint8, (n, height, width, 3)."""
-        (found,) = self._session.run(["probability"], {"pictures": tensors})
+        (found,) = self.session.run(["probability"], {"pictures": tensors})
         return np.asarray(found, np.float64)
 
     def heat(self, tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Show where the model looks, (h, w), 0 to 1, on one RGB tensor (height, width, 3)."""
-        (found,) = self._session.run(["heat"], {"pictures": tensor[None]})
+        (found,) = self.session.run(["heat"], {"pictures": tensor[None]})
         return np.asarray(found[0], np.float32)
 
 
@@ -193,8 +195,9 @@ def open_model(content: bytes, name: str, version: int) -> Any:
         >>> [found.verdict for found in model.predict(frame.values[:2])]
         ['good', 'bad']
     """
-    kind = Model(content, name, version).card.get("kind")
+    opened = Model(content, name, version)
+    kind = opened.card.get("kind")
     kinds: dict[Any, type[Model]] = {"lots": LotModel, "photos": PhotoModel}
     if kind not in kinds:
         raise PlatelakeError(f"model {name} version {version} is for {kind!r}, which is unknown")
-    return kinds[kind](content, name, version)
+    return kinds[kind](content, name, version, opened.session)
