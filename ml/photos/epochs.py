@@ -28,7 +28,7 @@ from ml.data.source import Source
 from ml.figures.metrics import average_precision, log_loss
 from ml.photos.augment import augment
 from ml.photos.checkpoint import read_checkpoint, write_checkpoint
-from ml.photos.fitted import JUDGED_AT_ONCE, Calibrated, Fitted, calibrate
+from ml.photos.fitted import PREDICTED_AT_ONCE, Calibrated, Fitted, calibrate
 from ml.photos.layers import Norm
 from ml.photos.losses import verdict_loss
 from ml.photos.networks import Network, make_network
@@ -196,7 +196,7 @@ class Training:
         """
         module = Calibrated(self.shown.eval(), 1.0, 0.0, flips)
         logits = torch.zeros(len(self.evaluated.indices), dtype=torch.float64)
-        for tensors, at in self.evaluated.batches(JUDGED_AT_ONCE, None):
+        for tensors, at in self.evaluated.batches(PREDICTED_AT_ONCE, None):
             with torch.no_grad():
                 if len(at):
                     found, _ = module.logits(torch.from_numpy(tensors).to(self.device))

@@ -26,7 +26,7 @@ TOLERANCE = 1e-4
 """Largest difference of a probability, or of heat, between the trained model and its file."""
 CHECKED = 8
 FLIPS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
-JUDGED_AT_ONCE = 64
+PREDICTED_AT_ONCE = 64
 LEAST_SLOPE = 1e-3
 """Lower limit of the calibration's slope. It never reverses the order of a network's logits."""
 
@@ -96,7 +96,7 @@ class Classifier(ABC):
         found = np.full(len(indices), np.nan)
         module = self.module()
         source = Source(frame, indices, self.recipe.memory_bytes, ALONE)
-        for tensors, at in source.batches(JUDGED_AT_ONCE, None):
+        for tensors, at in source.batches(PREDICTED_AT_ONCE, None):
             with torch.inference_mode():
                 logits, _ = module.logits(torch.from_numpy(tensors))
             found[at] = 1 / (1 + np.exp(-logits.double().numpy()))

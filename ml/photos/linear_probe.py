@@ -20,7 +20,7 @@ from ml.data.loader import ALONE, Indices
 from ml.data.pictures import PictureFrame
 from ml.data.source import Source
 from ml.figures.metrics import Probabilities, log_loss
-from ml.photos.fitted import FLIPS, JUDGED_AT_ONCE, Fitted, calibrate
+from ml.photos.fitted import FLIPS, PREDICTED_AT_ONCE, Fitted, calibrate
 from ml.photos.networks import Backbone, make_network
 from ml.photos.recipe import CnnRecipe, weights_file
 from ml.photos.training import repeatable
@@ -119,7 +119,7 @@ def _features(recipe: CnnRecipe, frame: PictureFrame) -> Features:
         everything = np.arange(len(frame.items))
         found = np.empty((len(everything), network.head.in_features))
         source = Source(frame, everything, recipe.memory_bytes, ALONE)
-        for tensors, at in source.batches(JUDGED_AT_ONCE, None):
+        for tensors, at in source.batches(PREDICTED_AT_ONCE, None):
             shown = torch.from_numpy(tensors)
             with torch.inference_mode():
                 turned = [network.features(shown.flip(sides)).double() for sides in flips]

@@ -33,10 +33,10 @@ from ml.figures.thresholds import Costs
 from ml.onnx import with_card
 from ml.registry import MODEL_FILE, Registry, Version
 
-STUDY_FILE, RUN_FILE, JUDGED_FILE, EXAMPLE_FILE = (
+STUDY_FILE, RUN_FILE, PREDICTIONS_FILE, EXAMPLE_FILE = (
     "study.json",
     "run.json",
-    "judged.json",
+    "judged.json",  # As it is called in studies that are logged already.
     "example.npz",
 )
 
@@ -116,7 +116,7 @@ def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
     (part / "plots").mkdir(parents=True)
     (part / MODEL_FILE).write_bytes(with_card(final.content, card))
     np.savez(part / EXAMPLE_FILE, **final.example)
-    _write(part / JUDGED_FILE, judged_as_json(evaluated))
+    _write(part / PREDICTIONS_FILE, predictions_as_json(evaluated))
     about = run_as_json(study, candidate, evaluated)
     about |= {"trials": [dict(one) for one in final.trials], "by_epoch": dict(final.by_epoch)}
     _write(part / RUN_FILE, about)
@@ -158,7 +158,7 @@ def _flat_params(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return flat_ones
 
 
-def judged_as_json(evaluated: CrossValidation) -> dict[str, Any]:
+def predictions_as_json(evaluated: CrossValidation) -> dict[str, Any]:
     """Return every item's label, probabilities and folds, to compare models on them."""
     return {
         "splits": [split.split_id for split in evaluated.splits],
@@ -202,7 +202,7 @@ def _log_study(registry: Registry, folder: Path, run_id: str) -> Version:
         ):
             metrics = found["metrics"] | found["by_fold"] | found["by_epoch"]
             registry.log(child, found["params"], metrics, candidate / "plots")
-            registry.log_files(child, candidate / JUDGED_FILE, candidate / RUN_FILE)
+            registry.log_files(child, candidate / PREDICTIONS_FILE, candidate / RUN_FILE)
             for name, path in about["tables"].items():
                 registry.log_table(child, name, path, about["versions"][name])
             uri = registry.log_model(child, content, dict(example))

@@ -18,7 +18,7 @@ from lakehouse.errors import PlatelakeError, UsageError
 from ml.figures.cross_validation import mean_over_splits
 from ml.figures.metrics import FIGURES, Interval, paired_bootstrap
 from ml.registry import Registry, Version
-from ml.study.candidates import JUDGED_FILE
+from ml.study.candidates import PREDICTIONS_FILE
 
 DECIDES = "ap"
 """The figure that decides: average precision. Its whole interval must be above zero."""
@@ -29,7 +29,7 @@ class NotBetterError(PlatelakeError):
 
 
 PredictAgain = Callable[[Version, list[str]], Mapping[str, Any]]
-"""Trains and tests a version's recipe on the splits with these names. See `judged_as_json`."""
+"""Trains and tests a version's recipe on the splits with these names. See `predictions_as_json`."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ def compare(registry: Registry, challenger: Version, predict_again: PredictAgain
         PlatelakeError: the two were not tested on the same items.
     """
     champion = registry.version(challenger.name)
-    new = registry.read_json(challenger.run_id, JUDGED_FILE)
+    new = registry.read_json(challenger.run_id, PREDICTIONS_FILE)
     if champion is None or champion.number == challenger.number:
         return Comparison(challenger, None, new["splits"], {})
-    old = registry.read_json(champion.run_id, JUDGED_FILE)
+    old = registry.read_json(champion.run_id, PREDICTIONS_FILE)
     if old["splits"] != new["splits"]:
         old = predict_again(champion, new["splits"])
     if old["items"] != new["items"]:

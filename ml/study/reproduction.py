@@ -20,7 +20,7 @@ from ml.figures.cross_validation import cross_validate, mean_over_splits
 from ml.figures.metrics import FIGURES
 from ml.photos.recipe import CnnRecipe
 from ml.registry import Version
-from ml.study.candidates import JUDGED_FILE, Candidate, judged_as_json
+from ml.study.candidates import PREDICTIONS_FILE, Candidate, predictions_as_json
 from ml.study.context import TrainingContext
 from ml.study.lots import lot_candidate
 from ml.trees.models import TreeRecipe
@@ -52,7 +52,7 @@ def reproduce(context: TrainingContext, version: Version) -> Reproduced:
         QualityGateError: the data is not what the model was trained on.
     """
     card = context.registry.load(f"{version.name}@{version.number}").card
-    logged = context.registry.read_json(version.run_id, JUDGED_FILE)
+    logged = context.registry.read_json(version.run_id, PREDICTIONS_FILE)
     splits = [load_split(context.lake, split_id) for split_id in card["splits"]]
     candidate, sha256 = candidate_again(context, card["kind"], card["recipe"], splits)
     if sha256 != card["data_sha256"]:
@@ -92,13 +92,13 @@ def candidate_again(
 def evaluated_again(
     context: TrainingContext, candidate: Candidate, splits: list[Split]
 ) -> dict[str, Any]:
-    """Test the candidate on the splits. Return what `judged_as_json` gives."""
+    """Test the candidate on the splits. Return what `predictions_as_json` gives."""
     log = structlog.get_logger()
 
     def progress(done: int, total: int) -> None:
         log.info("trained again", candidate=candidate.name, rounds=done, of=total)
 
-    found = judged_as_json(cross_validate(splits, candidate.fit, progress))
+    found = predictions_as_json(cross_validate(splits, candidate.fit, progress))
     shutil.rmtree(_rounds(context), ignore_errors=True)  # The next one trains from the start.
     return found
 

@@ -41,7 +41,7 @@ ANNOUNCE = "() => document.getElementById('results')?.setAttribute('aria-live', 
 QUEUE_SECONDS, PROGRESS_SECONDS = 0.05, 0.1
 """Seconds between two checks for events and progress, as Gradio has on Windows. Elsewhere it has 1
 and 10 ms, and four pages then use a tenth of a processor without any user."""
-UNJUDGED = ("lot", "nothing")
+NOT_ABOUT_A_PHOTO = ("lot", "nothing")
 """Rules that are not about a photo: the photos stay in their boxes."""
 file_routes = APIRouter(include_in_schema=False)
 
@@ -151,7 +151,7 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
                     label=t("inspect.snapshot"), sources=["webcam", "clipboard"], elem_id="snapshot"
                 )
             lot = gr.Textbox(label=t("inspect.lot"), info=t("inspect.lot_help"), max_lines=1)
-            button = gr.Button(t("inspect.judge"), variant="primary", elem_id="judge")
+            button = gr.Button(t("inspect.button"), variant="primary", elem_id="inspect")
         results = gr.HTML(elem_id="results")
         answers = gr.JSON(visible=False)
 
@@ -191,7 +191,7 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
             api_name="verdicts",
             concurrency_limit=context.inspector.at_once,
         )
-        left = f"(...now) => form.left({list(UNJUDGED)}, ...now)"
+        left = f"(...now) => form.left({list(NOT_ABOUT_A_PHOTO)}, ...now)"
         boxes = [files, snapshot]
         inspecting.success(None, [answers, *boxes], boxes, js=left, api_visibility="private")
         _open_after(t, button, inspecting)
@@ -204,7 +204,7 @@ def _close_at_click(t: Texts, button: gr.Button, results: gr.HTML) -> None:
     The last verdict leaves then, or as soon as the user chooses the next file. Bind this before the
     inspection: Gradio starts the second listener when the first has ended.
     """
-    close = f"() => form.close({json.dumps(t('inspect.judging'))})"
+    close = f"() => form.close({json.dumps(t('inspect.busy'))})"
     button.click(None, None, [results, button], js=close, api_visibility="private")
     fresh = gr.Button(visible="hidden", elem_id="fresh")
     fresh.click(None, None, results, js="() => ''", api_visibility="private")
@@ -212,7 +212,7 @@ def _close_at_click(t: Texts, button: gr.Button, results: gr.HTML) -> None:
 
 def _open_after(t: Texts, button: gr.Button, inspecting: Dependency) -> None:
     """Open the form again when the inspection has ended or failed."""
-    again = f"() => form.open({json.dumps(t('inspect.judge'))})"
+    again = f"() => form.open({json.dumps(t('inspect.button'))})"
     for ended in (inspecting.then, inspecting.failure):  # Gradio's `then` skips failures.
         ended(None, None, button, js=again, api_visibility="private")
 
@@ -262,7 +262,7 @@ def _sensor(html: Html, t: Texts) -> gr.Blocks:
         gr.HTML(f"<h1>{t('sensor.title')}</h1><p>{t('sensor.help')}</p>")
         with gr.Column(elem_id="form"):
             files = _raw(gr.File(label=t("sensor.file"), file_count="single", elem_id="file"))
-            button = gr.Button(t("sensor.judge"), variant="primary", elem_id="judge")
+            button = gr.Button(t("sensor.button"), variant="primary", elem_id="inspect")
         results = gr.HTML(elem_id="results")
 
         def show_top(request: gr.Request) -> str:
@@ -271,7 +271,7 @@ def _sensor(html: Html, t: Texts) -> gr.Blocks:
         def inspected(files: list[str], request: gr.Request) -> str:
             user = _user(request)
             known = _read_sensor(html, t, user, files[0]) if files else {"fault": t("fault.gone")}
-            return html.text("judged_file", t, user, "/sensor", known)
+            return html.text("checked_file", t, user, "/sensor", known)
 
         page.load(show_top, outputs=top, api_visibility="private")
         page.load(None, js=ANNOUNCE)

@@ -18,8 +18,8 @@ const form = {
   },
 
   // All taken files are inspected: only they leave the boxes. After a mistyped lot the photos stay.
-  left(unjudged, answers, files, snapshot) {
-    if (answers.every((one) => unjudged.includes(one.rule))) return [files, snapshot];
+  left(others, answers, files, snapshot) {
+    if (answers.every((one) => others.includes(one.rule))) return [files, snapshot];
     const waiting = (files ?? []).filter((one) => !form.taken.includes(one.path));
     const kept = snapshot && !form.taken.includes(snapshot.path) ? snapshot : null;
     return [waiting.length ? waiting : null, kept];
@@ -28,7 +28,7 @@ const form = {
   open(label) {
     form.box().inert = false;
     if (document.activeElement === document.body) {
-      setTimeout(() => document.getElementById("judge").focus({ preventScroll: true }));
+      setTimeout(() => document.getElementById("inspect").focus({ preventScroll: true }));
     }
     return { __type__: "update", value: label, interactive: true };
   },

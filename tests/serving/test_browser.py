@@ -122,7 +122,7 @@ def choose(page: Page, *photos: Path, box: str = "#files") -> None:
 
 def inspect_upload(page: Page, *photos: Path) -> None:
     choose(page, *photos)
-    page.click("#judge")
+    page.click("#inspect")
     expect(page.locator("#results .card")).to_have_count(len(photos))
 
 
@@ -139,13 +139,13 @@ def test_the_whole_way(
     kim.fill("[name=name]", "kim")
     kim.fill("[name=password]", PASSWORD)
     kim.click("button:has-text('Create account')")
-    expect(kim.locator("#judge")).to_be_visible()
+    expect(kim.locator("#inspect")).to_be_visible()
     kim.click("text=Log out")
     enter(kim, "kim", "not the password")
     expect(kim.get_by_role("alert")).to_contain_text("name or the password is wrong")
     shot(kim, "wrong-password")
     enter(kim, "kim")
-    expect(kim.locator("#judge")).to_be_visible()
+    expect(kim.locator("#inspect")).to_be_visible()
 
     inspect_upload(kim, plant.good[0], plant.bad[0])
     cards = kim.locator("#results .card")
@@ -205,7 +205,7 @@ def test_korean_on_a_phone(
     context.accounts.add("김작업", "admin", PASSWORD, by="test")
     page = opened(locale="ko-KR", viewport=PHONE, is_mobile=True, has_touch=True)
     enter(page, "김작업")
-    expect(page.locator("#judge")).to_have_text("검사")
+    expect(page.locator("#inspect")).to_have_text("검사")
     assert page.locator("html").get_attribute("lang") == "ko"
     inspect_upload(page, plant.bad[0], plant.good[0])
     expect(page.locator("#results")).to_contain_text("불량 확률")
@@ -240,7 +240,7 @@ def test_dark_and_by_keyboard(
         page.keyboard.type(text)
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.locator("#judge")).to_be_visible()
+    expect(page.locator("#inspect")).to_be_visible()
     inspect_upload(page, plant.bad[1])
     shot(page, "dark-inspect")
     for path in ("/lots", "/inspections", "/models"):
@@ -269,11 +269,11 @@ def test_a_sensor_file_is_dropped_in(
     enter(page, "kim")
     page.goto("/sensor")
     choose(page, plant.sensor, box="#file")
-    page.click("#judge")
-    expect(page.locator("#judge")).to_be_disabled()
+    page.click("#inspect")
+    expect(page.locator("#inspect")).to_be_disabled()
     assert page.locator("#form").evaluate("form => form.inert")
     gate.opened.set()
-    expect(page.locator("#judge")).to_be_enabled()
+    expect(page.locator("#inspect")).to_be_enabled()
     expect(page.locator("#results")).to_contain_text("Lots in this file: 8")
     expect(page.locator("#results svg.trace")).to_have_count(24)
     shot(page, "sensor")
@@ -295,14 +295,14 @@ def test_camera_and_clipboard(
     page.wait_for_function("document.querySelector('#snapshot video')?.videoWidth > 0")
     page.locator("#snapshot").get_by_role("button", name="capture photo").click()
     expect(page.locator("#snapshot img")).to_be_visible()
-    page.click("#judge")
+    page.click("#inspect")
     expect(page.locator("#results .card img")).to_have_count(1)
     page.goto("/inspect/en/")
-    expect(page.locator("#judge")).to_be_visible()
+    expect(page.locator("#inspect")).to_be_visible()
     page.evaluate(COPY, base64.b64encode(plant.bad[0].read_bytes()).decode())
     page.locator("#snapshot").get_by_role("button", name="Paste from clipboard").click()
     expect(page.locator("#snapshot img")).to_be_visible()
-    page.click("#judge")
+    page.click("#inspect")
     expect(page.locator("#results .card.bad")).to_have_count(1)
 
 
@@ -315,11 +315,11 @@ def test_a_mistyped_lot_leaves_the_photos(
     page.set_input_files("#files input[type=file]", plant.good[0])
     expect(page.locator("#files")).to_contain_text(plant.good[0].stem[:10])
     page.get_by_label("Lot").fill("abc")
-    page.click("#judge")
+    page.click("#inspect")
     expect(page.locator("#results")).to_contain_text("Enter the lot")
     expect(page.locator("#results")).to_have_attribute("aria-live", "polite")
     page.get_by_label("Lot").fill("2021-11-01/3")
-    page.click("#judge")
+    page.click("#inspect")
     expect(page.locator("#results .card.good")).to_have_count(1)
     expect(page.locator("#results svg.trace")).to_have_count(3)
     expect(page.locator("#files")).not_to_contain_text(plant.good[0].stem[:10])
@@ -340,7 +340,7 @@ def test_no_photo_is_lost_while_another_is_judged(
     second.write_bytes(plant.bad[0].read_bytes())
     choose(page, first)
     page.get_by_label("Lot").fill("2021-11-01/99")
-    button = page.locator("#judge")
+    button = page.locator("#inspect")
     button.click()
     expect(page.locator("#results .card.good")).to_have_count(1)  # Its lot is still at work.
     expect(button).to_be_disabled()
@@ -374,9 +374,9 @@ def test_photos_stay_in_the_box_where_judging_fails(
     inspect_upload(page, plant.bad[0])
     choose(page, plant.good[0])
     page.context.clear_cookies()  # The session is over.
-    page.click("#judge")
+    page.click("#inspect")
     expect(page.get_by_text("Please log in again")).to_be_visible()
-    expect(page.locator("#judge")).to_be_enabled()
+    expect(page.locator("#inspect")).to_be_enabled()
     expect(page.locator("#files")).to_contain_text(plant.good[0].stem[:10])
     assert page.locator("#form").evaluate("form => form.inert") is False
     expect(page.locator("#results .card")).to_have_count(0)
@@ -403,13 +403,13 @@ def test_a_verdict_leaves_when_the_next_photo_is_chosen(
     page.unroute("**/gradio_api/upload*")
     expect(page.locator("#files")).to_contain_text(plant.good[0].stem[:10])
     shot(page, "next-photo")
-    page.click("#judge")
+    page.click("#inspect")
     expect(cards).to_have_count(1)
     page.get_by_text("Click to Access Webcam").click()
     expect(cards).to_have_count(0)
     page.goto("/sensor")
     choose(page, plant.sensor, box="#file")
-    page.click("#judge")
+    page.click("#inspect")
     expect(page.locator("#results")).to_contain_text("Lots in this file: 8")
     page.get_by_role("button", name="Clear").click()
     page.set_input_files("#file input[type=file]", plant.sensor)
@@ -471,7 +471,7 @@ def test_every_button_can_be_read(
     inspection = urlsplit(page.url).path
     page.click("text=Log out")
     enter(page, "kim")
-    expect(page.locator("#judge")).to_be_visible()
+    expect(page.locator("#inspect")).to_be_visible()
     for path in (
         "/inspect/en/", "/sensor/en/", "/lots", "/inspections", inspection, "/review", "/models",
         "/flow", "/audit", "/account", "/nothing",

@@ -36,7 +36,7 @@ from ml.figures.metrics import Interval
 from ml.onnx import ExportError, check_equal, trees_to_onnx, with_card
 from ml.registry import Registry, Version
 from ml.study import lots as train_lots_module
-from ml.study.candidates import JUDGED_FILE, log_study
+from ml.study.candidates import PREDICTIONS_FILE, log_study
 from ml.study.context import Protocol, TrainingContext
 from ml.study.lots import train_lots
 from ml.study.promotion import DECIDES, Comparison, compare, promote, rollback
@@ -199,7 +199,7 @@ def test_a_better_challenger_is_promoted() -> None:
 
 
 def test_a_recipe_can_be_judged_on_other_splits(context: TrainingContext, first: Version) -> None:
-    logged = context.registry.read_json(first.run_id, JUDGED_FILE)
+    logged = context.registry.read_json(first.run_id, PREDICTIONS_FILE)
     again = predict_again(context, first, logged["splits"])
     assert again["p"] == logged["p"]
 
@@ -500,9 +500,9 @@ def test_trials_of_a_search_are_runs_below_the_candidates(context: TrainingConte
     assert all({"width", "max_depth"} == set(run["params"]) for run in runs)
     assert all(0 <= run["metrics"]["inner_ap"] <= 1 for run in runs)
     # The champion was judged on other splits: its recipe is trained on these.
-    assert context.registry.read_json(version.run_id, JUDGED_FILE)["splits"] != champion_splits(
-        context
-    )
+    assert context.registry.read_json(version.run_id, PREDICTIONS_FILE)[
+        "splits"
+    ] != champion_splits(context)
     found = compare(context.registry, version, lambda *given: predict_again(context, *given))
     assert set(found.differences) >= {"ap", "auroc"}
     champion = context.registry.need(NAME)
@@ -514,4 +514,4 @@ def test_trials_of_a_search_are_runs_below_the_candidates(context: TrainingConte
 
 def champion_splits(context: TrainingContext) -> Any:
     champion = context.registry.need(NAME)
-    return context.registry.read_json(champion.run_id, JUDGED_FILE)["splits"]
+    return context.registry.read_json(champion.run_id, PREDICTIONS_FILE)["splits"]
