@@ -51,6 +51,10 @@ JsonFile = Annotated[
     Path | None,
     typer.Option("--json", help="Write the report there as JSON, of a run that fails too"),
 ]
+AllowLoss = Annotated[
+    bool,
+    typer.Option("--allow-loss", help="Files that are read again may bring fewer rows than before"),
+]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import typer
 from jobs.cli import jobs, models, quarantine, users
 from jobs.doctor import doctor
 from jobs.options import (
+    AllowLoss,
     JsonFile,
     LakeOption,
     Landing,
@@ -60,6 +61,7 @@ def backfill(
     stage_file: StageFile = None,
     lake: LakeOption = None,
     sql_url: SqlUrl = None,
+    allow_loss: AllowLoss = False,
     json_file: JsonFile = None,
 ) -> None:
     """Read the files of these days again, with today's rules, and all that follows from them."""
@@ -67,7 +69,9 @@ def backfill(
     from jobs.report import show
 
     days = (first_day.date(), last_day.date())
-    options = Options(stage, stage_file, landing, lake, sql_url, *days, json_file=json_file)
+    options = Options(
+        stage, stage_file, landing, lake, sql_url, *days, allow_loss=allow_loss, json_file=json_file
+    )
     show(run_backfill(options))
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.options import LakeOption, Landing, Options, SqlUrl, Stage, StageFile
+from jobs.options import AllowLoss, LakeOption, Landing, Options, SqlUrl, Stage, StageFile
 
 quarantine_app = typer.Typer(help="What is quarantined: list it, look at it, replay it.")
 
@@ -50,11 +50,12 @@ def quarantine_replay(
             "--withdraw", help="Photo that was archived or removed, and has the wrong label"
         ),
     ] = None,
+    allow_loss: AllowLoss = False,
 ) -> None:
     """Read the files that have entries again, with today's rules; each row is stored once."""
     from jobs.quarantine import replay
 
-    options = Options(stage, stage_file, landing, lake, sql_url)
+    options = Options(stage, stage_file, landing, lake, sql_url, allow_loss=allow_loss)
     replay(options, file or [], withdraw or [])
 
 
