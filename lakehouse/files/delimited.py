@@ -113,16 +113,16 @@ class _Lines:
         text = self._rest + chunk
         lines = text.split(b"\n")
         self._rest = lines.pop()
-        self._count(lines)
+        self._count(lines, b"\0" in text)
         if self._commas and not self.has_commas and b"," in text:
             self.has_commas = self._commas.search(text) is not None
         return max(len(self._rest), max(map(len, lines), default=0))
 
     def end(self) -> None:
         """Count the last line, which no line break ends."""
-        self._count([self._rest])
+        self._count([self._rest], b"\0" in self._rest)
 
-    def _count(self, lines: list[bytes]) -> None:
+    def _count(self, lines: list[bytes], has_nul: bool) -> None:
         for at, text in enumerate(lines, self._line):
             if len(self.first) >= HEAD_LINES or self._kept > HEAD_BYTES:
                 break
@@ -130,8 +130,8 @@ class _Lines:
                 self.first.append((at, text))
                 self._kept += len(text)
         self._line += len(lines)
-        self.rows += sum(1 for text in lines if text.strip())
-        if any(b"\0" in text for text in lines):
+        self.rows += len([text for text in lines if text.strip()])
+        if has_nul:
             self.with_nul += sum(b"\0" in text for text in lines)
 
 

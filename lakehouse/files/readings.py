@@ -303,6 +303,8 @@ def _unset(moment: pa.Array) -> Callable[[int], str]:
 
 def _is_missing(cells: pa.Array, words: Sequence[str]) -> Mask:
     """Return which cells say that there is no value: the column is not there, or such a word is."""
+    if not words:
+        return as_mask(cells.is_null())
     return as_mask(cells.is_null()) | as_mask(
         pc.is_in(pc.utf8_trim_whitespace(cells), pa.array(words, pa.string()))
     )

@@ -16,13 +16,16 @@ import pyarrow.compute as pc
 
 from lakehouse.forms import AM, COUNTED, PM, date_pattern, moment_pattern
 
-HALF = rf"(?i)^(?:(?P<mark>{AM}|{PM})[\s\v]*)?"
+HALF = rf"(?P<mark>(?i:{AM}|{PM}))"
 CLOCK = (
     r"(?P<hour>\d{1,2}):(?P<minute>\d{1,2})"
     r"(?::(?P<second>\d{1,2})(?:[.,](?P<fraction>\d+))?)?"
 )
-CLOCKS = {"24h": f"^{CLOCK}$", "12h": rf"{HALF}{CLOCK}(?:[\s\v]*(?P<behind>{AM}|{PM}))?$"}
-"""Patterns for Arrow, in which \\d and \\s are ASCII and \\s lacks \\v; the texts are trimmed."""
+CLOCKS = {"24h": (f"^{CLOCK}$",), "12h": (rf"^{HALF}[\s\v]*{CLOCK}$", rf"^{CLOCK}[\s\v]*{HALF}$")}
+"""Patterns by clock, with the half of the day before and behind the time.
+
+For Arrow, in which \\d and \\s are ASCII and \\s lacks \\v; the texts are trimmed.
+"""
 TIME_OF_DAY = r"[ T]+\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?"
 """What Excel writes behind a date."""
 MINUS = ("\u2212", "\uff0d", "\u2013")
@@ -99,13 +102,21 @@ def times_of_day(texts: pa.Array, clock: str) -> pa.Array:
     12h: 오전 or AM before or behind h:mm:ss, with 12 as midnight; 오후 or PM, with 12 as noon; the
     words of Japanese and Chinese as well. 24h: 24:00:00 is the midnight at the day's end.
     """
-    found = pc.extract_regex(pc.ascii_trim_whitespace(texts), CLOCKS[clock])
-    names = ("mark", "behind") if clock == "12h" else ()
-    marks = [pc.struct_field(found, name) for name in names]
+    trimmed = pc.ascii_trim_whitespace(texts)
+    times = _times_by(trimmed, CLOCKS[clock][0])
+    for pattern in CLOCKS[clock][1:]:
+        if times.null_count > texts.null_count:
+            times = pc.coalesce(times, _times_by(trimmed, pattern))
+    return times
+
+
+def _times_by(texts: pa.Array, pattern: str) -> pa.Array:
+    found = pc.extract_regex(texts, pattern)
     hour, minute, second = (
         _padded(pc.struct_field(found, name)) for name in ("hour", "minute", "second")
     )
-    return _since_midnight(hour, minute, second, _fraction(found, "fraction"), marks)
+    mark = pc.struct_field(found, "mark") if "<mark>" in pattern else None
+    return _since_midnight(hour, minute, second, _fraction(found, "fraction"), mark)
 
 
 def _padded(digits: pa.Array) -> pa.Array:
@@ -121,15 +132,17 @@ def _fraction(found: pa.Array, name: str) -> pa.Array:
 
 
 def _since_midnight(
-    hour: pa.Array, minute: pa.Array, second: pa.Array, fraction: pa.Array, marks: list[pa.Array]
+    hour: pa.Array,
+    minute: pa.Array,
+    second: pa.Array,
+    fraction: pa.Array,
+    mark: pa.Array | None,
 ) -> pa.Array:
-    """Return microseconds since midnight; with `marks`, exactly one of them names half of a day."""
+    """Return microseconds since midnight; `mark` names the half of the day, if there are halves."""
     second = pc.add(pc.multiply(second, SECOND), fraction)
     sound = pc.and_(pc.less(minute, 60), pc.less(second, MINUTE))
-    if marks:
-        mark = pc.binary_join_element_wise(*marks, "|")
-        only_one = pc.match_substring_regex(mark, r"^[^|]+\|?$|^\|[^|]+$")
-        sound = pc.and_(pc.and_(sound, only_one), pc.and_(pc.greater(hour, 0), pc.less(hour, 13)))
+    if mark is not None:
+        sound = pc.and_(sound, pc.and_(pc.greater(hour, 0), pc.less(hour, 13)))
         afternoon = pc.match_substring_regex(mark, f"(?i){PM}")
         hour = pc.if_else(pc.equal(hour, 12), 0, hour)
         hour = pc.add(hour, pc.multiply(pc.cast(afternoon, pa.int64()), 12))
@@ -198,7 +211,7 @@ def moments(texts: pa.Array, form: str, zone: ZoneInfo) -> pa.Array:
     twelve = "I" in names
     hour, minute, second = (_padded(part(name)) for name in ("I" if twelve else "H", "M", "S"))
     fraction = _fraction(found, "f") if "f" in names else pa.repeat(0, len(texts))
-    time = _since_midnight(hour, minute, second, fraction, [part("p")] if twelve else [])
+    time = _since_midnight(hour, minute, second, fraction, part("p") if twelve else None)
     wall = pc.add(pc.multiply(pc.cast(pc.cast(day, pa.int32()), pa.int64()), DAY), time)
     if "z" not in names:
         return _in_utc(wall, zone)
