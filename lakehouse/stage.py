@@ -265,7 +265,6 @@ class Photos(_Model):
 
     labels: dict[str, Names] = Field(min_length=1)
     unlabelled: SomeNames = []
-    ignore: SomeNames = Field([], description="Globs of files that are not photos")
     width: int = Field(224, gt=0, le=4096, description="Pixels of the decoded tensor")
     height: int = Field(224, gt=0, le=4096, description="Pixels of the decoded tensor")
 
@@ -287,6 +286,7 @@ class Stage(_Model):
         description="Regular expression of a whole lot number; a group, if any, is its name",
     )
     case_sensitive: bool = Field(False, description="Whether globs tell .csv from .CSV")
+    ignore: SomeNames = Field([], description="Globs of files that are never looked at")
     readings: Readings | None = None
     error_lists: ErrorLists | None = None
     photos: Photos | None = None

@@ -27,8 +27,7 @@ class Matcher:
         self._stage = stage
         self._flags = re.DOTALL | (0 if stage.case_sensitive else re.IGNORECASE)
         self._globs = {kind: self._patterns(_globs(stage, kind)) for kind in KINDS}
-        photos = stage.photos
-        self._ignored = self._patterns((None, glob) for glob in (photos.ignore if photos else ()))
+        self._ignored = self._patterns((None, glob) for glob in stage.ignore)
 
     def of(self, file: str) -> dict[str, str | None]:
         """Return the kinds of the file, each with its label; a text file has none.
@@ -36,7 +35,7 @@ class Matcher:
         Raises UsageError if the stage file gives one photo two labels.
         """
         plain = unicodedata.normalize("NFC", file)
-        if NOISE.fullmatch(plain):
+        if self.is_ignored(plain):
             return {}
         found: dict[str, str | None] = {}
         for kind, globs in self._globs.items():
@@ -47,15 +46,15 @@ class Matcher:
                     f"stage {self._stage.name}: {file} is matched by the globs of "
                     f"{' and '.join(sorted(map(str, labels)))}; make them disjoint"
                 )
-            if labels and not (kind == "photos" and self.is_ignored(plain)):
+            if labels:
                 found[kind] = labels.pop()
         return found
 
     def is_ignored(self, file: str) -> bool:
         """Return whether the file is noise, or one of those that the stage does not want."""
         plain = unicodedata.normalize("NFC", file)
-        wanted = not any(pattern.fullmatch(plain) for _, pattern in self._ignored)
-        return not wanted or NOISE.fullmatch(plain) is not None
+        known = (NOISE, *(pattern for _, pattern in self._ignored))
+        return any(pattern.fullmatch(plain) for pattern in known)
 
     def _patterns(
         self, globs: Iterable[tuple[str | None, str]]
