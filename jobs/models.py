@@ -165,7 +165,7 @@ def _predicted(model: PhotoModel, photo: Path, context: RunContext) -> Verdict:
         content = _read(photo, context)
     except PhotoError as error:
         return model.unreadable(f"{error.rule}: {error}")
-    return model.predict([content], context.settings)[0]
+    return model.predict([content], context.settings, context.stage.photo_bits)[0]
 
 
 def _read(photo: Path, context: RunContext) -> bytes:
@@ -199,7 +199,7 @@ def explain(
         except PhotoError as error:
             raise PlatelakeError(f"{photo} cannot be read: {error}") from None
         target = output or photo.with_name(f"{photo.stem}-heat.png")
-        verdict = heat_picture(opened, content, context.settings, target)
+        verdict = heat_picture(opened, content, context.settings, target, context.stage.photo_bits)
         Console(soft_wrap=True).print(f"{verdict.verdict}, {verdict.probability:.3f}: {target}")
     else:
         raise UsageError(f"{opened.name} is no model of {kind}")

@@ -65,3 +65,11 @@ class QualityGateError(PlatelakeError):
 
 DISK_FULL = ("No space left on device", "Disk quota exceeded")
 """Texts that mean a full disk, in the messages of the system and its programs."""
+
+
+class PhotoError(Exception):
+    """A photo file that cannot be trusted; `rule` names the kind of reason."""
+
+    def __init__(self, rule: str, reason: str) -> None:
+        super().__init__(reason)
+        self.rule = rule

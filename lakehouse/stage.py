@@ -265,6 +265,9 @@ class Photos(_Model):
 
     labels: dict[str, Names] = Field(min_length=1)
     unlabelled: SomeNames = []
+    bits: int | None = Field(
+        None, ge=8, le=16, description="Bits that the camera uses of 16; null: the file says it"
+    )
     width: int = Field(224, gt=0, le=4096, description="Pixels of the decoded tensor")
     height: int = Field(224, gt=0, le=4096, description="Pixels of the decoded tensor")
 
@@ -329,6 +332,11 @@ class Stage(_Model):
     def zone(self) -> ZoneInfo:
         """The plant's time zone."""
         return ZoneInfo(self.time_zone)
+
+    @property
+    def photo_bits(self) -> int | None:
+        """How many of 16 bits the camera of photos uses; None if the file says it."""
+        return self.photos.bits if self.photos else None
 
 
 def load_stage(name: str | None = None, file: Path | None = None) -> Stage:

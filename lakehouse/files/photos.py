@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,50 +11,43 @@ from typing import TYPE_CHECKING, Any
 
 import imagehash
 import numpy as np
+import pillow_heif
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
+from lakehouse.errors import PhotoError
+from lakehouse.files import jpeg
+from lakehouse.files.pixels import as_seen
 from lakehouse.settings import Settings
 from lakehouse.stage import Stage
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+__all__ = ["Photo", "PhotoError", "Tensor", "read_photo", "read_tensor", "read_upright"]
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "HEIF")
 """Formats of cameras and drawing programs; decoders of other formats never run."""
+pillow_heif.register_heif_opener()
+
+HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
+"""What stands behind `ftyp` in a phone's HEIC."""
+HEIC_REMEDY = "send it again, or set the phone's camera to Most Compatible, which takes JPEG"
 
 EXIF_TAKEN, EXIF_OFFSET = 0x9003, 0x9011
-EXIF_IFD, EXIF_ORIENTATION = 0x8769, 0x0112
+EXIF_IFD = 0x8769
 CAMERA_YEARS = range(1990, 2101)
 """Accepted years of capture; a clock that was never set says 1970 or 1980."""
 
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""How to turn a picture upright, by its EXIF orientation."""
-
-JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
-JPEG_START, JPEG_END, JPEG_ALONE = 0xD8, 0xD9, 0x01
-
+SMALLER_PAGE, PAGE_KIND, MOST_PAGES = 1, 254, 16
+"""A TIFF's page that says it is a preview, the tag that says so, and the pages looked at."""
 
 Image.MAX_IMAGE_PIXELS = None
 """Pillow's own limit is off: `max_photo_pixels` is the only one, in `_refuse_by_header`."""
 
 Tensor = np.ndarray[Any, np.dtype[np.uint8]]
 """A decoded photo: RGB, uint8, shape (height, width, 3), values 0 to 255."""
-
-
-class PhotoError(Exception):
-    """A photo file that cannot be trusted; `rule` names the kind of reason."""
-
-    def __init__(self, rule: str, reason: str) -> None:
-        super().__init__(reason)
-        self.rule = rule
 
 
 @dataclass(frozen=True)
@@ -97,16 +89,16 @@ def read_photo(content: bytes, stage: Stage, settings: Settings) -> Photo:
         >>> from lakehouse.stage import load_stage
         >>> stage, settings = load_stage("chromate"), load_settings()
         >>> file = io.BytesIO()
-        >>> Image.new("L", (640, 480), 255).save(file, "PNG")
+        >>> Image.linear_gradient("L").resize((640, 480)).save(file, "PNG")
         >>> photo = read_photo(file.getvalue(), stage, settings)
         >>> photo.format, photo.mode, photo.width, photo.height, photo.tensor.shape
         ('PNG', 'L', 640, 480, (224, 224, 3))
         >>> read_photo(b"no photo", stage, settings)
         Traceback (most recent call last):
-        lakehouse.files.photos.PhotoError: the content is not an image in PNG, JPEG, BMP, GIF, ...
+        lakehouse.errors.PhotoError: the content is not an image in PNG, JPEG, BMP, GIF, ...
     """
     assert stage.photos is not None
-    image, upright = _decoded(content, settings)
+    image, upright = _decoded(content, settings, stage.photo_bits)
     pixels = np.asarray(upright)
     identity = hashlib.sha256(f"{upright.width}x{upright.height}:".encode())
     identity.update(pixels.data)
@@ -123,72 +115,73 @@ def read_photo(content: bytes, stage: Stage, settings: Settings) -> Photo:
     )
 
 
-def read_tensor(content: bytes, width: int, height: int, settings: Settings) -> Tensor:
-    """Return the photo's tensor, as `read_photo` makes it, in that size; raises PhotoError."""
-    return _as_tensor(_decoded(content, settings)[1], width, height)
+def read_tensor(
+    content: bytes, width: int, height: int, settings: Settings, bits: int | None = None
+) -> Tensor:
+    """Return the photo's tensor in that size, as `read_photo` makes it; raises PhotoError.
+
+    `bits` is that of the stage file.
+    """
+    return _as_tensor(_decoded(content, settings, bits)[1], width, height)
 
 
-def read_upright(content: bytes, settings: Settings) -> Image.Image:
-    """Return the upright photo in RGB, in its own size; raises PhotoError."""
-    return _decoded(content, settings)[1]
+def read_upright(content: bytes, settings: Settings, bits: int | None = None) -> Image.Image:
+    """Return the upright photo in RGB, in its own size; `bits` as above; raises PhotoError."""
+    return _decoded(content, settings, bits)[1]
 
 
-def _decoded(content: bytes, settings: Settings) -> tuple[Image.Image, Image.Image]:
+def _decoded(
+    content: bytes, settings: Settings, bits: int | None
+) -> tuple[Image.Image, Image.Image]:
     """Return the image as it is in the file, and as a person sees it."""
     if not content:
         raise PhotoError("empty_file", "the file has no bytes")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = _opened(content, settings)
         try:
+            image = _opened(content, settings)
             image.load()
-            return image, as_rgb(image)
+            if isinstance(image, JpegImageFile) and (reason := jpeg.damage(content, image)):
+                raise PhotoError("broken_image", reason)
+            return image, as_seen(image, content, bits)
         except PhotoError:
             raise
+        except UnidentifiedImageError:
+            raise _not_an_image(content) from None
         except Exception as e:  # A decoder may fail in any way: then this file is bad.
-            raise PhotoError("broken_image", f"the image cannot be decoded: {e}") from None
+            remedy = f"; {HEIC_REMEDY}" if _is_heic(content) else ""
+            reason = f"the image cannot be decoded: {e}{remedy}"
+            raise PhotoError("broken_image", reason) from None
+
+
+def _is_heic(content: bytes) -> bool:
+    return content[4:8] == b"ftyp" and content[8:12] in HEIC
+
+
+def _not_an_image(content: bytes) -> PhotoError:
+    if _is_heic(content):
+        return PhotoError("broken_image", f"the HEIC photo cannot be read: {HEIC_REMEDY}")
+    names = ", ".join(FORMATS).replace("HEIF", "HEIC")
+    return PhotoError("not_an_image", f"the content is not an image in {names}")
 
 
 def _as_tensor(upright: Image.Image, width: int, height: int) -> Tensor:
     return np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0))
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Return the picture as a person sees it: upright, 8 bits, RGB, transparency on white."""
-    upright = _upright(image)
-    if upright.mode in ("I", "F"):
-        raise PhotoError("pixel_type", "pixels of 32 bits do not say which value is white")
-    if upright.mode.startswith("I;16"):
-        wide = np.asarray(upright)
-        grey = (wide >> 8).astype(np.uint8)
-        grey[wide == upright.info.get("transparency", -1)] = 255
-        return Image.fromarray(grey).convert("RGB")
-    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-        clear = upright.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
-    return upright if upright.mode == "RGB" else upright.convert("RGB")
-
-
 def _opened(content: bytes, settings: Settings) -> Image.Image:
     """Open the image and decode only its header; check header and checksums."""
-    try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-        _refuse_by_header(image, settings)
-        if image.format == "PNG":
-            Image.open(io.BytesIO(content), formats=("PNG",)).verify()
-        elif image.format in ("JPEG", "MPO") and not _jpeg_ends(content):
-            raise PhotoError("broken_image", "the image is cut: its end is missing")
-    except PhotoError:
-        raise
-    except UnidentifiedImageError:
-        reason = f"the content is not an image in {', '.join(FORMATS)}"
-        raise PhotoError("not_an_image", reason) from None
-    except Exception as e:  # As above.
-        raise PhotoError("broken_image", f"the image cannot be decoded: {e}") from None
+    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    _refuse_by_header(image, content, settings)
+    if image.format == "PNG":
+        Image.open(io.BytesIO(content), formats=("PNG",)).verify()
+    elif isinstance(image, JpegImageFile) and jpeg.parse(content).end is None:
+        # The decoder would invent the missing part.
+        raise PhotoError("broken_image", "the image is cut: its end is missing")
     return image
 
 
-def _refuse_by_header(image: Image.Image, settings: Settings) -> None:
+def _refuse_by_header(image: Image.Image, content: bytes, settings: Settings) -> None:
     """Refuse what the header alone forbids, before anything is decoded."""
     pixels = image.width * image.height
     if pixels > settings.max_photo_pixels:
@@ -197,29 +190,26 @@ def _refuse_by_header(image: Image.Image, settings: Settings) -> None:
             f"{image.width} x {image.height} pixels; at most {settings.max_photo_pixels} are read",
         )
     # A camera's MPO is one photo with its previews, and the first picture is the photo.
-    if getattr(image, "is_animated", False) and image.format != "MPO":
+    if not getattr(image, "is_animated", False) or image.format == "MPO":
+        return
+    if image.format != "TIFF" or not _other_pages_are_previews(content):
         raise PhotoError("animated", "the image has several frames; which one shows the part?")
 
 
-def _jpeg_ends(content: bytes) -> bool:
-    """Return whether the picture has its end marker; the decoder would invent a missing part."""
-    at = 0
-    while marker := JPEG_MARKER.search(content, at):
-        kind, at = marker[1][0], marker.end()
-        if kind == JPEG_END:
+def _other_pages_are_previews(content: bytes) -> bool:
+    """Return whether each further page of a TIFF is smaller than the first, or says so itself."""
+    pages = Image.open(io.BytesIO(content), formats=("TIFF",))
+    assert isinstance(pages, TiffImageFile)
+    width, height = pages.size
+    for page in range(1, MOST_PAGES):
+        try:
+            pages.seek(page)
+        except EOFError:
             return True
-        if kind not in (JPEG_START, JPEG_ALONE):
-            at += max(2, int.from_bytes(content[at : at + 2], "big"))
+        is_smaller = pages.width < width and pages.height < height
+        if not is_smaller and not pages.tag_v2.get(PAGE_KIND, 0) & SMALLER_PAGE:
+            return False
     return False
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn the image as EXIF says; ignore invalid EXIF, as a viewer does."""
-    try:
-        turn = UPRIGHT.get(image.getexif().get(EXIF_ORIENTATION, 1))
-    except Exception:
-        return image
-    return image if turn is None else image.transpose(turn)
 
 
 def _taken_at(image: Image.Image, zone: ZoneInfo) -> datetime | None:

@@ -84,7 +84,9 @@ def shap_parts(model: LotModel, features: Matrix) -> Contributions:
     return [(names[at], float(features[0, at]), float(values[at])) for at in order]
 
 
-def heat_picture(model: PhotoModel, content: bytes, settings: Settings, file: Path) -> Verdict:
+def heat_picture(
+    model: PhotoModel, content: bytes, settings: Settings, file: Path, bits: int | None = None
+) -> Verdict:
     """Write the model's view of the photo as PNG, with the evidence for bad in red.
 
     Returns:
@@ -94,7 +96,7 @@ def heat_picture(model: PhotoModel, content: bytes, settings: Settings, file: Pa
         PlatelakeError: the photo cannot be read.
     """
     try:
-        tensor = model.read(content, settings)
+        tensor = model.read(content, settings, bits)
     except PhotoError as error:
         raise PlatelakeError(f"the photo cannot be read: {error.rule}: {error}") from None
     verdict, heat = model.look(tensor)

@@ -117,12 +117,15 @@ class PhotoModel(Model):
         super().__init__(content, name, version, opened)
         self.width, self.height = int(self.card["width"]), int(self.card["height"])
 
-    def predict(self, photos: Sequence[bytes], settings: Settings) -> list[Verdict]:
+    def predict(
+        self, photos: Sequence[bytes], settings: Settings, bits: int | None = None
+    ) -> list[Verdict]:
         """Return verdicts on image files.
 
         Args:
             photos: contents of the files.
             settings: limits on what is decoded.
+            bits: of the stage file, how many of 16 bits the camera uses.
 
         Returns:
             A verdict for each file, in order. A file that cannot be read has the verdict
@@ -131,16 +134,18 @@ class PhotoModel(Model):
         found = []
         for content in photos:
             try:
-                tensor = self.read(content, settings)
+                tensor = self.read(content, settings, bits)
             except PhotoError as error:
                 found.append(self.unreadable(f"{error.rule}: {error}"))
             else:
                 found.append(self.verdict(float(self.probabilities(tensor[None])[0])))
         return found
 
-    def read(self, content: bytes, settings: Settings) -> NDArray[np.uint8]:
+    def read(
+        self, content: bytes, settings: Settings, bits: int | None = None
+    ) -> NDArray[np.uint8]:
         """Decode an image file into a tensor, shape (height, width, 3), or raise PhotoError."""
-        return read_tensor(content, self.width, self.height, settings)
+        return read_tensor(content, self.width, self.height, settings, bits)
 
     def look(self, tensor: NDArray[np.uint8]) -> tuple[Verdict, NDArray[np.float32]]:
         """Return the verdict on one RGB tensor and, from the same run, its heat map as `heat`."""

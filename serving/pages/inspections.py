@@ -138,7 +138,7 @@ def _picture(context: AppContext, one: Inspection) -> Image.Image:
     if content is None:
         raise RefusedError(404, "not_found")
     try:
-        picture = read_upright(content, context.settings)
+        picture = read_upright(content, context.settings, context.stage.photo_bits)
     except PhotoError:
         raise RefusedError(404, "not_found") from None
     picture.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))

@@ -81,7 +81,7 @@ class Inspector:
         if len(content) > self.settings.max_photo_bytes:
             raise PhotoError("too_large", f"more than {self.settings.max_photo_bytes} bytes")
         with self._turn:
-            tensor = model.read(content, self.settings)
+            tensor = model.read(content, self.settings, self.stage.photo_bits)
             # The file is a photo. Store it while the model inspects it.
             keeping = self._keeping.submit(self._kept, content)
             verdict, heat = model.look(tensor)

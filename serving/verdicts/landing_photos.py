@@ -24,6 +24,8 @@ SUFFIXES = {
     "GIF": "gif",
     "TIFF": "tif",
     "WEBP": "webp",
+    "AVIF": "avif",
+    "HEIF": "heic",
 }
 
 

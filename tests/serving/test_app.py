@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from PIL import Image
+from PIL import Image, ImageOps
 from starlette.testclient import TestClient
 
 from jobs.options import Options
@@ -45,7 +45,8 @@ def rows(context: AppContext, table: sa.Table) -> list[Any]:
 
 def png(width: int = 8, height: int = 8, color: str = "grey") -> bytes:
     target = io.BytesIO()
-    Image.new("RGB", (width, height), color).save(target, "PNG")
+    shades = ImageOps.colorize(Image.linear_gradient("L"), "black", color)
+    shades.resize((width, height)).save(target, "PNG")
     return target.getvalue()
 
 
