@@ -7,15 +7,16 @@ last bytes are changed and the picture does not, the decoder had all its pixels 
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
-from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-MARKER = re.compile(rb"\xff+([^\x00\xff])")
+MARKER = re.compile(rb"\xff([^\x00\xff])")
 START, END, ALONE, SCAN, CODES, RESTART_INTERVAL = 0xD8, 0xD9, 0x01, 0xDA, 0xC4, 0xDD
 RESTARTS = range(0xD0, 0xD8)
 HUFFMAN, PROGRESSIVE = (0xC0, 0xC1, 0xC2), 0xC2
@@ -24,10 +25,10 @@ TAIL = 32
 """Bytes at the end of a scan that may not be left over. Some cameras leave a few."""
 HOLE = bytes(256)
 """No data of a photo are so many zeros, unless zeros are the code of a flat block."""
-COLOURS = 4
-"""Scans of a photo that is not progressive: one for all colours, or one for each."""
-OTHER = b"\0" + bytes(np.random.default_rng(1).integers(0, 255, TAIL - 1, np.uint8))
-"""Data that no picture has: without 0xFF, so that no marker starts in it."""
+SCANS = 16
+"""Scans of which the end is checked; a progressive photo has ten."""
+OTHER = b"\0" + bytes(np.random.default_rng(1).integers(0, 255, 8 * TAIL - 1, np.uint8))
+"""Data that no picture has, for several blocks: without 0xFF, so that no marker starts in it."""
 
 
 @dataclass
@@ -35,10 +36,12 @@ class Scan:
     """The compressed data of a scan: where its parts start and end, and their restart markers.
 
     `components` is how many colours the scan holds, `interval` the blocks between two markers.
+    `refines_means`: a scan of a progressive photo, whose bits may be too small to be seen.
     """
 
     components: int
     interval: int
+    refines_means: bool
     parts: list[tuple[int, int]] = field(default_factory=list)
     restarts: list[int] = field(default_factory=list)
 
@@ -81,8 +84,19 @@ def parse(content: bytes) -> Jpeg:
                 interval = int.from_bytes(segment[2:], "big")
             elif kind == SCAN:
                 start = at
-                found.scans.append(Scan(segment[2] if len(segment) > 2 else 0, interval))
+                found.scans.append(_scan(content[at - length + 2 : at], interval))
     return found
+
+
+def _scan(head: bytes, interval: int) -> Scan:
+    """Return a scan without its data.
+
+    Its head: the number of colours, two bytes for each, the first detail (0 are the means) and the
+    last, and in the upper half of a byte the bit that it refines; 0: it refines nothing.
+    """
+    if len(head) < 6:
+        return Scan(0, interval, False)
+    return Scan(head[0], interval, head[-3] == 0 and head[-1] >> 4 > 0)
 
 
 def _flat_is_zero(tables: bytes) -> bool:
@@ -95,29 +109,32 @@ def _flat_is_zero(tables: bytes) -> bool:
     return found
 
 
-def damage(content: bytes, image: JpegImageFile) -> str | None:
-    """Return what is wrong with a JPEG that could be decoded; None: nothing.
-
-    Args:
-        content: The file's bytes, with the end marker.
-        image: The picture that was decoded from them, as it is in the file.
-    """
+def damage(content: bytes) -> str | None:
+    """Return what is wrong with a JPEG that can be decoded; None: nothing."""
     jpeg = parse(content)
+    if jpeg.end is None:
+        return "the image is cut: its end is missing"
     if jpeg.frame not in HUFFMAN:
         return None
-    if any(_lacks_parts(scan, image) for scan in jpeg.scans):
+    content, is_progressive = content[: jpeg.end], jpeg.frame == PROGRESSIVE
+    if any(_lacks_parts(scan, JpegImageFile(io.BytesIO(content))) for scan in jpeg.scans):
         return "the image is damaged: a part of its data is missing"
-    if jpeg.frame != PROGRESSIVE and not jpeg.flat_is_zero and _has_hole(content, jpeg):
+    if not is_progressive and not jpeg.flat_is_zero and _has_hole(content, jpeg):
         return "the image is damaged: a part of its data is zeros"
-    content, pixels = content[: jpeg.end], np.asarray(image)
+    # The means of the blocks are decoded fast, but come from one scan only.
+    sizes = (False,) if is_progressive or len(jpeg.scans) > 1 else (True, False)
+    pixels = functools.cache(functools.partial(_pixels, content))
     ends = [end for scan in jpeg.scans for _, end in scan.parts]
-    if not np.array_equal(pixels, _pixels(_with(content, dict.fromkeys(ends, 0)))):
+    if not np.array_equal(pixels(sizes[0]), _pixels(_padded(content, ends), sizes[0])):
         return "the image is cut or damaged: its data end before the picture does"
-    # Later scans of a progressive photo refine it; some of their data change nothing that is seen.
-    for scan in jpeg.scans[:1] if jpeg.frame == PROGRESSIVE else jpeg.scans[:COLOURS]:
+    for scan in [scan for scan in jpeg.scans[:SCANS] if not scan.refines_means]:
         start, end = scan.parts[-1]
-        is_long = end - start >= 2 * TAIL and pixels.min() < pixels.max()
-        if is_long and np.array_equal(pixels, _pixels(_with(content, {end - TAIL: TAIL}))):
+        changed = content[: end - TAIL] + OTHER[:TAIL] + content[end:]
+        if (
+            end - start >= 2 * TAIL
+            and all(np.array_equal(pixels(size), _pixels(changed, size)) for size in sizes)
+            and pixels(False).min() < pixels(False).max()
+        ):
             return "the image is damaged: its data go on after the picture's end"
     return None
 
@@ -138,15 +155,15 @@ def _lacks_parts(scan: Scan, image: JpegImageFile) -> bool:
     return len(scan.parts) < -(-blocks // scan.interval)
 
 
-def _with(content: bytes, places: dict[int, int]) -> bytes:
-    """Put other data at these places; each replaces that many bytes."""
-    pieces, at = [], 0
-    for place, replaced in places.items():
-        pieces += [content[at:place], OTHER]
-        at = place + replaced
-    return b"".join([*pieces, content[at:]])
+def _padded(content: bytes, places: list[int]) -> bytes:
+    """Put other data before each of these places."""
+    pieces = [content[at:to] for at, to in pairwise([0, *places, len(content)])]
+    return OTHER.join(pieces)
 
 
-def _pixels(content: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    image: Image.Image = JpegImageFile(io.BytesIO(content))
+def _pixels(content: bytes, small: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Decode the JPEG; if small, only the mean brightness of each block."""
+    image = JpegImageFile(io.BytesIO(content))
+    if small:
+        image.draft("L", (1, 1))
     return np.asarray(image)

@@ -141,8 +141,6 @@ def _decoded(
         try:
             image = _opened(content, settings)
             image.load()
-            if isinstance(image, JpegImageFile) and (reason := jpeg.damage(content, image)):
-                raise PhotoError("broken_image", reason)
             return image, as_seen(image, content, bits)
         except PhotoError:
             raise
@@ -175,9 +173,9 @@ def _opened(content: bytes, settings: Settings) -> Image.Image:
     _refuse_by_header(image, content, settings)
     if image.format == "PNG":
         Image.open(io.BytesIO(content), formats=("PNG",)).verify()
-    elif isinstance(image, JpegImageFile) and jpeg.parse(content).end is None:
+    elif isinstance(image, JpegImageFile) and (reason := jpeg.damage(content)):
         # The decoder would invent the missing part.
-        raise PhotoError("broken_image", "the image is cut: its end is missing")
+        raise PhotoError("broken_image", reason)
     return image
 
 
