@@ -25,10 +25,14 @@ TAIL = 32
 """Bytes at the end of a scan that may not be left over. Some cameras leave a few."""
 HOLE = bytes(256)
 """No data of a photo are so many zeros, unless zeros are the code of a flat block."""
+MOST_SCANS, MOST_PARTS = 100, 1 << 20
+"""More are an attack: each scan goes over the whole picture, and each part takes memory."""
 SCANS = 16
 """Scans of which the end is checked; a progressive photo has ten."""
 OTHER = b"\0" + bytes(np.random.default_rng(1).integers(0, 255, 8 * TAIL - 1, np.uint8))
 """Data that no picture has, for several blocks: without 0xFF, so that no marker starts in it."""
+MOST_PADDING = 1 << 24
+"""Bytes that are added to a photo, if it has no more than one part for each 64 of them."""
 
 
 @dataclass
@@ -50,42 +54,49 @@ class Scan:
 class Jpeg:
     """A JPEG's first picture: its scans, the kind of its frame and the place behind its end.
 
-    `flat_is_zero`: in every table of codes, the end of a block is the code of zeros.
+    `flat_is_zero`: in every table of codes, the end of a block is the code of zeros. `interval`:
+    the blocks between two restart markers of the next scan.
     """
 
     scans: list[Scan] = field(default_factory=list)
     frame: int | None = None
     end: int | None = None
     flat_is_zero: bool = True
+    interval: int = 0
 
 
 def parse(content: bytes) -> Jpeg:
     """Find the scans of the first picture; `end` is None if the end marker is missing."""
-    found, at, interval = Jpeg(), 0, 0
-    start = None
+    found, at, start, parts = Jpeg(), 0, None, 0
     while found.end is None and (marker := MARKER.search(content, at)):
+        if parts > MOST_PARTS or len(found.scans) > MOST_SCANS:
+            break
         kind, at = marker[1][0], marker.end()
         if start is not None:
             found.scans[-1].parts.append((start, marker.start()))
-        start = at if start is not None and kind in RESTARTS else None
-        if kind == END:
-            found.end = at
-        elif kind in RESTARTS and start is not None:
+            parts += 1
+        if kind in RESTARTS and start is not None:
             found.scans[-1].restarts.append(kind)
+            start = at
+        elif kind == END:
+            found.end = at
         elif kind not in (START, ALONE, *RESTARTS):
-            segment = content[at : at + 4]
-            length = max(2, int.from_bytes(segment[:2], "big"))
+            length = max(2, int.from_bytes(content[at : at + 2], "big"))
+            _read_segment(found, kind, content[at + 2 : at + length])
             at += length
-            if kind == CODES:
-                found.flat_is_zero &= _flat_is_zero(content[at - length + 2 : at])
-            elif kind in HUFFMAN or (0xC3 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC)):
-                found.frame = kind
-            elif kind == RESTART_INTERVAL:
-                interval = int.from_bytes(segment[2:], "big")
-            elif kind == SCAN:
-                start = at
-                found.scans.append(_scan(content[at - length + 2 : at], interval))
+            start = at if kind == SCAN else None
     return found
+
+
+def _read_segment(found: Jpeg, kind: int, body: bytes) -> None:
+    if kind in HUFFMAN:
+        found.frame = kind
+    elif kind == CODES:
+        found.flat_is_zero &= _flat_is_zero(body)
+    elif kind == RESTART_INTERVAL:
+        found.interval = int.from_bytes(body[:2], "big")
+    elif kind == SCAN:
+        found.scans.append(_scan(body, found.interval))
 
 
 def _scan(head: bytes, interval: int) -> Scan:
@@ -112,6 +123,8 @@ def _flat_is_zero(tables: bytes) -> bool:
 def damage(content: bytes) -> str | None:
     """Return what is wrong with a JPEG that can be decoded; None: nothing."""
     jpeg = parse(content)
+    if len(jpeg.scans) > MOST_SCANS:
+        return f"the image has more than {MOST_SCANS} scans"
     if jpeg.end is None:
         return "the image is cut: its end is missing"
     if jpeg.frame not in HUFFMAN:
@@ -156,9 +169,9 @@ def _lacks_parts(scan: Scan, image: JpegImageFile) -> bool:
 
 
 def _padded(content: bytes, places: list[int]) -> bytes:
-    """Put other data before each of these places."""
+    """Put other data before each of these places; less, if there are many."""
     pieces = [content[at:to] for at, to in pairwise([0, *places, len(content)])]
-    return OTHER.join(pieces)
+    return OTHER[: max(TAIL, MOST_PADDING // len(pieces))].join(pieces)
 
 
 def _pixels(content: bytes, small: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

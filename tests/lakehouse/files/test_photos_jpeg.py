@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lakehouse.errors import PhotoError
-from lakehouse.files.jpeg import parse
+from lakehouse.files.jpeg import damage, parse
 from lakehouse.files.photos import read_photo
 from lakehouse.settings import Settings
 from lakehouse.stage import load_stage
@@ -73,10 +73,10 @@ def test_a_cut_jpeg_with_an_end_marker_is_found(mode: str, form: str, share: flo
 
 @pytest.mark.parametrize("mode", COLOURS)
 @pytest.mark.parametrize("form", BASELINE)
-@pytest.mark.parametrize("size", [512, 4096])
+@pytest.mark.parametrize("size", [300, 512, 4096])
 def test_a_hole_of_zeros_is_found(mode: str, form: str, size: int) -> None:
     content = jpeg(COLOURS[mode], **FORMS[form])
-    for at in range(3000, len(content) - size - 100, len(content) // 4):
+    for at in range(3000, len(content) - size - 100, len(content) // 9):
         assert outcome(content[:at] + bytes(size) + content[at + size :]) == "broken_image"
 
 
@@ -140,6 +140,21 @@ def test_a_few_bytes_too_many_are_a_cameras_habit() -> None:
     assert outcome(content[:-2] + b"\x55" * 600 + END) == "broken_image"
 
 
-def test_an_arithmetic_or_lossless_frame_is_not_checked() -> None:
-    content = jpeg(part()).replace(b"\xff\xc0", b"\xff\xc9", 1)
-    assert parse(content).frame == 0xC9
+def test_bombs_of_scans_and_markers_are_refused() -> None:
+    content = jpeg(part(), progressive=True)
+    (start, _), head = parse(content).scans[-1].parts[0], content.rindex(b"\xff\xda")
+    scan = content[head:start] + b"\0"
+    many = content[:-2] + scan * 100 + END
+    with pytest.raises(PhotoError, match="more than 100 scans"):
+        read_photo(many, load_stage("chromate"), Settings())
+    content = jpeg(part(), restart_marker_blocks=1)
+    (scan_of,) = parse(content).scans
+    at = scan_of.parts[0][1]
+    assert outcome(content[:at] + b"\xff\xd0" * 1_100_000 + content[at:]) == "broken_image"
+
+
+def test_an_arithmetic_frame_is_not_checked() -> None:
+    """The end of its data is coded in another way."""
+    content = jpeg(part())
+    assert damage(content[: len(content) // 2] + END)
+    assert damage((content[: len(content) // 2] + END).replace(b"\xff\xc0", b"\xff\xc9", 1)) is None

@@ -142,7 +142,8 @@ def test_a_value_that_the_bits_cannot_hold_is_refused() -> None:
     [
         pytest.param(1023, TEN >> 2, id="10 bits"),
         pytest.param(4095, TEN >> 4, id="12 bits"),
-        pytest.param(1000, None, id="the largest value that occurs"),
+        pytest.param(1500, None, id="a value that ends no number of bits"),
+        pytest.param(1000, None, id="a value that is exceeded"),
         pytest.param(511, None, id="less than occurs"),
         pytest.param(127, None, id="fewer than 8 bits"),
     ],
