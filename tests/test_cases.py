@@ -22,6 +22,7 @@ from jobs.runner import CHAIN, run_jobs
 from lakehouse.errors import LossError
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.lots import LOTS
+from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
 from lakehouse.tables.unmatched_files import UNMATCHED_FILES
@@ -298,3 +299,30 @@ def test_32_noise_among_the_photos(case: Make) -> None:
     found = case("32-thumbs-db")
     context = found.run()
     assert (found.held(), context.unmatched) == ([], 0)
+
+
+def test_04_ten_bits_in_sixteen(case: Make) -> None:
+    found = case("04-photo-10-bits-in-16")
+    found.run()
+    assert {rule for _, _, rule in found.held()} == {"nearly_black"}
+
+
+def test_04_ten_bits_that_the_stage_names(case: Make) -> None:
+    found = case("04-photo-10-bits-in-16")
+    found.say("photos", "bits = 10")
+    found.run()
+    assert found.held() == []
+    assert len({row["pixel_sha256"] for row in found.context.lake.rows(PHOTOS)}) == 6
+
+
+def test_06_jpegs_with_a_hole(case: Make) -> None:
+    found = case("06-photo-jpeg-with-a-hole")
+    found.run()
+    assert [rule for _, _, rule in found.held()] == ["broken_image", "broken_image"]
+
+
+def test_33_a_heic_that_cannot_be_decoded_is_called_one(case: Make) -> None:
+    found = case("33-heic")
+    found.run()
+    (entry,) = found.context.lake.rows(QUARANTINE)
+    assert "HEIC" in entry["reason"]
