@@ -1,0 +1,257 @@
+"""Guess what the columns of a table mean: moment, date, time, lot, variable, or nothing needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse.files.values import dates, moments, numbers, times_of_day
+from lakehouse.guess.text import Table
+
+CERTAIN, LIKELY, GUESS = "certain", "likely", "a guess"
+ENOUGH = 0.8
+"""Share of the cells that must fit a form."""
+LOT = re.compile(r"(?i)\blot|batch|charge\b|\blos\b|process|serial|로트|ロット|批")
+INDEX = re.compile(r"(?i)^(index|nr|no\.?|id|#|번호|unnamed: 0|)$")
+RESULT = re.compile(r"(?i)result|label|판정|ok.?ng")
+DATES = (
+    "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y%m%d",
+    "%y-%m-%d", "%d.%m.%y", "%y/%m/%d", "%m/%d/%y",
+)  # fmt: skip
+TIMES = ("%H:%M:%S", "%H:%M:%S.%f", "%H:%M", "%I:%M:%S %p", "%p %I:%M:%S", "%I:%M %p", "%p %I:%M")
+STAMPS = ("iso", *(f"{day} {time}" for day in DATES for time in TIMES), "%Y%m%d%H%M%S")
+EPOCHS = {"epoch": (1e9, 3e9), "epoch_ms": (1e12, 3e12), "epoch_us": (1e15, 3e15)}
+MISSING = (
+    "",
+    "-",
+    "--",
+    "---",
+    "N/A",
+    "NA",
+    "n/a",
+    "#N/A",
+    "#DIV/0!",
+    "NaN",
+    "nan",
+    "null",
+    "NULL",
+)
+ZONE = ZoneInfo("UTC")
+
+
+@dataclass
+class Guess:
+    """A key of the stage file with the value that fits, how sure it is, and why."""
+
+    key: str
+    value: Any
+    certainty: str = CERTAIN
+    why: str = ""
+
+
+@dataclass
+class Columns:
+    """What the columns of a table mean; `guesses` are keys of its section of the stage file."""
+
+    guesses: list[Guess] = field(default_factory=list)
+    variables: list[Guess] = field(default_factory=list)
+    kind: str = "readings"
+
+    def add(self, key: str, value: Any, certainty: str = CERTAIN, why: str = "") -> None:
+        """Add a key."""
+        self.guesses.append(Guess(key, value, certainty, why))
+
+
+def guess_columns(table: Table) -> Columns:
+    """Return the meaning of each column of a table of readings or of an error list."""
+    found, left = Columns(), list(dict.fromkeys(table.names))
+    texts = {name: table.column(name) for name in left}
+    decimal = _notation(found, texts)
+    found.kind = "readings" if _time(found, texts, left) else "error_lists"
+    _lots(found, texts, left)
+    if found.kind == "readings":
+        _variables(found, texts, left, decimal)
+    elif left:
+        found.add("ignore", left, LIKELY, "columns that name no lot")
+    return found
+
+
+def _share(fits: pa.Array, texts: Sequence[str]) -> float:
+    filled = [text for text in texts if text not in MISSING]
+    return (len(fits) - fits.null_count) / len(filled) if filled else 0.0
+
+
+def _notation(found: Columns, texts: dict[str, list[str]]) -> tuple[str, str | None]:
+    """Find decimal and thousands from all cells that are numbers in one notation only."""
+    cells = [text for column in texts.values() for text in column if re.match(r"^[+-]?\d", text)]
+    comma = sum(bool(re.match(r"^[+-]?\d+(\.\d{3})*,\d+$", text)) for text in cells)
+    point = sum(bool(re.match(r"^[+-]?\d+(,\d{3})*\.\d+$", text)) for text in cells)
+    if comma <= point:
+        grouped = any(re.match(r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$", text) for text in cells)
+        if grouped:
+            found.add("thousands", ",", LIKELY, "numbers such as 1,040.5")
+        return ".", "," if grouped else None
+    found.add("decimal", ",", CERTAIN if not point else LIKELY, "numbers such as 7,1")
+    grouped = any(re.match(r"^[+-]?\d{1,3}(\.\d{3})+(,\d+)?$", text) for text in cells)
+    if grouped:
+        found.add("thousands", ".", LIKELY, "numbers such as 1.040,5")
+    return ",", "." if grouped else None
+
+
+def _time(found: Columns, texts: dict[str, list[str]], left: list[str]) -> bool:
+    """Find the moment; return whether the table has a time at all."""
+    for name in list(left):
+        forms = [
+            form
+            for form in STAMPS
+            if _fits(moments(pa.array(texts[name]), form, ZONE), texts[name])
+        ]
+        forms = forms or _epochs(name, texts[name])
+        if forms:
+            left.remove(name)
+            why = f"also fits {forms[1]}; look at the days" if len(forms) > 1 else ""
+            said = {"column": name, "format": forms[0]}
+            found.add("timestamp", said, GUESS if why else CERTAIN, why)
+            return True
+    date = _date(texts, left)
+    clock = _clock(texts, left)
+    if clock:
+        name, kind = clock
+        left.remove(name)
+        found.add("time", name)
+        found.add("clock", kind)
+    if date:
+        name, forms = date
+        left.remove(name)
+        why = f"also fits {forms[1]}; look at the days" if len(forms) > 1 else ""
+        sure = GUESS if why else CERTAIN
+        if clock:
+            found.add("date", {"column": name, "format": forms[0]}, sure, why)
+        else:
+            found.add("date", name)
+            found.add("date_format", forms[0], sure, why)
+    elif clock:
+        why = "no column has a date: the file's name may"
+        said = {"file_name": r"(\d{4}-\d{2}-\d{2})", "format": "%Y-%m-%d"}
+        found.add("date", said, GUESS, why)
+    return clock is not None
+
+
+def _fits(values: pa.Array, texts: Sequence[str]) -> bool:
+    return _share(values, texts) >= ENOUGH
+
+
+def _epochs(name: str, texts: Sequence[str]) -> list[str]:
+    values = numbers(pa.array(texts))
+    if not _fits(values, texts):
+        return []
+    least, most = pc.min(values).as_py(), pc.max(values).as_py()
+    found = [form for form, (low, high) in EPOCHS.items() if low <= least and most <= high]
+    if not found and re.search("(?i)time|date|일시", name) and 3e4 <= least and most <= 6e4:
+        return ["excel"]
+    return found
+
+
+def _date(texts: dict[str, list[str]], left: Sequence[str]) -> tuple[str, list[str]] | None:
+    for name in left:
+        cells = pa.array(texts[name])
+        forms = [form for form in DATES if _fits(dates(cells, form, with_time=True), texts[name])]
+        if forms:
+            return name, forms
+    return None
+
+
+def _clock(texts: dict[str, list[str]], left: Sequence[str]) -> tuple[str, str] | None:
+    for name in left:
+        for clock in ("24h", "12h"):
+            if _fits(times_of_day(pa.array(texts[name]), clock), texts[name]):
+                return name, clock
+    return None
+
+
+def _lots(found: Columns, texts: dict[str, list[str]], left: list[str]) -> None:
+    named = [name for name in left if LOT.search(name)]
+    if found.kind == "error_lists":
+        lots = named or [name for name in left if not INDEX.match(name)]
+        for name in lots:
+            left.remove(name)
+        certainty = LIKELY if named else GUESS
+        found.add("lots", lots or ["*"], certainty, "" if named else "no column is called a lot")
+        cells = [text for name in lots for text in texts[name]]
+        marks = [mark for mark in (",", ";", "/") if any(mark in text for text in cells)]
+        if marks:
+            found.add("separator", "".join(marks), LIKELY, "several lots in one cell")
+        return
+    if not named:
+        named = sorted(left, key=lambda name: _changes(texts[name]))[:1]
+        certainty, why = GUESS, "the column that changes least often; no column is called a lot"
+    else:
+        certainty, why = (CERTAIN, "") if len(named) == 1 else (LIKELY, "the first of several")
+    for name in named[:1]:
+        left.remove(name)
+        found.add("lot", name, certainty, why)
+
+
+def _changes(texts: Sequence[str]) -> tuple[bool, int]:
+    """How often a column changes; a column with one value or fractions is no lot."""
+    changes = sum(a != b for a, b in zip(texts, texts[1:], strict=False))
+    is_fraction = any(re.search(r"\d[.,]\d*[1-9]", text) for text in texts)
+    return changes == 0 or is_fraction, changes
+
+
+def _variables(
+    found: Columns, texts: dict[str, list[str]], left: list[str], notation: tuple[str, str | None]
+) -> None:
+    ignored, missing, taken = [], set[str](), set[str]()
+    for name in left:
+        values = numbers(pa.array(texts[name]), *notation)
+        if not _fits(values, texts[name]) or _is_index(name, texts[name]):
+            ignored.append(name)
+            continue
+        missing |= {text for text in texts[name] if text in MISSING}
+        short = _short(name, taken)
+        taken.add(short)
+        found.variables.append(Guess(short, {"column": name, **_range(values)}, GUESS))
+    if missing:
+        found.add("missing", sorted(missing), CERTAIN, "cells without a value")
+    if ignored:
+        found.add("ignore", ignored, LIKELY, "not numbers that are measured")
+
+
+def _is_index(name: str, texts: Sequence[str]) -> bool:
+    if not INDEX.match(name):
+        return False
+    return all(text.isdigit() for text in texts)
+
+
+def _range(values: pa.Array) -> dict[str, Any]:
+    """A range twice as wide as what the file has; 0 stays the end of a range of one sign."""
+    least, most = pc.min(values).as_py(), pc.max(values).as_py()
+    wide = max(most - least, abs(most), abs(least), 1.0)
+    low, high = least - wide, most + wide
+    if least >= 0 and low < 0:
+        low = 0.0
+    return {"minimum": _round(low), "maximum": _round(high)}
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.2g}")
+
+
+def _short(name: str, taken: set[str]) -> str:
+    """A name for the lake: letters a to z, digits and _."""
+    plain = re.sub(r"[\[(].*?[\])]", "", name)
+    plain = re.sub("[^a-z0-9]+", "_", plain.lower()).strip("_") or "variable"
+    if not plain[0].isalpha():
+        plain = f"v_{plain}"
+    number = 2
+    short = plain
+    while short in taken:
+        short, number = f"{plain}_{number}", number + 1
+    return short
