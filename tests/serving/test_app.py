@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from PIL import Image, ImageOps
@@ -97,6 +98,26 @@ def test_a_bad_file_says_why_and_the_others_are_judged(enter: Enter, plant: Plan
     assert found[4]["verdict"]["verdict"] == "good"
     korean = kim.inspect_upload(files[0], headers={"accept-language": "ko"}).json()["results"][0]
     assert "이미지가 아닙니다" in korean["message"]
+
+
+def test_photos_of_a_phone_and_of_a_camera_with_10_bits(enter: Enter, context: AppContext) -> None:
+    kim, pixels = enter(), np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) // 3
+    heic, dim, black = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    Image.fromarray((pixels >> 2).astype(np.uint8)).convert("RGB").save(heic, "HEIF")
+    Image.fromarray(pixels).save(dim, "PNG")
+    Image.new("L", (64, 48)).save(black, "PNG")
+    files = [("a.heic", heic.getvalue()), ("b.png", dim.getvalue()), ("c.png", black.getvalue())]
+    found = kim.inspect_upload(*files).json()["results"]
+    assert [one["rule"] for one in found] == [None, "nearly_black", "nearly_black"]
+    assert found[1]["message"].startswith("The image is nearly black.")
+    assert context.photos.read(found[0]["verdict"]["sha256"]) == heic.getvalue()
+    assert context.stage.photos is not None
+    photos = context.stage.photos.model_copy(update={"bits": 10})
+    context.stage = context.inspector.stage = context.stage.model_copy(update={"photos": photos})
+    (one,) = kim.inspect_upload(files[1]).json()["results"]
+    for link in (found[0]["verdict"]["link"], one["verdict"]["link"]):
+        shown = Image.open(io.BytesIO(kim.get(f"{link}/photo.jpg").content)).convert("L")
+        assert shown.getextrema()[1] > 200
 
 
 def test_too_large_and_too_many(make_context: Callable[..., AppContext]) -> None:

@@ -6,7 +6,16 @@ from string import Formatter
 
 import pytest
 
-from lakehouse.files import columns, delimited, opened, photos, readings, rules
+from lakehouse.files import (
+    columns,
+    delimited,
+    depth,
+    opened,
+    photos,
+    pixels,
+    readings,
+    rules,
+)
 from serving.html import HERE
 from serving.texts import LANGUAGES, chosen, texts
 
@@ -32,7 +41,9 @@ def test_every_text_of_a_template_is_there() -> None:
 
 
 def test_every_rule_of_a_photo_has_a_text() -> None:
-    rules = set(re.findall(r'PhotoError\(\s*"(\w+)"', Path(photos.__file__).read_text()))
+    code = "".join(Path(module.__file__).read_text() for module in (photos, pixels, depth))
+    rules = set(re.findall(r'PhotoError\(\s*"(\w+)"', code))
+    assert rules >= {"broken_image", "mosaic", "nearly_black"}
     assert {f"fault.{rule}" for rule in rules} <= set(texts("en").sentences)
 
 
