@@ -33,6 +33,7 @@ pillow_heif.register_heif_opener()
 
 HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
 """What stands behind `ftyp` in a phone's HEIC."""
+AVIF = (b"avif", b"avis")
 HEIC_REMEDY = "send it again, or set the phone's camera to Most Compatible, which takes JPEG"
 
 EXIF_TAKEN, EXIF_OFFSET = 0x9003, 0x9011
@@ -147,18 +148,20 @@ def _decoded(
         except UnidentifiedImageError:
             raise _not_an_image(content) from None
         except Exception as e:  # A decoder may fail in any way: then this file is bad.
-            remedy = f"; {HEIC_REMEDY}" if _is_heic(content) else ""
+            remedy = f"; {HEIC_REMEDY}" if _has_brand(content, HEIC) else ""
             reason = f"the image cannot be decoded: {e}{remedy}"
             raise PhotoError("broken_image", reason) from None
 
 
-def _is_heic(content: bytes) -> bool:
-    return content[4:8] == b"ftyp" and content[8:12] in HEIC
+def _has_brand(content: bytes, brands: tuple[bytes, ...]) -> bool:
+    return content[4:8] == b"ftyp" and content[8:12] in brands
 
 
 def _not_an_image(content: bytes) -> PhotoError:
-    if _is_heic(content):
+    if _has_brand(content, HEIC):
         return PhotoError("broken_image", f"the HEIC photo cannot be read: {HEIC_REMEDY}")
+    if _has_brand(content, AVIF):
+        return PhotoError("broken_image", "the AVIF photo is cut or damaged: it cannot be opened")
     names = ", ".join(FORMATS).replace("HEIF", "HEIC")
     return PhotoError("not_an_image", f"the content is not an image in {names}")
 

@@ -160,9 +160,10 @@ def _is_mosaic(picture: Image.Image) -> bool:
         return False
     top, left = (picture.height - down * TILE) // 4 * 2, (picture.width - across * TILE) // 4 * 2
     middle = np.asarray(picture.crop((left, top, left + across * TILE, top + down * TILE)))
-    if (middle != middle[..., :1]).any():
+    some, grey = middle[::TILE], middle[..., 0]  # In colours, a few rows show that there are some.
+    if (some != some[..., :1]).any() or (middle != grey[..., None]).any():
         return False
-    fours = middle[..., 0].reshape(down, TILE // 2, 2, across, TILE // 2, 2).astype(np.float32)
+    fours = grey.reshape(down, TILE // 2, 2, across, TILE // 2, 2).astype(np.float32)
     steps = (fours[:, :, 0, :, :, 0] + fours[:, :, 1, :, :, 1]) / 2
     steps -= (fours[:, :, 0, :, :, 1] + fours[:, :, 1, :, :, 0]) / 2
     mean, deviation = steps.mean((1, 3)), steps.std((1, 3))

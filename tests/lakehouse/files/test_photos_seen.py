@@ -373,6 +373,13 @@ def test_a_heic_that_cannot_be_read_says_what_to_do(kept: float) -> None:
     assert "Most Compatible" in reason
 
 
+@pytest.mark.parametrize("form", ["HEIF", "AVIF", "WEBP"])
+def test_a_cut_photo_of_these_formats_is_broken(form: str) -> None:
+    content = saved(PHOTO, form)
+    for share in (0.1, 0.3, 0.6, 0.9, 0.99):
+        assert refusal(content[: int(share * len(content))])[0] == "broken_image"
+
+
 def test_a_tiffs_previews_are_passed_over() -> None:
     small = PHOTO.resize((20, 15))
     content = saved(PHOTO, "TIFF", save_all=True, append_images=[small, small.resize((8, 6))])
