@@ -1,8 +1,10 @@
 """Photos of any plant: seen as a person sees them, or refused because nobody can know."""
 
+import hashlib
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -404,3 +406,24 @@ def test_a_page_that_says_it_is_a_preview_is_passed_over() -> None:
 def test_several_pages_are_refused(pages: list[Image.Image]) -> None:
     content = saved(pages[0], "TIFF", save_all=True, append_images=pages[1:])
     assert refusal(content)[0] == "animated"
+
+
+# The published photos.
+
+
+def test_published_photos_are_read_with_the_pixels_they_always_had(chromate: Path) -> None:
+    files = sorted(chromate.glob("photos/*/*.png"))
+    found = "".join(read(file.read_bytes()).pixel_sha256 for file in files)
+    assert (len(files), hashlib.sha256(found.encode()).hexdigest()) == (
+        46,
+        "db8d06e5e626dc3ccaa65f2bc573cb6e33051255700bf1319f715d72b2825ec4",
+    )
+
+
+def test_published_jpegs_raise_no_false_alarm(chromate: Path) -> None:
+    files = sorted((chromate.parents[1] / "magnetic-tile").glob("*/*.jpg"))[::5]
+    if not files:
+        pytest.skip("the magnetic tiles are not there")
+    for file in files:
+        pixels = np.asarray(Image.open(file).convert("RGB"))
+        assert np.array_equal(read_upright(file.read_bytes(), Settings()), pixels), file.name
