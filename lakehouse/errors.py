@@ -13,6 +13,14 @@ class UsageError(PlatelakeError):
     exit_code = 2
 
 
+class NoLakeError(PlatelakeError):
+    """There is no lake in `folder`."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(f"there is no lake {folder}; name one that a run has made by --lake")
+        self.folder = folder
+
+
 class LossError(PlatelakeError):
     """Reading files again would take rows out of the lake. `lost` counts them by file."""
 

@@ -27,6 +27,7 @@ from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
 from lakehouse.tables.runs import RUNS
+from lakehouse.tables.unmatched_files import UNMATCHED_FILES
 from ml.data.lots import as_matrix
 from ml.use.explain import lot_rows, shap_parts
 from ml.use.predictor import LotModel, Verdict
@@ -215,6 +216,10 @@ class Lots:
         rows = self.lake.rows(QUARANTINE, "kind", "rule")
         counts = Counter((row["kind"], row["rule"]) for row in rows)
         return [(kind, rule, count) for (kind, rule), count in sorted(counts.items())]
+
+    def unmatched(self) -> list[str]:
+        """Return what the last run passed over, sorted; a folder ends with a slash."""
+        return sorted(row["file"] for row in self.lake.rows(UNMATCHED_FILES, "file"))
 
     def verdict_mix(self) -> list[tuple[date, Counter[str]]]:
         """Count the lots of each day by the champion's verdict: good, bad or needs_human."""

@@ -75,6 +75,35 @@ def backfill(
     show(run_backfill(options))
 
 
+@app.command("look")
+def look(
+    path: Annotated[Path, typer.Argument(help="A file of the plant, or a folder of its files")],
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", help="Stage file to write"),
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", min=0, help="Rows to show of each kind")] = 5,
+) -> None:
+    """Guess a stage file from files, and show the rows as they would be stored."""
+    from jobs.look import look as look_at
+
+    look_at(path, write, rows)
+
+
+@app.command("plan")
+def plan(
+    landing: Landing,
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Say what a run would store, change, quarantine or pass over; write nothing."""
+    from jobs.plan import run_plan
+
+    run_plan(Options(stage, stage_file, landing, lake, json_file=json_file))
+
+
 @app.command("demo")
 def demo(
     landing: SampleLanding = None,

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from pyarrow.dataset import ParquetFragmentScanOptions
 
 from lakehouse.delta import snapshot
-from lakehouse.errors import PlatelakeError, VersionGoneError
+from lakehouse.errors import NoLakeError, PlatelakeError, VersionGoneError
 from lakehouse.settings import Here
 from lakehouse.table import Table, spark_type
 
@@ -55,9 +55,7 @@ class LakeReader:
         self.local = "://" not in root
         self.folder = f"{Path(root).resolve() if self.local else root.rstrip('/')}/{stage}"
         if self.local and must_exist and not Path(self.folder).is_dir():
-            raise PlatelakeError(
-                f"there is no lake {self.folder}; name one that a run has made by --lake"
-            )
+            raise NoLakeError(self.folder)
         if self.local:
             self._make_folder()
 

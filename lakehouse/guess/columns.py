@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -57,7 +58,10 @@ class Guess:
 
 @dataclass
 class Columns:
-    """What the columns of a table mean; `guesses` are keys of its section of the stage file."""
+    """What the columns of a table mean; `guesses` are keys of its section of the stage file.
+
+    `kind` is readings, error_lists or other.
+    """
 
     guesses: list[Guess] = field(default_factory=list)
     variables: list[Guess] = field(default_factory=list)
@@ -69,11 +73,13 @@ class Columns:
 
 
 def guess_columns(table: Table) -> Columns:
-    """Return the meaning of each column of a table of readings or of an error list."""
+    """Return the meaning of each column, if it is a table of readings or an error list."""
     found, left = Columns(), list(dict.fromkeys(table.names))
     texts = {name: table.column(name) for name in left}
     decimal = _notation(found, texts)
-    found.kind = "readings" if _time(found, texts, left) else "error_lists"
+    found.kind = _time(found, texts, left)
+    if found.kind == "other":
+        return found
     _lots(found, texts, left)
     if found.kind == "readings":
         _variables(found, texts, left, decimal)
@@ -104,8 +110,8 @@ def _notation(found: Columns, texts: dict[str, list[str]]) -> tuple[str, str | N
     return ",", "." if grouped else None
 
 
-def _time(found: Columns, texts: dict[str, list[str]], left: list[str]) -> bool:
-    """Find the moment; return whether the table has a time at all."""
+def _time(found: Columns, texts: dict[str, list[str]], left: list[str]) -> str:
+    """Find date and time; return the kind of table: with a time it has readings."""
     for name in list(left):
         forms = [
             form
@@ -115,10 +121,9 @@ def _time(found: Columns, texts: dict[str, list[str]], left: list[str]) -> bool:
         forms = forms or _epochs(name, texts[name])
         if forms:
             left.remove(name)
-            why = f"also fits {forms[1]}; look at the days" if len(forms) > 1 else ""
             said = {"column": name, "format": forms[0]}
-            found.add("timestamp", said, GUESS if why else CERTAIN, why)
-            return True
+            found.add("timestamp", said, *_doubt(forms))
+            return "readings"
     date = _date(texts, left)
     clock = _clock(texts, left)
     if clock:
@@ -129,18 +134,22 @@ def _time(found: Columns, texts: dict[str, list[str]], left: list[str]) -> bool:
     if date:
         name, forms = date
         left.remove(name)
-        why = f"also fits {forms[1]}; look at the days" if len(forms) > 1 else ""
-        sure = GUESS if why else CERTAIN
         if clock:
-            found.add("date", {"column": name, "format": forms[0]}, sure, why)
+            found.add("date", {"column": name, "format": forms[0]}, *_doubt(forms))
         else:
             found.add("date", name)
-            found.add("date_format", forms[0], sure, why)
-    elif clock:
-        why = "no column has a date: the file's name may"
-        said = {"file_name": r"(\d{4}-\d{2}-\d{2})", "format": "%Y-%m-%d"}
-        found.add("date", said, GUESS, why)
-    return clock is not None
+            found.add("date_format", forms[0], *_doubt(forms))
+    if clock:
+        return "readings"
+    return "error_lists" if date else "other"
+
+
+def _doubt(forms: Sequence[str]) -> tuple[str, str]:
+    """Return certainty and reason of the first form; day and month may change places."""
+    others = [form for form in forms[1:] if form.partition(" ")[0] != forms[0].partition(" ")[0]]
+    if forms[0] == "iso" or not others:
+        return CERTAIN, ""
+    return GUESS, f"also fits {others[0]}: which is the day?"
 
 
 def _fits(values: pa.Array, texts: Sequence[str]) -> bool:
@@ -153,7 +162,7 @@ def _epochs(name: str, texts: Sequence[str]) -> list[str]:
         return []
     least, most = pc.min(values).as_py(), pc.max(values).as_py()
     found = [form for form, (low, high) in EPOCHS.items() if low <= least and most <= high]
-    if not found and re.search("(?i)time|date|일시", name) and 3e4 <= least and most <= 6e4:
+    if not found and re.search("(?i)time|date|일시", name) and least >= 3e4 and most <= 6e4:
         return ["excel"]
     return found
 
@@ -182,7 +191,8 @@ def _lots(found: Columns, texts: dict[str, list[str]], left: list[str]) -> None:
         for name in lots:
             left.remove(name)
         certainty = LIKELY if named else GUESS
-        found.add("lots", lots or ["*"], certainty, "" if named else "no column is called a lot")
+        said = lots if lots and not all(name.isdigit() for name in lots) else ["*"]
+        found.add("lots", said, certainty, "" if named else "no column is called a lot")
         cells = [text for name in lots for text in texts[name]]
         marks = [mark for mark in (",", ";", "/") if any(mark in text for text in cells)]
         if marks:
@@ -200,7 +210,7 @@ def _lots(found: Columns, texts: dict[str, list[str]], left: list[str]) -> None:
 
 def _changes(texts: Sequence[str]) -> tuple[bool, int]:
     """How often a column changes; a column with one value or fractions is no lot."""
-    changes = sum(a != b for a, b in zip(texts, texts[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(texts))
     is_fraction = any(re.search(r"\d[.,]\d*[1-9]", text) for text in texts)
     return changes == 0 or is_fraction, changes
 

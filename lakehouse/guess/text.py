@@ -11,6 +11,7 @@ from typing import IO
 from lakehouse.files.delimited import decodes
 from lakehouse.files.headers import split_cells
 from lakehouse.files.opened import Form, opened
+from lakehouse.forms import AM, PM
 
 HEAD = 1 << 20
 """Bytes that are looked at."""
@@ -20,8 +21,10 @@ ENCODINGS = ("utf-8", "cp949", "shift_jis", "gb18030", "cp1252")
 LETTERS = {"cp949": "[가-힣]", "shift_jis": "[ぁ-んァ-ヶ]", "gb18030": "[\u4e00-\u9fff]"}
 """Letters that show that text is in the language of the encoding."""
 DELIMITERS = ",;\t|"
-DIGIT = re.compile("[0-9]")
-NUMBER = re.compile(r"^\s*[+-\u2212]?[\d.,'\u00a0 ]*\d[\d.,]*([eE][+-]?\d+)?\s*$")
+KNOWN = re.compile(
+    r"(?i)time|date|stamp|\blot|batch|temp|zeit|datum|시각|날짜|일시|로트|日付|時刻|时间"
+)
+VALUE = re.compile(rf"(?i)\s*(?:{AM}|{PM})?\s*[+-\u2212]?[.,]?\d")
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,21 @@ def guess_table(stream: IO[bytes]) -> Table | None:
 
     Raises FormatError if an archive or a sheet cannot be read.
     """
-    text = opened(stream, Form(",", ENCODINGS, None, HEAD)).stream
+    text, sha256 = opened(stream, Form(",", ENCODINGS, None, HEAD))
     content = text.read(HEAD)
-    content = content[: content.rfind(b"\n") + 1] or content
+    if sha256:
+        text.close()
+    if len(content) == HEAD:  # The last line is cut.
+        content = content[: content.rfind(b"\n") + 1] or content
     encoding = guess_encoding(content)
     decoded = content.decode(encoding, "replace").removeprefix("\ufeff")
     lines = [line.rstrip("\r") for line in decoded.split("\n") if line.strip()][:LINES]
     if lines and re.match("(?i)^sep=.$", lines[0].strip()):
         lines = lines[1:]
     delimiter, quote = _delimiter(lines)
-    cells = [split_cells(line, delimiter, quote) for line in lines]
-    if not delimiter or not cells:
+    if not delimiter:
         return None
+    cells = [split_cells(line, delimiter, quote) for line in lines]
     width = _width(cells)
     header = _header(cells, width)
     if header is None:
@@ -123,16 +129,30 @@ def _width(cells: Sequence[Sequence[str]]) -> int:
 
 
 def _header(cells: Sequence[Sequence[str]], width: int) -> int | None:
-    """Return the place of the first row of that width whose cells are names, not data."""
+    """Return the place of the header: a row of names above the data.
+
+    Of several such rows, the first with the most names that people give to columns.
+    """
+    best: tuple[int, int] | None = None
     for at, row in enumerate(cells):
-        if len(row) == width and not _is_data(row) and any(cell.strip() for cell in row):
-            return at
-    return None
+        filled = [cell.strip() for cell in row if cell.strip()]
+        if len(row) != width or not filled:
+            continue
+        if _is_data(row) and not _counts_up(filled):
+            break
+        known = sum(KNOWN.search(cell) is not None for cell in filled)
+        if best is None or known > best[1]:
+            best = at, known
+    return best[0] if best else None
+
+
+def _counts_up(names: Sequence[str]) -> bool:
+    """Return whether the cells are 0, 1, 2, …, which pandas writes for columns without names."""
+    return len(names) > 1 and names == [str(at) for at in range(len(names))]
 
 
 def _is_data(row: Sequence[str]) -> bool:
-    """Return whether a row has measured values: at least half of its filled cells have digits."""
+    """Return whether a row has values: at least half of its filled cells begin with a digit."""
     filled = [cell for cell in row if cell.strip()]
-    with_digits = [cell for cell in filled if DIGIT.search(cell)]
-    numbers = [cell for cell in filled if NUMBER.match(cell)]
-    return bool(numbers) and 2 * len(with_digits) >= len(filled)
+    values = [cell for cell in filled if VALUE.match(cell)]
+    return bool(values) and 2 * len(values) >= len(filled)

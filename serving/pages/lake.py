@@ -63,7 +63,12 @@ def models(request: Request, html: Shown, user: Visitor) -> Response:
 def flow(request: Request, html: Shown, user: Visitor) -> Response:
     """Show the last runs, the quarantine, and the mix of verdicts."""
     lots = html.context.lots
-    known = {"runs": lots.runs(), "held": lots.held_back(), "mix": lots.verdict_mix()}
+    known = {
+        "runs": lots.runs(),
+        "held": lots.held_back(),
+        "unmatched": lots.unmatched(),
+        "mix": lots.verdict_mix(),
+    }
     return html.page(request, "flow", known | {"here": "flow"})
 
 

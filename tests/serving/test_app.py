@@ -563,7 +563,7 @@ def test_models_and_flow(enter: Enter, context: AppContext) -> None:
     models = kim.get("/models").text
     assert "chromate-photos, version 1" in models and "auroc" in models and "kfold" in models
     flow = kim.get("/flow").text
-    assert "ingest_photos" in flow and "yes" in flow
+    assert "ingest_photos" in flow and "yes" in flow and "Every file was read." in flow
 
 
 def test_the_run_is_linked_in_mlflow_but_no_password_is_shown(

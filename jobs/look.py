@@ -1,0 +1,92 @@
+"""Look at a file or folder of a plant: guess its stage file, and show what would be stored."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from lakehouse.errors import UsageError
+from lakehouse.guess.folder import Found, look_at
+from lakehouse.guess.preview import Preview, preview
+from lakehouse.guess.stage_file import guessed_stage, stage_text
+from lakehouse.settings import Settings, load_settings
+from lakehouse.stage import NAME, Stage
+
+BOOKKEEPING = ("file", "cells", "rule", "reason", "names_lots", "date_is_blank")
+REASONS = 5
+"""How many quarantined rows are shown."""
+
+
+def look(path: Path, write: Path | None, rows: int) -> None:
+    """Print the guessed stage file and the first rows as they would be stored.
+
+    Writes nothing but the stage file, if `write` names one that is not there yet.
+    """
+    name = (write or path).stem.lower().replace("-", "_").replace(" ", "_")
+    if write and write.exists():
+        raise UsageError(f"{write} is there already; name another file by --write")
+    found = look_at(path)
+    name = name if re.match(NAME, name) else "stage"
+    text = stage_text(found, name)
+    console = Console()
+    console.print(escape(text), highlight=False)
+    stage, settings = guessed_stage(text, name), load_settings()
+    for kind in ("readings", "error_lists"):
+        for texts in found.of(kind)[:1]:
+            _show(console, kind, found, texts.files[0], stage, settings, rows)
+    for file, why in list(found.unread.items())[:REASONS]:
+        console.print(escape(f"not read: {file}: {why}"))
+    for texts in [*found.of("other"), *found.of("readings")[1:], *found.of("error_lists")[1:]]:
+        console.print(escape(f"not in the stage file: {', '.join(texts.globs)}"))
+    if write:
+        write.parent.mkdir(parents=True, exist_ok=True)
+        write.write_text(text, "utf-8")
+        console.print(
+            escape(f"written: {write}. Try it: platelake plan --stage-file {write} --landing DIR")
+        )
+
+
+def _show(
+    console: Console,
+    kind: str,
+    found: Found,
+    file: Path,
+    stage: Stage,
+    settings: Settings,
+    rows: int,
+) -> None:
+    """Print the first rows of a file as they would be stored, and what would be quarantined."""
+    name = file.relative_to(found.root).as_posix()
+    seen = preview(kind, file, name, stage, settings)
+    if seen.report.rule:
+        console.print(escape(f"{name}: quarantined: {seen.report.rule}: {seen.report.reason}"))
+        return
+    total = seen.stored.num_rows + seen.held_back.num_rows
+    grid = Grid(
+        title=f"{name}: {seen.stored.num_rows:,} of {total:,} rows would be stored",
+        title_justify="left",
+    )
+    shown = [column for column in seen.stored.column_names if column not in BOOKKEEPING]
+    for column in shown:
+        grid.add_column(column)
+    for row in seen.stored.slice(0, rows).select(shown).to_pylist():
+        grid.add_row(*(escape(_text(row[column])) for column in shown))
+    console.print(grid)
+    _reasons(console, seen)
+
+
+def _reasons(console: Console, seen: Preview) -> None:
+    if seen.report.note:
+        console.print(escape(seen.report.note))
+    for rule, count in seen.reasons.most_common():
+        console.print(f"quarantined: {count:,} rows by {rule}")
+    for row in seen.held_back.slice(0, REASONS).to_pylist():
+        console.print(escape(f"line {row['line']}: {row['reason']}"))
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

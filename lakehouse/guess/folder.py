@@ -1,0 +1,193 @@
+"""Look at a file or at a plant's folder: which kinds of files there are, and what each means."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+
+from PIL import Image
+
+from lakehouse.errors import PlatelakeError
+from lakehouse.files.opened import FormatError
+from lakehouse.guess.columns import GUESS, LIKELY, Columns, guess_columns
+from lakehouse.guess.text import Table, guess_table
+from lakehouse.landing.matching import NOISE, PACKED
+
+PHOTOS = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".heic",
+    ".heif",
+    ".avif",
+)
+LOOKED_AT = 20
+"""Files of one folder and ending that are opened."""
+LABELS = {
+    "good": r"(?i)^(good|ok|pass|normal|양품|정상|良品?|gut)$",
+    "bad": r"(?i)^(bad|ng|nok|fail(ed)?|defect(s|ive)?|불량|不良|schlecht)$",
+}
+IN_NAME = (
+    (r"\d{4}-\d{2}-\d{2}", "%Y-%m-%d"),
+    (r"\d{4}\.\d{2}\.\d{2}", "%Y.%m.%d"),
+    (r"\d{4}_\d{2}_\d{2}", "%Y_%m_%d"),
+    (r"\d{8}", "%Y%m%d"),
+    (r"\d{2}-\d{2}-\d{4}", "%d-%m-%Y"),
+    (r"\d{2}\.\d{2}\.\d{4}", "%d.%m.%Y"),
+)
+"""Dates in the names of files, and their form."""
+
+
+@dataclass
+class Texts:
+    """Text files with the same columns; the first is the example."""
+
+    files: list[Path]
+    table: Table
+    columns: Columns
+    globs: list[str] = field(default_factory=list)
+    forms: set[tuple[int, int]] = field(default_factory=set)
+    """How many lines stand above and below the headers of the files."""
+
+
+@dataclass
+class PhotoFolder:
+    """Photos of one folder."""
+
+    glob: str
+    label: str | None
+    count: int
+    about: str
+
+
+@dataclass
+class Found:
+    """What lies there: text files by form, folders of photos, and what cannot be read."""
+
+    root: Path
+    texts: list[Texts] = field(default_factory=list)
+    photos: list[PhotoFolder] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
+
+    def of(self, kind: str) -> list[Texts]:
+        """Return the text files of that kind, the largest first."""
+        some = [one for one in self.texts if one.columns.kind == kind]
+        return sorted(some, key=lambda one: -sum(file.stat().st_size for file in one.files))
+
+
+def look_at(path: Path) -> Found:
+    """Look at a file, or at the files of a folder.
+
+    Raises PlatelakeError if it is not there or holds nothing that can be read.
+    """
+    if not path.exists():
+        raise PlatelakeError(f"{path} is not there; give a file, or a folder of a plant's files")
+    found = Found(path if path.is_dir() else path.parent)
+    groups: dict[tuple[Path, str], list[Path]] = {}
+    for file in [path] if path.is_file() else _files(path):
+        ending = Path(PACKED.sub("", file.name)).suffix.lower()
+        groups.setdefault((file.parent, ending), []).append(file)
+    for (folder, ending), files in sorted(groups.items()):
+        if ending in PHOTOS:
+            found.photos.append(_photos(found.root, folder, files))
+        else:
+            _add_texts(found, files)
+    for texts in found.texts:
+        texts.globs = sorted({_glob(found, texts, folder) for folder in _folders(texts)})
+        _date_of_name(texts)
+    if not found.texts and not found.photos:
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(found.unread.items())[:5])
+        raise PlatelakeError(f"{path} holds no table and no photo; {reasons or 'it is empty'}")
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    found = []
+    for parent, _, names in os.walk(folder):
+        found += [Path(parent, name) for name in sorted(names) if not NOISE.fullmatch(name)]
+    return found
+
+
+def _add_texts(found: Found, files: Sequence[Path]) -> None:
+    """Group the files by the names of their columns."""
+    for file in files[:LOOKED_AT]:
+        name = str(file.relative_to(found.root))
+        try:
+            with file.open("rb") as stream:
+                table = guess_table(stream)
+        except (OSError, FormatError) as error:
+            found.unread[name] = str(error)
+            continue
+        if table is None or not table.rows:
+            found.unread[name] = "no table with a header and rows"
+            continue
+        alike = [one for one in found.texts if one.table.names == table.names]
+        texts = alike[0] if alike else Texts([], table, guess_columns(table))
+        texts.files.append(file)
+        texts.forms.add((table.header, table.units))
+        if not alike:
+            found.texts.append(texts)
+    if len(files) > LOOKED_AT and found.texts:
+        found.texts[-1].files += files[LOOKED_AT:]
+
+
+def _folders(texts: Texts) -> set[Path]:
+    return {file.parent for file in texts.files}
+
+
+def _glob(found: Found, texts: Texts, folder: Path) -> str:
+    """Return a glob of these files in a folder: all if no others end so, else their common name."""
+    mine = [file for file in texts.files if file.parent == folder]
+    ending = Path(PACKED.sub("", mine[0].name)).suffix
+    name = folder.relative_to(found.root).as_posix()
+    below = "" if name == "." else f"{name}/"
+    others = [
+        file
+        for one in found.texts
+        if one is not texts
+        for file in one.files
+        if file.parent == folder and PACKED.sub("", file.name).lower().endswith(ending.lower())
+    ]
+    if not others:
+        return f"{below}*{ending}"
+    stems = sorted(PACKED.sub("", file.name).removesuffix(ending) for file in mine)
+    alike = zip(stems[0], stems[-1], strict=False)
+    common = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], alike))
+    return f"{below}{common.rstrip('0123456789-_. ') or common}*{ending}"
+
+
+def _date_of_name(texts: Texts) -> None:
+    """Take the date from the files' names if no column has it."""
+    keys = {guess.key for guess in texts.columns.guesses}
+    if texts.columns.kind != "readings" or keys & {"date", "timestamp"}:
+        return
+    for pattern, form in IN_NAME:
+        if all(re.search(pattern, file.name) for file in texts.files):
+            said = {"file_name": f"({pattern})", "format": form}
+            texts.columns.add("date", said, LIKELY, "no column has a date")
+            return
+    said = {"file_name": r"(\d{4}-\d{2}-\d{2})", "format": "%Y-%m-%d"}
+    texts.columns.add("date", said, GUESS, "neither a column nor the file's name has a date")
+
+
+def _photos(root: Path, folder: Path, files: Sequence[Path]) -> PhotoFolder:
+    name = folder.relative_to(root).as_posix()
+    label = next((label for label, form in LABELS.items() if re.search(form, folder.name)), None)
+    return PhotoFolder(f"{name}/*" if name != "." else "*", label, len(files), _about(files[0]))
+
+
+def _about(file: Path) -> str:
+    try:
+        with Image.open(file) as image:
+            return f"{image.format}, {image.width} x {image.height}, {image.mode}"
+    except Exception as error:  # Whatever a decoder raises, the file is only described here.
+        return f"cannot be opened: {error}"

@@ -1,0 +1,121 @@
+"""Write what was guessed as a stage file, with the certainty of each line."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from lakehouse.errors import PlatelakeError
+from lakehouse.guess.columns import CERTAIN, GUESS, LIKELY, Guess
+from lakehouse.guess.folder import Found, PhotoFolder, Texts
+from lakehouse.settings import explain
+from lakehouse.stage import Stage
+
+
+def stage_text(found: Found, name: str) -> str:
+    """Return a stage file for what was found; each guess has a comment on how sure it is."""
+    lines = [f"# {name}: guessed by `platelake look`. Read each line that is not certain."]
+    lines += [
+        f"title = {_value(name)}",
+        'time_zone = "Asia/Seoul"' + _comment(GUESS, "of the clocks"),
+    ]
+    lines += _lot_pattern(found.of("readings")[:1])
+    for section in ("readings", "error_lists"):
+        for texts in found.of(section)[:1]:
+            lines += _section(section, texts)
+    lines += _photos(found.photos)
+    return "\n".join(lines) + "\n"
+
+
+def guessed_stage(text: str, name: str) -> Stage:
+    """Return the stage of that text; raises PlatelakeError if a guess does not make one."""
+    try:
+        return Stage.model_validate({"name": name, **tomllib.loads(text)})
+    except ValidationError as error:
+        raise PlatelakeError(f"no stage can be guessed: {explain(error)}") from None
+
+
+def _lot_pattern(texts: list[Texts]) -> list[str]:
+    """Numbers, or letters as well if the lots of the example have some."""
+    for one in texts:
+        lot = next((guess.value for guess in one.columns.guesses if guess.key == "lot"), None)
+        lots = one.table.column(lot) if lot else []
+        if any(re.search(r"[^0-9.]", text) for text in lots):
+            return ['lot_pattern = "[0-9A-Za-z_-]+"' + _comment(LIKELY, f"lots such as {lots[0]}")]
+        if any(re.match("0[0-9]", text) for text in lots):
+            return ['lot_pattern = "0*([0-9]+)"' + _comment(LIKELY, "leading zeros do not count")]
+    return []
+
+
+def _section(name: str, texts: Texts) -> Iterator[str]:
+    table = texts.table
+    yield f"\n[{name}]"
+    globs = texts.globs
+    yield f"files = {_value(globs[0] if len(globs) == 1 else globs)}"
+    if len(globs) > 1 and name == "readings":
+        yield r"# line = { file_name = '^([^/]+)/' }  # if lots of two folders may have one number"
+    form = [Guess("delimiter", table.delimiter), Guess("quote", table.quote)]
+    form = [guess for guess in form if guess.value not in (",", '"')]
+    if table.encoding not in ("utf-8", "cp949"):
+        form.append(Guess("encodings", ["utf-8", table.encoding], LIKELY, "by its letters"))
+    if any(header for header, _ in texts.forms):
+        form.append(Guess("find_header", True, CERTAIN, "lines above the header"))
+    if len({units for _, units in texts.forms}) > 1:
+        form.append(Guess("ignore_lines", ["^[^0-9]*$"], LIKELY, "lines without a digit, as units"))
+    elif table.units:
+        form.append(Guess("skip_after_header", table.units, LIKELY, "rows without data"))
+    for guess in (*form, *texts.columns.guesses):
+        yield f"{guess.key} = {_value(guess.value)}{_comment(guess.certainty, guess.why)}"
+    for variable in texts.columns.variables:
+        yield f"\n[[{name}.variables]]"
+        yield f"name = {_value(variable.key)}"
+        yield f"column = {_value(variable.value['column'])}"
+        yield f"unit = {_value(_unit(variable.value['column']))}" + _comment(GUESS, "")
+        for key in ("minimum", "maximum"):
+            why = "say what is physically possible" if key == "minimum" else ""
+            yield f"{key} = {_value(variable.value[key])}" + _comment(GUESS, why)
+
+
+def _unit(column: str) -> str:
+    """Return what stands in brackets in the column's name."""
+    found = re.search(r"[\[(](.*?)[\])]", column)
+    return found[1] if found else ""
+
+
+def _photos(folders: list[PhotoFolder]) -> Iterator[str]:
+    if not folders:
+        return
+    yield "\n[photos]"
+    labels: dict[str, list[str]] = {}
+    for folder in folders:
+        yield f"# {folder.glob}: {folder.count} photos; the first: {folder.about}"
+        if folder.label:
+            labels.setdefault(folder.label, []).append(folder.glob)
+    unlabelled = [folder.glob for folder in folders if not folder.label]
+    said = labels or {"good": ["photos/good/*"], "bad": ["photos/bad/*"]}
+    yield f"labels = {_value(said)}" + _comment(CERTAIN if labels else GUESS, "")
+    if unlabelled:
+        yield f"unlabelled = {_value(unlabelled)}" + _comment(GUESS, "no folder says good or bad")
+
+
+def _value(value: Any) -> str:
+    """Return a value as TOML writes it."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_value(one)}" for key, one in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, str) and "\\" in value and "'" not in value:
+        return f"'{value}'"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _comment(certainty: str, why: str) -> str:
+    if certainty == CERTAIN and not why:
+        return ""
+    said = re.sub("[\x00-\x1f]", " ", f"{certainty}: {why}" if why else certainty)
+    return f"  # {said}"

@@ -1,0 +1,113 @@
+"""What is guessed of files of other plants, down to the rows that the guessed stage stores."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from lakehouse.errors import PlatelakeError
+from lakehouse.guess.folder import look_at
+from lakehouse.guess.preview import preview
+from lakehouse.guess.stage_file import guessed_stage, stage_text
+from lakehouse.settings import Settings
+
+Rows = list[dict[str, Any]]
+
+
+def seconds(form: str, count: int = 6) -> list[str]:
+    return [form.format(n) for n in range(count)]
+
+
+def german(folder: Path) -> None:
+    rows = [f"06.09.2021;08:00:0{n};17;7,{n};1.04{n},5" for n in range(6)]
+    text = "\n".join(["Datum;Zeit;Los;pH;Druck [mbar]", *rows])
+    (folder / "log.csv").write_bytes(text.encode("cp1252"))
+
+
+def logger(folder: Path) -> None:
+    head = ['"TOA5","Line3","CR1000"', '"TIMESTAMP","Lot","pH"', '"TS","","pH"', '"","","Smp"']
+    rows = [f'"2021-09-06 08:00:0{n}",0017,7.{n}' for n in range(6)]
+    (folder / "toa5.dat").write_text("\n".join([*head, *rows]))
+
+
+def excel_text(folder: Path) -> None:
+    rows = [f"2021/09/06\t오후 4:05:0{n}\tA-{n // 3}\t7.{n}" for n in range(6)]
+    text = "\n".join(["날짜\t시각\t로트\t산도", *rows])
+    (folder / "data.txt").write_bytes(text.encode("utf-16"))
+
+
+def packed(folder: Path) -> None:
+    rows = [f"{1630918800 + n},17,7.{n},-" for n in range(5)] + ["1630918805,17,7.5,3"]
+    text = "\n".join(["time,batch,ph,flow", *rows])
+    (folder / "old.csv.gz").write_bytes(gzip.compress(text.encode()))
+
+
+def daily(folder: Path) -> None:
+    for day in ("06", "07"):
+        rows = [f"{n},17,오후 4:05:0{n}.0,7.{n}" for n in range(6)]
+        text = "\n".join(["Index,Lot,Time,pH", *rows])
+        (folder / f"kemp-2021.09.{day}.csv").write_bytes(text.encode("cp949"))
+
+
+@pytest.mark.parametrize(
+    ("make", "first"),
+    [
+        (german, {"lot": "17", "ph": 7.0, "druck": 1040.5, "utc": "2021-09-05 23:00:00"}),
+        (logger, {"lot": "17", "ph": 7.0, "utc": "2021-09-05 23:00:00"}),
+        (excel_text, {"lot": "A-0", "variable": 7.0, "utc": "2021-09-06 07:05:00"}),
+        (packed, {"lot": "17", "ph": 7.0, "flow": None, "utc": "2021-09-06 09:00:00"}),
+        (daily, {"lot": "17", "ph": 7.0, "utc": "2021-09-06 07:05:00"}),
+    ],
+)
+def test_a_guessed_stage_reads_the_file_that_it_was_guessed_from(
+    tmp_path: Path, make: Callable[[Path], None], first: dict[str, Any]
+) -> None:
+    make(tmp_path)
+    found = look_at(tmp_path)
+    stage = guessed_stage(stage_text(found, "trial"), "trial")
+    (texts,) = found.of("readings")
+    seen = preview("readings", texts.files[0], texts.files[0].name, stage, Settings())
+    assert (seen.report.rule, seen.held_back.num_rows, seen.stored.num_rows) == (None, 0, 6)
+    row = seen.stored.to_pylist()[0]
+    assert row | {"utc": f"{row['measured_at']:%Y-%m-%d %H:%M:%S}"} == row | first
+
+
+def test_a_list_of_failed_lots(tmp_path: Path) -> None:
+    lines = ["Index,Date,LoT", '0,2021-09-06,"17, 20"', "1,2021-09-07,", "2,2021-09-08,3"]
+    (tmp_path / "errors.csv").write_text("\n".join(lines))
+    found = look_at(tmp_path / "errors.csv")
+    stage = guessed_stage(stage_text(found, "trial"), "trial")
+    seen = preview("error_lists", tmp_path / "errors.csv", "errors.csv", stage, Settings())
+    assert [row["lots"] for row in seen.stored.to_pylist()] == [["17", "20"], [], ["3"]]
+
+
+def test_a_day_that_may_be_a_month_is_said_to_be_a_guess(tmp_path: Path) -> None:
+    lines = ["Date,Time,Lot,pH", *(f"06/09/2021,08:00:0{n},17,7" for n in range(6))]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    text = stage_text(look_at(tmp_path), "trial")
+    assert 'format = "%d/%m/%Y" }  # a guess: also fits %m/%d/%Y: which is the day?' in text
+
+
+def test_folders_of_photos_and_what_is_not_read(tmp_path: Path) -> None:
+    for folder in ("parts/OK", "parts/NG", "parts/new"):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.new("L", (8, 6)).save(tmp_path / folder / "a.png")
+    (tmp_path / "parts" / "Thumbs.db").write_bytes(b"x")
+    (tmp_path / "notes.csv").write_text("no table\n")
+    found = look_at(tmp_path)
+    assert found.unread == {"notes.csv": "no table with a header and rows"}
+    stage = guessed_stage(stage_text(found, "trial"), "trial")
+    assert stage.photos and stage.photos.labels == {"good": ["parts/OK/*"], "bad": ["parts/NG/*"]}
+    assert stage.photos.unlabelled == ["parts/new/*"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\0\1\2"])
+def test_nothing_to_look_at_is_a_sentence(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "a.csv"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(PlatelakeError, match=r"is not there|holds no table and no photo"):
+        look_at(file)
