@@ -87,6 +87,7 @@ def test_the_chromate_stage() -> None:
     assert stage.model_dump(exclude_defaults=True, exclude={"readings": {"variables"}}) == {
         "name": "chromate",
         "title": "Chromate plating",
+        "ignore": ["GENERATED.txt"],
         "readings": {
             "files": ["sensor/*.csv"],
             "ignore": ["Index"],
