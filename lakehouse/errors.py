@@ -22,16 +22,16 @@ class NoLakeError(PlatelakeError):
 
 
 class LossError(PlatelakeError):
-    """Reading files again would take rows out of the lake. `lost` counts them by file."""
+    """Reading files again would take rows or values out of the lake. `lost` counts both by file."""
 
     def __init__(self, table: str, lost: dict[str, int], reasons: dict[str, str]) -> None:
         self.table, self.lost = table, lost
         shown = [f"{file}: {lost[file]} ({reasons[file]})" for file in sorted(lost)[:5]]
         more = f" and {len(lost) - 5} more" * (len(lost) > 5)
         super().__init__(
-            f"reading {len(lost)} files again would take {sum(lost.values())} rows out of {table}: "
-            f"{'; '.join(shown)}{more}. They are as before. Correct the stage file, or give "
-            "--allow-loss if that is meant"
+            f"reading {len(lost)} files again would take {sum(lost.values())} rows and values out "
+            f"of {table}: {'; '.join(shown)}{more}. They are as before. Correct the stage file, or "
+            "give --allow-loss if that is meant"
         )
 
 

@@ -10,6 +10,11 @@ DATE_PARTS = {
     "%m": r"(?P<m>\d{1,2})",
     "%d": r"(?P<d>\d{1,2})",
 }
+DATE_FORMS = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y"),
+    *("%Y%m%d", "%y-%m-%d", "%d.%m.%y", "%y/%m/%d", "%m/%d/%y"),
+)
+"""Forms that people write dates in."""
 AM, PM = "오전|午前|上午|A\\.?M\\.?", "오후|午後|下午|P\\.?M\\.?"
 """Words for the two halves of the day: Korean, Japanese, Chinese, English."""
 TIME_PARTS = {

@@ -190,7 +190,7 @@ def test_11_a_sensor_that_is_added(tmp_path: Path, remedy: str, case: Make) -> N
     assert whole > before
     days = (date(2021, 9, 6), date(2021, 9, 7))
     options = replace(found.context.options, first_day=days[0], last_day=days[1])
-    with pytest.raises(LossError, match="would take 24 rows out of readings"):
+    with pytest.raises(LossError, match="would take 72 rows and values out of readings"):
         run_backfill(options)
     assert counts(found) == whole
     if remedy == "optional":

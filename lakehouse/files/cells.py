@@ -42,6 +42,7 @@ def read_cells(stream: IO[bytes], report: FileReport, layout: Layout) -> Iterato
 
     Example:
         >>> import io
+        >>> from lakehouse.files.delimited import inspect
         >>> layout = Layout(",", ("utf-8",), {"lot": ("Lot",), "ph": ("pH",)})
         >>> stream = io.BytesIO(b"pH,Lot\n2.1,17\n2.2\n")
         >>> report = inspect(stream, layout)
@@ -79,11 +80,12 @@ def _read(
         lines, count = _lines(whole, report.encoding, line)
         if line < report.first_line:
             lines = lines.filter(pc.greater_equal(lines["line"], report.first_line))
-        if layout.ignore_lines:
-            kept = [not is_ignored(text) for text in lines["text"].to_pylist()]
-            lines = lines.filter(pa.array(kept, pa.bool_()))
         for start, end, order, fault in headers.sections(lines["line"], lines["text"]):
-            yield _batch(lines.slice(start, end - start), report, layout.quote, order, fault)
+            rows = lines.slice(start, end - start)
+            if layout.ignore_lines:  # Only now: an ignored line may be a header.
+                kept = [not is_ignored(text) for text in rows["text"].to_pylist()]
+                rows = rows.filter(pa.array(kept, pa.bool_()))
+            yield _batch(rows, report, layout.quote, order, fault)
         line += count
         if not chunk:
             break

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from lakehouse.files.headers import Headings, named, shown, split_cells
 from lakehouse.files.layout import FileReport, Layout
 
+VALUE = re.compile(r"[+-]?[.,]?[0-9]")
+
 
 def find_header(
     report: FileReport, layout: Layout, texts: Sequence[tuple[int, str]], first: int, rows: int
@@ -38,9 +40,22 @@ def find_header(
     report.first_line = texts[min(skipped, len(texts)) - 1][0] + 1
     if report.rule is None and report.rows == 0:
         report.fault("header_only", "the file has a header and no row")
+    for line, text in texts[at + layout.header_rows : skipped]:
+        if _is_row(split_cells(text, report.delimiter, layout.quote), report, layout):
+            report.fault(
+                "header",
+                f"skip_after_header = {layout.skip_after_header}, but line {line} looks like a row",
+            )
     if at > first:
         above = f"{at - first} lines above the header are not read"
         report.note = "; ".join(filter(None, (above, report.note)))
+
+
+def _is_row(cells: Sequence[str], report: FileReport, layout: Layout) -> bool:
+    """Return whether at least half of the needed cells begin as a number, a date or a time."""
+    needed = [place for place in report.order[: len(layout.fields)] if 0 <= place < len(cells)]
+    filled = [cells[place].strip() for place in needed if cells[place].strip()]
+    return 2 * sum(VALUE.match(cell) is not None for cell in filled) >= max(len(filled), 1)
 
 
 def _names(
@@ -104,13 +119,10 @@ def _arrange(report: FileReport, layout: Layout, found: Sequence[str]) -> None:
 
 
 def _matching(names: Sequence[str], places: Sequence[int], patterns: Sequence[str]) -> list[int]:
-    """Return the places whose name fits a pattern; capitals count if that finds any."""
+    """Return the places whose name fits a pattern; capitals do not count."""
     pattern = "|".join(map(_regex, patterns)) or r"(?!)"
-    for flags in (re.DOTALL, re.DOTALL | re.IGNORECASE):
-        fits = re.compile(pattern, flags).fullmatch
-        if group := [place for place in places if fits(names[place])]:
-            return group
-    return []
+    fits = re.compile(pattern, re.DOTALL | re.IGNORECASE).fullmatch
+    return [place for place in places if fits(names[place])]
 
 
 def _regex(pattern: str) -> str:

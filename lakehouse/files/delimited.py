@@ -77,7 +77,7 @@ def _inspect(stream: IO[bytes], layout: Layout) -> FileReport:
         _drop_failed(decoders, chunk)
     seen.end()
     _drop_failed(decoders, b"", final=True)
-    report.sha256, report.has_commas = digest.hexdigest(), seen.has_commas
+    report.sha256, report.mixes_notations = digest.hexdigest(), seen.mixes_notations
     if seen.with_nul * 2 >= max(seen.rows, 1) or b"\0" in seen.start:
         reason = f"{seen.with_nul} of {seen.rows} lines have a NUL byte; this is not text"
         report.fault("nul_bytes", reason)
@@ -99,9 +99,10 @@ class _Lines:
     def __init__(self, layout: Layout) -> None:
         self.first: list[tuple[int, bytes]] = []
         self.rows = self.with_nul = self.size = 0
-        self.has_commas = False
+        self.mixes_notations = False
         self._line, self._rest, self._kept = 1, b"", 0
-        self._commas = _commas(layout)
+        self._layout = layout
+        self._other: re.Pattern[bytes] | None = None
 
     @property
     def start(self) -> bytes:
@@ -114,13 +115,24 @@ class _Lines:
         lines = text.split(b"\n")
         self._rest = lines.pop()
         self._count(lines, b"\0" in text)
-        if self._commas and not self.has_commas and b"," in text:
-            self.has_commas = self._commas.search(text) is not None
+        self._look_for_numbers(text)
         return max(len(self._rest), max(map(len, lines), default=0))
 
     def end(self) -> None:
         """Count the last line, which no line break ends."""
         self._count([self._rest], b"\0" in self._rest)
+        self._look_for_numbers(self._rest + b"\n")
+
+    def _look_for_numbers(self, text: bytes) -> None:
+        """See whether a cell is a number that only another notation than the stage's allows."""
+        if self.mixes_notations or not self.first or not self._layout.has_numbers:
+            return
+        if self._other is None:
+            said = SEPARATOR.match(
+                self.start.removeprefix(codecs.BOM_UTF8).decode("latin-1").strip()
+            )
+            self._other = other_notation(self._layout, said[1] if said else self._layout.delimiter)
+        self.mixes_notations = self._other.search(text) is not None
 
     def _count(self, lines: list[bytes], has_nul: bool) -> None:
         for at, text in enumerate(lines, self._line):
@@ -154,15 +166,19 @@ def ignoring(layout: Layout) -> Callable[[str], bool]:
     return lambda text: text.strip(BLANK) != "" and pattern.search(text.rstrip("\r")) is not None
 
 
-def _commas(layout: Layout) -> re.Pattern[bytes] | None:
-    """Return a pattern of a cell with a comma in a number; None if a comma cannot show one."""
-    if not layout.has_numbers:
-        return None
-    number, quote = rb"\s*[+-]?\d+,\d+\s*", re.escape(layout.quote.encode())
-    if layout.delimiter == ",":
-        return re.compile(quote + number + quote)
-    end = re.escape(layout.delimiter.encode()) + b"|" + quote
-    return re.compile(rb"(?:" + end + rb"|^)" + number + rb"(?:" + end + rb"|[\r\n])")
+def other_notation(layout: Layout, delimiter: str) -> re.Pattern[bytes]:
+    """Return a pattern of a cell that is a number, but not in the notation of the layout."""
+    if layout.decimal == ",":
+        number = rb"\d[\d,]*\.(?:\d{1,2}|\d{4,})"
+    else:
+        behind = rb"(?:\d{1,2}|\d{4,})" if layout.thousands == "," else rb"\d+"
+        number = rb"(?:\d[\d.]*," + behind + rb"|\d{1,3}(?:\.\d{3}){2,})"
+    sign = rb"\s*(?:[+-]|\xe2\x88\x92)?"
+    quote, end = re.escape(layout.quote.encode()), re.escape(delimiter.encode())
+    apart = quote if delimiter == "," and layout.decimal != "," else end + b"|" + quote
+    cell = sign + number + rb"(?:[eE][+-]?\d+)?\s*"
+    start = rb"(?:^|" + apart + b")" if apart != quote else quote
+    return re.compile(start + cell + rb"(?=" + apart + rb"|[\r\n])", re.MULTILINE)
 
 
 def _drop_failed(

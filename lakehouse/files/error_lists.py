@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pandas as pd
@@ -11,14 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.errors import UsageError
+from lakehouse.files.headers import folded
 from lakehouse.files.layout import FileReport, Layout
-from lakehouse.files.readings import cells_at, check_line, lines_of
-from lakehouse.files.rules import CHECKED, Rule, as_mask, find_broken, line_rules
+from lakehouse.files.readings import AHEAD, EARLIEST, cells_at, check_line, lines_of
+from lakehouse.files.rules import CHECKED, Mask, Rule, as_mask, find_broken, line_rules
 from lakehouse.files.values import dates
+from lakehouse.forms import DATE_FORMS
 from lakehouse.settings import Settings
 from lakehouse.stage import ErrorLists, Stage
 
 LOTS = pa.list_(pa.string())
+UNKNOWN = "\0"
+"""Date of a malformed row, which no cell has."""
 
 
 def layout(stage: Stage, settings: Settings) -> Layout:
@@ -52,9 +57,11 @@ def row_schema(stage: Stage) -> pa.Schema:
 
     `lots` are sorted and distinct. `names_lots` says whether the row may name a failed lot,
     `date_is_blank` whether its date is missing, as below a merged cell, or the row is malformed.
+    `perhaps` are the days that its text may mean if its date cannot be read.
     """
     typed = [("day", pa.date32()), ("lots", LOTS)]
     typed += [("names_lots", pa.bool_()), ("date_is_blank", pa.bool_())]
+    typed += [("perhaps", pa.list_(pa.date32()))]
     return pa.schema([*CHECKED, *(pa.field(name, kind) for name, kind in typed)])
 
 
@@ -69,7 +76,9 @@ def typed_rows(
     trimmed = pc.ascii_trim(date_cells, " ")
     if source.fill_down:
         trimmed = _filled_down(trimmed, batch["file"])
-    day = dates(trimmed, source.date_format, with_time=True)
+    said = dates(trimmed, source.date_format, with_time=True)
+    untrue = _implausible(said)
+    day = pc.if_else(pa.array(untrue), pa.scalar(None, pa.date32()), said)
     by_column = source.line is not None and source.line.column is not None
     lines = lines_of(batch, source, cells_at(batch, 1) if by_column else None)
     at = 2 if by_column else 1
@@ -88,22 +97,85 @@ def typed_rows(
         some is None or (some != [] and text not in headings)
         for some, text in zip(lots, trimmed.to_pylist(), strict=True)
     ]
-    rule, reason = find_broken(_rules(fault, date_cells, day, lots, stage), len(batch))
+    found = _rules(fault, date_cells, said, lots, stage)
+    found.append(Rule("implausible_time", untrue, lambda at: f"{said[at]} cannot be its day"))
+    found.append(_unnamed_lots(batch, reports, at, stage))
+    rule, reason = find_broken(found, len(batch))
     is_blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(trimmed), ""), True)
+    perhaps = [
+        [] if day_is_read else _days_in(cells, source.date_format)
+        for day_is_read, cells in zip(
+            as_mask(said.is_valid()), batch["cells"].to_pylist(), strict=True
+        )
+    ]
     typed = [day, pa.array(lots, LOTS), pa.array(names_lots, pa.bool_()), is_blank]
+    typed.append(pa.array(perhaps, pa.list_(pa.date32())))
     return pa.RecordBatch.from_arrays(
         [batch["file"], batch["line"], batch["cells"], rule, reason, *typed],
         schema=row_schema(stage),
     )
 
 
+def _implausible(day: pa.Array) -> Mask:
+    """Return which days no list is about: before 1990, or in the future."""
+    latest = (datetime.now(UTC) + AHEAD).date()
+    early = pc.less(day, pa.scalar(EARLIEST.date(), pa.date32()))
+    return as_mask(pc.or_(early, pc.greater(day, pa.scalar(latest, pa.date32()))))
+
+
+def _days_in(cells: Sequence[str], form: str) -> list[date]:
+    """Return the days that cells, or the text of a malformed row, may mean in any common form."""
+    words = [word for cell in cells for word in re.split(r"[\s,;|\t\"']+", cell) if word]
+    found: set[date] = set()
+    for one in dict.fromkeys((form, *DATE_FORMS)):
+        days = dates(pa.array(words, pa.string()), one)
+        found |= {day for day in days.to_pylist() if day and EARLIEST.year <= day.year}
+    latest = (datetime.now(UTC) + AHEAD).date()
+    return sorted(day for day in found if day <= latest)
+
+
+def _unnamed_lots(
+    batch: pa.RecordBatch, reports: Mapping[str, FileReport], at: int, stage: Stage
+) -> Rule:
+    """Return the rule for cells that may be lots, in a column that the stage names nowhere."""
+    ignored = {folded(name) for name in needed(stage).ignore}
+    unknown = {
+        file: [
+            (place, name)
+            for place, name in enumerate(report.header)
+            if place >= at + report.grouped and folded(name) not in ignored
+        ]
+        for file, report in reports.items()
+    }
+    found: dict[int, str] = {}
+    if any(unknown.values()):
+        whole = batch["fault"].is_null().to_pylist()
+        rows = zip(batch["file"].to_pylist(), batch["cells"].to_pylist(), whole, strict=True)
+        for row, (file, cells, is_whole) in enumerate(rows):
+            for place, name in unknown[file] if is_whole else ():
+                if stage.lot_name(cells[place].strip()):
+                    found[row] = (
+                        f"column {name} has '{cells[place].strip()}', which may be a lot: name the "
+                        "column in lots or in ignore"
+                    )
+    broken = np.zeros(len(batch), bool)
+    broken[list(found)] = True
+    return Rule("lot", broken, found.__getitem__)
+
+
 def _filled_down(texts: pa.Array, files: pa.Array) -> pa.Array:
-    """Give a blank cell the text above it in its file, as in merged cells."""
-    said = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+    """Give a blank cell the text above it in its file, as in merged cells.
+
+    Below a malformed row, whose date is not known, it stays blank.
+    """
+    said = [UNKNOWN if text is None else text or None for text in texts.to_pylist()]
+    filled = pd.Series(said, dtype=object).groupby(files.to_pylist(), sort=False).ffill()
     return pa.array(
-        pd.Series(said.to_pylist(), dtype=object).groupby(files.to_pylist(), sort=False).ffill(),
+        [
+            None if text is None else "" if one is None or one == UNKNOWN else one
+            for text, one in zip(texts.to_pylist(), filled.where(filled.notna(), None), strict=True)
+        ],
         pa.string(),
-        from_pandas=True,
     )
 
 

@@ -14,6 +14,10 @@ import pyarrow.compute as pc
 
 LETTER = re.compile(r"[^\W\d_]")
 DIGIT = re.compile("[0-9]")
+NAME = re.compile(r"[^\W\d_][^0-9]*[0-9]{0,3}[^0-9]*")
+"""A heading without a known name: it begins with a letter and has one number at most."""
+VALUE = re.compile("[0-9][.,:/-][0-9]|[0-9]{4}")
+"""A decimal, a time, a date or a large number, which no heading has."""
 SHOWN = 20
 """How many column names a message shows."""
 SECOND_HEADER = "below another header"
@@ -68,8 +72,7 @@ class Headers:
     def _names(self, text: str) -> list[str]:
         """Return the column names in the row; empty if it is not a header.
 
-        A header has two known names, or, with any delimiter, a text without a digit in each needed
-        column.
+        A header has two known names, or, with any delimiter, a name in each needed column.
         """
         names = [name.strip() for name in split_cells(text, self._delimiter, self._quote)]
         known = [name for name in names if folded(name) in self._words]
@@ -78,15 +81,16 @@ class Headers:
         for delimiter in (self._delimiter, *",;\t|") if self._places else ():
             names = [name.strip() for name in split_cells(text, delimiter, self._quote)]
             is_wide = len(names) == self._width > 1
-            if is_wide and all(LETTER.search(names[place]) for place in self._places):
-                return [] if DIGIT.search(text) else names
+            if is_wide and all(NAME.fullmatch(names[place]) for place in self._places):
+                return names
         return []
 
     def _candidates(self, texts: pa.Array) -> list[int]:
-        """Return the rows that have the name of a needed column somewhere, or no digit at all."""
+        """Return the rows that have the name of a needed column, or that look like names alone."""
         found = pa.array([False] * len(texts), pa.bool_())
         if self._places:
-            found = pc.invert(pc.match_substring_regex(texts, DIGIT.pattern))
+            letter = pc.match_substring_regex(texts, r"^[\W_]*\pL")
+            found = pc.and_not(letter, pc.match_substring_regex(texts, VALUE.pattern))
         if self._needle:
             found = pc.or_(found, pc.match_substring_regex(texts, f"(?i){self._needle}"))
         return [int(at) for at in pc.indices_nonzero(found).to_pylist()]

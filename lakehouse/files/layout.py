@@ -36,6 +36,8 @@ class Layout:
     header_rows: int = 1
     skip_after_header: int = 0
     ignore_lines: tuple[str, ...] = ()
+    decimal: str = "."
+    thousands: str | None = None
 
     @classmethod
     def of(
@@ -46,6 +48,8 @@ class Layout:
         group: tuple[str, ...] = (),
         has_numbers: bool = False,
         optional: frozenset[str] = frozenset(),
+        decimal: str = ".",
+        thousands: str | None = None,
     ) -> Self:
         """Return the layout of the files of one kind, as stage and settings describe them."""
         return cls(
@@ -64,12 +68,14 @@ class Layout:
             header_rows=source.header_rows,
             skip_after_header=source.skip_after_header,
             ignore_lines=tuple(source.ignore_lines),
+            decimal=decimal,
+            thousands=thousands,
         )
 
     @property
     def form(self) -> Form:
         """What is needed to turn a file of this kind into text."""
-        return Form(self.delimiter, self.encodings, self.sheet, self.max_file_bytes)
+        return Form(self.delimiter, self.encodings, self.sheet, self.max_file_bytes, self.decimal)
 
 
 @dataclass
@@ -78,8 +84,8 @@ class FileReport:
 
     `header` names the columns: needed fields first, in the layout's order, then the group's, then
     the others. `order` gives the place of each in the file, from 0; -1 for an optional column that
-    the file lacks. Rows begin in line `first_line`. `has_commas`: some numbers have a decimal comma
-    or a comma between thousands. If there is a `rule`, the file must not be read, and `reason` says
+    the file lacks. Rows begin in line `first_line`. `mixes_notations`: some numbers are not in the
+    notation that the stage says. If there is a `rule`, the file must not be read, and `reason` says
     why.
     """
 
@@ -94,7 +100,7 @@ class FileReport:
     note: str | None = None
     delimiter: str = ","
     first_line: int = 2
-    has_commas: bool = False
+    mixes_notations: bool = False
 
     def fault(self, rule: str, reason: str) -> None:
         """Keep the first fault found."""

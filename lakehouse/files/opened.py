@@ -11,15 +11,19 @@ import csv
 import gzip
 import hashlib
 import io
+import lzma
+import re
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from python_calamine import CalamineError, CalamineWorkbook
 
 from lakehouse.errors import PlatelakeError
 
@@ -36,22 +40,21 @@ GZIP, ZIP, PARQUET = b"\x1f\x8b", b"PK\x03\x04", b"PAR1"
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """First bytes of an old Excel file, .xls."""
 BLOCK = 1 << 20
+NESTED = 3
+"""An archive may hold an archive, but not many in each other."""
 DAMAGED = (
-    gzip.BadGzipFile,
-    EOFError,
-    zlib.error,
-    zipfile.BadZipFile,
-    NotImplementedError,
-    ValueError,
+    *(OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+    *(NotImplementedError, ValueError, IndexError, OverflowError),
 )
+"""What libraries raise for damaged bytes, which are on this machine by then."""
 
 
 class FormatError(PlatelakeError):
     """A file cannot be turned into text; `rule` is the quarantine's, `sha256` the file's."""
 
-    def __init__(self, rule: str, reason: str) -> None:
+    def __init__(self, rule: str, reason: str, sha256: str = "") -> None:
         super().__init__(reason)
-        self.rule, self.sha256 = rule, ""
+        self.rule, self.sha256 = rule, sha256
 
 
 class Form(NamedTuple):
@@ -61,6 +64,7 @@ class Form(NamedTuple):
     encodings: tuple[str, ...]
     sheet: str | None
     max_bytes: int
+    decimal: str = "."
 
 
 class Opened(NamedTuple):
@@ -70,12 +74,13 @@ class Opened(NamedTuple):
     sha256: str | None
 
 
-def opened(stream: IO[bytes], form: Form) -> Opened:
+def opened(stream: IO[bytes], form: Form, depth: int = 0) -> Opened:
     r"""Open a file of any known format as delimited text.
 
     Args:
         stream: The landed file, which can be read again from its beginning.
         form: Delimiter of the text, encodings to try, sheet, and the most bytes of text.
+        depth: How many archives this file was in.
 
     Returns:
         The text from its beginning, and the hash of the landed bytes if the text differs from them.
@@ -93,15 +98,24 @@ def opened(stream: IO[bytes], form: Form) -> Opened:
     convert = _converter(start, form)
     if convert is None:
         return Opened(stream, None)
-    sha256 = _sha256(stream)
+    landed: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - closed below
     text: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - the caller reads it
+    sha256 = _fetch(stream, landed)
     try:
-        _convert(convert, stream, text, form)
-        inner = opened(text, form)  # An archive may hold UTF-16.
+        if depth == NESTED:
+            raise FormatError("archive", "archives in archives; deliver one file in each")
+        convert(landed, text, form)
+        text.seek(0)
+        inner = opened(text, form, depth + 1)  # An archive may hold UTF-16.
     except FormatError as error:
         text.close()
         error.sha256 = sha256
         raise
+    except DAMAGED as error:
+        text.close()
+        raise FormatError("damaged", f"the file is damaged: {error}", sha256) from error
+    finally:
+        landed.close()
     return Opened(inner.stream, sha256)
 
 
@@ -125,19 +139,13 @@ def _converter(start: bytes, form: Form) -> Converter | None:
     return None if encoding is None else _decoder(encoding)
 
 
-def _convert(convert: Converter, stream: IO[bytes], text: IO[bytes], form: Form) -> None:
-    try:
-        convert(stream, text, form)
-    except DAMAGED as error:
-        raise FormatError("damaged", f"the file is damaged: {error}") from error
-    text.seek(0)
-
-
-def _sha256(stream: IO[bytes]) -> str:
+def _fetch(stream: IO[bytes], landed: IO[bytes]) -> str:
+    """Copy the landed file to this machine, and return its hash."""
     digest = hashlib.sha256()
     while chunk := stream.read(BLOCK):
         digest.update(chunk)
-    stream.seek(0)
+        landed.write(chunk)
+    landed.seek(0)
     return digest.hexdigest()
 
 
@@ -190,18 +198,58 @@ def _decoder(encoding: str) -> Converter:
 
 def _write_sheet(stream: IO[bytes], text: IO[bytes], form: Form) -> None:
     """Write one sheet of an Excel file as text."""
-    from python_calamine import CalamineError, CalamineWorkbook
-
+    content = stream.read()
     try:
-        book = CalamineWorkbook.from_filelike(io.BytesIO(stream.read()))
-        if form.sheet is not None and form.sheet not in book.sheet_names:
-            names = ", ".join(book.sheet_names)
-            raise FormatError("sheet", f"no sheet {form.sheet!r}; the file has {names}")
-        name = form.sheet or book.sheet_names[0]
-        rows = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
+        book = CalamineWorkbook.from_filelike(io.BytesIO(content))
+        sheets = {name: _cells(book, name) for name in book.sheet_names}
     except CalamineError as error:
         raise FormatError("damaged", f"not a readable Excel file: {error}") from error
-    _write_rows(([_cell(value) for value in row] for row in rows), text, form)
+    filled = [name for name, rows in sheets.items() if rows]
+    if form.sheet is not None and form.sheet not in sheets:
+        raise FormatError("sheet", f"no sheet {form.sheet!r}; the file has {', '.join(sheets)}")
+    if form.sheet is None and len(filled) > 1:
+        raise FormatError(
+            "sheet", f"the sheets {', '.join(filled)} have cells; say which by `sheet`"
+        )
+    name = form.sheet or (filled or book.sheet_names)[0]
+    rows = [[_cell(value, form.decimal) for value in row] for row in sheets[name]]
+    for (line, column), said in errors_in(content, book.sheet_names.index(name)).items():
+        if line < len(rows) and column < len(rows[line]):
+            rows[line][column] = said
+    _write_rows(rows, text, form)
+
+
+def _cells(book: CalamineWorkbook, name: str) -> list[list[Any]]:
+    rows = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
+    return rows if any(value != "" for row in rows for value in row) else []
+
+
+CELL = re.compile(rb'<c r="([A-Z]+)([0-9]+)"([^>]*)>(.*?)</c>', re.DOTALL)
+RESULT = re.compile(rb"<v>(.*?)</v>", re.DOTALL)
+
+
+def errors_in(content: bytes, sheet: int) -> dict[tuple[int, int], str]:
+    """Return the cells of an .xlsx sheet that hold an error or a formula without a result.
+
+    The reader gives these as empty cells. Keys are line and column from 0.
+    """
+    if not content.startswith(ZIP):
+        return {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        name = f"xl/worksheets/sheet{sheet + 1}.xml"
+        if name not in archive.namelist():
+            return {}
+        found = {}
+        for column, line, about, inside in CELL.findall(archive.read(name)):
+            result = RESULT.search(inside)
+            is_error = b't="e"' in about
+            if is_error or (b"<f" in inside and result is None):
+                said = result[1].decode() if result and is_error else "#FORMULA"
+                at = 0
+                for letter in column:
+                    at = at * 26 + letter - ord("A") + 1
+                found[int(line) - 1, at - 1] = said
+        return found
 
 
 def _write_parquet(stream: IO[bytes], text: IO[bytes], form: Form) -> None:
@@ -212,9 +260,8 @@ def _write_parquet(stream: IO[bytes], text: IO[bytes], form: Form) -> None:
         _write_rows([names], text, form)
         for batch in file.iter_batches():
             columns = [column.to_pylist() for column in batch.columns]
-            _write_rows(
-                ([_cell(value) for value in row] for row in zip(*columns, strict=True)), text, form
-            )
+            rows = zip(*columns, strict=True)
+            _write_rows(([_cell(value, form.decimal) for value in row] for row in rows), text, form)
     except pa.ArrowException as error:
         raise FormatError("damaged", f"not a readable Parquet file: {error}") from error
 
@@ -231,18 +278,24 @@ def _write_rows(rows: Iterable[Iterable[str]], text: IO[bytes], form: Form) -> N
 
     for some in lines():
         text.write(some.encode())
+        if text.tell() > form.max_bytes:  # `inspect` refuses what is larger.
+            return
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, decimal: str) -> str:
     """Return a cell as a person writes it; whole numbers without a decimal point."""
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
+    if isinstance(value, float | Decimal):
+        return str(value).replace(".", decimal)
     if isinstance(value, datetime):
         return value.isoformat(" ")
     if isinstance(value, timedelta):
         return str(value)
-    if isinstance(value, date | time):
+    if isinstance(value, date):
+        return f"{value.isoformat()} 00:00:00"
+    if isinstance(value, time):
         return value.isoformat()
     return str(value)

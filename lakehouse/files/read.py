@@ -45,7 +45,7 @@ REPORT_SCHEMA = pa.schema(
         ("note", pa.string()),
         ("delimiter", pa.string()),
         ("first_line", pa.int64()),
-        ("has_commas", pa.bool_()),
+        ("mixes_notations", pa.bool_()),
     ]
 )
 

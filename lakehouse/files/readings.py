@@ -57,6 +57,8 @@ def layout(stage: Stage, settings: Settings) -> Layout:
         _fields(source),
         has_numbers=True,
         optional=frozenset(v.name for v in source.variables if v.optional),
+        decimal=source.decimal,
+        thousands=source.thousands,
     )
 
 
@@ -178,16 +180,19 @@ def typed_rows(
     cells = {name: cells_at(batch, place) for place, name in enumerate(_fields(source))}
     text = {name: pc.ascii_trim(column, " ") for name, column in cells.items()}
     day, measured_at = _times(batch, text, stage)
-    commas = _has_commas(batch["file"], reports) if source.decimal == "." else None
+    mixed = _mixes_notations(batch["file"], reports)
+    missing = {v.name: _is_missing(cells[v.name], source.missing) for v in source.variables}
     typed = {
         "day": day,
         "lot": lots_in(text["lot"], lines_of(batch, source, text.get("line")), stage),
         "measured_at": measured_at,
         **{name: text[name] for name in source.key},
         **({"sequence": pa.repeat(0, count)} if source.sequence else {}),
-        **{v.name: _numbers(text[v.name], source, commas) for v in source.variables},
+        **{
+            v.name: _numbers(text[v.name], source, mixed, missing[v.name]) for v in source.variables
+        },
     }
-    rule, reason = find_broken(rules(batch["fault"], cells, typed, stage), count)
+    rule, reason = find_broken(rules(batch["fault"], cells, typed, missing, stage), count)
     return pa.RecordBatch.from_arrays(
         [batch["file"], batch["line"], batch["cells"], rule, reason, *typed.values()],
         schema=row_schema(stage),
@@ -213,19 +218,22 @@ def _times(
     return day, moments_of(day, times_of_day(text["time"], source.clock), stage.zone)
 
 
-def _has_commas(files: pa.Array, reports: Mapping[str, FileReport]) -> pa.Array | None:
-    """Return whether each row's file has numbers with a comma; None if no file has."""
-    with_commas = {file for file, report in reports.items() if report.has_commas}
-    return by_value(files, with_commas.__contains__, pa.bool_()) if with_commas else None
+def _mixes_notations(files: pa.Array, reports: Mapping[str, FileReport]) -> pa.Array | None:
+    """Return whether each row's file has numbers in another notation; None if no file has."""
+    mixed = {file for file, report in reports.items() if report.mixes_notations}
+    return by_value(files, mixed.__contains__, pa.bool_()) if mixed else None
 
 
-def _numbers(texts: pa.Array, source: Readings, commas: pa.Array | None) -> pa.Array:
-    """Return the numbers; null also for one that another notation of its file makes unclear."""
+def _numbers(texts: pa.Array, source: Readings, mixed: pa.Array | None, missing: Mask) -> pa.Array:
+    """Return the numbers; null where none is, and where another notation makes one unclear."""
     values = numbers(texts, source.decimal, source.thousands)
-    if commas is None:
+    nothing = pa.scalar(None, pa.float64())
+    if missing.any():
+        values = pc.if_else(pa.array(missing), nothing, values)
+    if mixed is None:
         return values
-    unclear = pc.and_(commas, pc.match_substring_regex(texts, AMBIGUOUS))
-    return pc.if_else(pc.fill_null(unclear, False), pa.scalar(None, pa.float64()), values)
+    unclear = pc.and_(mixed, pc.match_substring_regex(texts, AMBIGUOUS))
+    return pc.if_else(pc.fill_null(unclear, False), nothing, values)
 
 
 def lines_of(batch: pa.RecordBatch, source: Text, cells: pa.Array | None) -> pa.Array | None:
@@ -245,9 +253,16 @@ def lots_in(texts: pa.Array, lines: pa.Array | None, stage: Stage) -> pa.Array:
 
 
 def rules(
-    fault: pa.Array, cells: Mapping[str, pa.Array], typed: Mapping[str, pa.Array], stage: Stage
+    fault: pa.Array,
+    cells: Mapping[str, pa.Array],
+    typed: Mapping[str, pa.Array],
+    missing: Mapping[str, Mask],
+    stage: Stage,
 ) -> list[Rule]:
-    """Return the rules of a reading, in their order, for its cells and its typed columns."""
+    """Return the rules of a reading, in their order, for its cells and its typed columns.
+
+    `missing` says of each variable which cells say that there is no value.
+    """
     source = needed(stage)
     whole = as_mask(fault.is_null())
     no_lot, no_day, no_time = (
@@ -260,7 +275,6 @@ def rules(
         *_time_rules(no_day, no_time, cells, source),
         Rule("implausible_time", unset, _unset(typed["measured_at"])),
     ]
-    missing = {v.name: _is_missing(cells[v.name], source.missing) for v in source.variables}
     for v in source.variables:
         values = typed[v.name]
         unread = whole & as_mask(values.is_null()) & ~missing[v.name]

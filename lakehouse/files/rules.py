@@ -13,7 +13,6 @@ from datetime import date, datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -159,17 +158,21 @@ def with_stored(rows: pa.Table, stored: pa.Table, key: Sequence[str]) -> pa.Tabl
 
 
 FileDay = tuple[str, date]
-Span = tuple[datetime, datetime]
-"""First and last moment."""
+MOSTLY = 0.5
+"""Share of a copy's moments that its correction has if it corrects the whole day."""
 
 
 def with_superseded(
-    rows: pa.Table, by: Mapping[FileDay, str], spans: Mapping[FileDay, Span] | None = None
+    rows: pa.Table, by: Mapping[FileDay, str], moments: pa.Table | None = None
 ) -> pa.Table:
     """Mark the valid rows of a file's day if the file in `by` holds that day now.
 
-    With `spans`, which has the moments of each file in `by`, only rows between these are marked: if
-    a log is renamed and started again, its earlier rows stay.
+    Args:
+        rows: Checked rows.
+        by: The corrected file of a copy's day.
+        moments: file, day and measured_at of the corrected files' readings. If they have less than
+            half of the copy's moments, only rows of the same moment are marked: the copy is a log
+            that was renamed, and started again under its name.
     """
     if not by:
         return rows
@@ -177,10 +180,10 @@ def with_superseded(
         [{"file": file, "day": day, "by": now} for (file, day), now in by.items()],
         pa.schema([("file", pa.string()), ("day", pa.date32()), ("by", pa.string())]),
     )
-    moment = [] if spans is None else ["measured_at"]
+    moment = [] if moments is None else ["measured_at"]
     found = _sound(rows, "day", *moment).join(days, ["file", "day"], join_type="inner")
-    if spans is not None:
-        found = _within(found, spans)
+    if moments is not None:
+        found = _replaced(found, moments)
     reasons = {
         row["place"]: f"{row['day']} was corrected: it is in {row['by']}, "
         "which brought this content before"
@@ -189,21 +192,27 @@ def with_superseded(
     return _with_rule(rows, "superseded", reasons)
 
 
-def _within(found: pa.Table, spans: Mapping[FileDay, Span]) -> pa.Table:
-    """Keep the rows between first and last moment of the file in `by` on their day."""
+def _replaced(found: pa.Table, moments: pa.Table) -> pa.Table:
+    """Keep the rows that the file in `by` replaces."""
     kind = found.schema.field("measured_at").type
-    edges = pa.Table.from_pylist(
-        [{"by": by, "day": day, "from": a, "to": b} for (by, day), (a, b) in spans.items()],
-        pa.schema([("by", pa.string()), ("day", pa.date32()), ("from", kind), ("to", kind)]),
+    at = {
+        "by": moments["file"],
+        "day": moments["day"],
+        "measured_at": moments["measured_at"].cast(kind),
+    }
+    key = ["by", "day", "measured_at"]
+    there = pa.table(at).group_by(key).aggregate([([], "count_all")])
+    joined = found.join(there, key, join_type="left outer")
+    joined = joined.append_column("same", joined["count_all"].is_valid().cast(pa.float64()))
+    shares = joined.group_by(["file", "day"]).aggregate([("same", "mean")])
+    beside = joined.join(shares, ["file", "day"], join_type="inner")
+    return beside.filter(
+        pc.greater_equal(pc.max_element_wise(beside["same"], beside["same_mean"]), MOSTLY)
     )
-    beside = found.join(edges, ["by", "day"], join_type="inner")
-    moment = beside["measured_at"]
-    inside = pc.and_(pc.less_equal(beside["from"], moment), pc.greater_equal(beside["to"], moment))
-    return beside.filter(inside)
 
 
 def with_mixed_lots(rows: pa.Table, stored: pa.Table, lot: Sequence[str]) -> pa.Table:
-    """Mark the valid rows of a lot if another file has readings of it at the same time.
+    """Mark the valid rows of a lot that also is in another file of the same time.
 
     Two machines that count alike would make one lot of both. The rows of a stored file stay, then
     those of the first file by name.
@@ -211,23 +220,26 @@ def with_mixed_lots(rows: pa.Table, stored: pa.Table, lot: Sequence[str]) -> pa.
     Args:
         rows: Checked rows with `measured_at`; duplicates are marked already.
         stored: Rows of other files, with the same columns.
-        lot: Columns that identify a lot and, in it, what is measured side by side.
+        lot: Columns that identify a lot and, in it, what is measured side by side; day is first.
     """
-    new = _spans(_sound(rows, *lot, "measured_at"), lot)
-    old = _spans(stored, lot)
-    if len({*new["file"], *old["file"]}) < 2:
+    new = _sound(rows, *lot, "measured_at")
+    if len({*pc.unique(new["file"]).to_pylist(), *pc.unique(stored["file"]).to_pylist()}) < 2:
         return rows
-    spans = pd.concat([old.assign(is_new=False), new.assign(is_new=True)])
-    several = spans[spans.duplicated(list(lot), keep=False)].sort_values([*lot, "is_new", "file"])
+    spans = _spans(stored) | _spans(new)
+    is_new = set(pc.unique(new["file"]).to_pylist())
+    files: dict[tuple[object, ...], list[str]] = {}
+    for part in (stored, new):
+        for row in part.group_by([*lot, "file"]).aggregate([]).to_pylist():
+            files.setdefault(tuple(row[name] for name in lot), []).append(row["file"])
     other: dict[tuple[object, ...], str] = {}
-    for _, files in several.groupby(list(lot), sort=False):
-        kept: list[Any] = []
-        for span in files.itertuples():
-            at_once = [one for one in kept if one.first < span.last and span.first < one.last]
-            if at_once and span.is_new:
-                other[(span.file, *(getattr(span, name) for name in lot))] = at_once[0].file
+    for key, some in files.items():
+        kept: list[str] = []
+        for file in sorted(set(some), key=lambda file: (file in is_new, file)):
+            at_once = [one for one in kept if _overlap(spans[one, key[0]], spans[file, key[0]])]
+            if at_once and file in is_new:
+                other[(file, *key)] = at_once[0]
             else:
-                kept.append(span)
+                kept.append(file)
     if not other:
         return rows
     reasons = {}
@@ -235,20 +247,28 @@ def with_mixed_lots(rows: pa.Table, stored: pa.Table, lot: Sequence[str]) -> pa.
         by = other.get((row["file"], *(row[name] for name in lot)))
         if by:
             reasons[row["place"]] = (
-                f"lot {row['lot']} of {row['day']} is at the same time in {by}; if two lines count "
-                "alike, say `line` in the stage file"
+                f"lot {row['lot']} of {row['day']} is also in {by}, which has readings of the same "
+                "time; if two lines count alike, say `line` in the stage file"
             )
     return _with_rule(rows, "mixed_lot", reasons)
 
 
-def _spans(rows: pa.Table, lot: Sequence[str]) -> pd.DataFrame:
-    """Return first and last moment of each lot in each file."""
-    found = rows.group_by([*lot, "file"]).aggregate(
-        [("measured_at", "min"), ("measured_at", "max")]
-    )
-    named = {"measured_at_min": "first", "measured_at_max": "last"}
-    spans: pd.DataFrame = found.to_pandas().rename(columns=named)
-    return spans
+Span = tuple[datetime, datetime]
+"""First and last moment."""
+
+
+def _spans(rows: pa.Table) -> dict[tuple[str, Any], Span]:
+    """Return first and last moment of each file and day."""
+    edges = [("measured_at", "min"), ("measured_at", "max")]
+    found = rows.group_by(["file", "day"]).aggregate(edges).to_pylist()
+    return {
+        (row["file"], row["day"]): (row["measured_at_min"], row["measured_at_max"]) for row in found
+    }
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    """Return whether the two have more than a moment in common."""
+    return one[0] < other[1] and other[0] < one[1]
 
 
 def filter_passed(rows: pa.Table) -> pa.Table:

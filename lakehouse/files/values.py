@@ -30,12 +30,14 @@ TIME_OF_DAY = r"[ T]+\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?"
 """What Excel writes behind a date."""
 MINUS = ("\u2212", "\uff0d", "\u2013")
 """Characters that programs write for a minus: the mathematical one, the wide one, a dash."""
-AMBIGUOUS = r"^\s*[+-]?\d{1,3}\.\d{3}\s*$"
-"""A number that is a thousand times larger in files with decimal commas."""
+AMBIGUOUS = r"^\s*[+-]?\d{1,3}[.,]\d{3}\s*$"
+"""A number that is a thousand times larger by the other notation."""
 
 MOMENT = pa.timestamp("us", "UTC")
 SECOND, MINUTE, DAY = 1_000_000, 60_000_000, 86_400_000_000
 """In microseconds."""
+FIRST, LAST = -62_135_596_800 * SECOND, 253_402_300_800 * SECOND - 1
+"""First and last moment that Python knows."""
 EXCEL_EPOCH = -25_569
 """1899-12-30 in days from 1970, from where Excel counts."""
 
@@ -176,7 +178,7 @@ def _in_utc(wall: pa.Array, zone: ZoneInfo) -> pa.Array:
 
     # Integer division rounds to zero, so moments before 1970 are looked up a minute later.
     offsets = by_value(pc.divide(wall, MINUTE), offset, pa.int64())
-    return pc.cast(pc.subtract(wall, offsets), MOMENT)
+    return _clamped(pc.subtract(wall, offsets))
 
 
 def moments(texts: pa.Array, form: str, zone: ZoneInfo) -> pa.Array:
@@ -216,8 +218,14 @@ def moments(texts: pa.Array, form: str, zone: ZoneInfo) -> pa.Array:
     if "z" not in names:
         return _in_utc(wall, zone)
     offset = by_value(part("z"), _offset, pa.int64())
-    said = pc.cast(pc.subtract(wall, offset), MOMENT)
+    said = _clamped(pc.subtract(wall, offset))
     return pc.if_else(pc.equal(part("z"), ""), _in_utc(wall, zone), said)
+
+
+def _clamped(micros: pa.Array) -> pa.Array:
+    """Return moments; null for one outside the years 1 to 9999."""
+    inside = pc.and_(pc.greater_equal(micros, FIRST), pc.less_equal(micros, LAST))
+    return pc.cast(pc.if_else(inside, micros, pa.scalar(None, pa.int64())), MOMENT)
 
 
 def _offset(text: str) -> int | None:
@@ -234,7 +242,7 @@ def _counted(values: pa.Array, form: str, zone: ZoneInfo) -> pa.Array:
     inside = pc.less(pc.abs(values), 4e15 / units.get(form, 1))
     values = pc.if_else(inside, values, pa.scalar(None, pa.float64()))
     if form in units:
-        return pc.cast(pc.cast(pc.round(pc.multiply(values, units[form])), pa.int64()), MOMENT)
+        return _clamped(pc.cast(pc.round(pc.multiply(values, units[form])), pa.int64()))
     days = pc.divide(values, 1e6) if form == "siemens" else values
     days = pc.if_else(pc.less(pc.abs(days), 1e6), days, pa.scalar(None, pa.float64()))
     thousandths = pc.cast(pc.round(pc.multiply(days, DAY // 1000)), pa.int64())

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.files.values import dates, moments, numbers, times_of_day
+from lakehouse.forms import DATE_FORMS
 from lakehouse.guess.text import Table
 
 CERTAIN, LIKELY, GUESS = "certain", "likely", "a guess"
@@ -21,12 +22,8 @@ ENOUGH = 0.8
 LOT = re.compile(r"(?i)\blot|batch|charge\b|\blos\b|process|serial|로트|ロット|批")
 INDEX = re.compile(r"(?i)^(index|nr|no\.?|id|#|번호|unnamed: 0|)$")
 RESULT = re.compile(r"(?i)result|label|판정|ok.?ng")
-DATES = (
-    "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y%m%d",
-    "%y-%m-%d", "%d.%m.%y", "%y/%m/%d", "%m/%d/%y",
-)  # fmt: skip
 TIMES = ("%H:%M:%S", "%H:%M:%S.%f", "%H:%M", "%I:%M:%S %p", "%p %I:%M:%S", "%I:%M %p", "%p %I:%M")
-STAMPS = ("iso", *(f"{day} {time}" for day in DATES for time in TIMES), "%Y%m%d%H%M%S")
+STAMPS = ("iso", *(f"{day} {time}" for day in DATE_FORMS for time in TIMES), "%Y%m%d%H%M%S")
 EPOCHS = {"epoch": (1e9, 3e9), "epoch_ms": (1e12, 3e12), "epoch_us": (1e15, 3e15)}
 MISSING = (
     "",
@@ -170,7 +167,9 @@ def _epochs(name: str, texts: Sequence[str]) -> list[str]:
 def _date(texts: dict[str, list[str]], left: Sequence[str]) -> tuple[str, list[str]] | None:
     for name in left:
         cells = pa.array(texts[name])
-        forms = [form for form in DATES if _fits(dates(cells, form, with_time=True), texts[name])]
+        forms = [
+            form for form in DATE_FORMS if _fits(dates(cells, form, with_time=True), texts[name])
+        ]
         if forms:
             return name, forms
     return None

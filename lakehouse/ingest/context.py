@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from lakehouse.delta.lake import Lake
 from lakehouse.delta.rows import Rows
 from lakehouse.files.layout import FileReport
-from lakehouse.files.readings import file_date
+from lakehouse.files.readings import file_date, from_name
 from lakehouse.ingest import events, ledger
 from lakehouse.ingest.ledger import FileState
 from lakehouse.landing.stable import Looks
@@ -78,8 +78,19 @@ class IngestContext:
         files = {*reports, *self.again, *events.overlooked(self.lake, kind, last)}
         contents = {one.sha256 for one in reports.values()}
         known = events.related_states(self.lake, kind, files, contents)
-        reports |= read(ledger.heirs(landed, known, reports))
+        reports |= read(ledger.heirs(landed, known, reports, self.meaning(kind)))
         return Found(there, landed, known, reports)
+
+    def meaning(self, kind: str) -> ledger.Meaning:
+        """Return what tells the day and the production line in a file's name, if the stage does."""
+        source = {"readings": self.stage.readings, "error_lists": self.stage.error_lists}.get(kind)
+
+        def means(file: str) -> object:
+            day = getattr(source, "date", None) if kind == "readings" else None
+            line = source.line if source else None
+            return from_name(day, file), from_name(line, file)
+
+        return means
 
     def _is_wanted(self, file: LandedFile) -> bool:
         return file.file in self.again or self._in_days(file)

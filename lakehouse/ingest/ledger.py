@@ -10,7 +10,7 @@ again with other content, one of its duplicates takes over, so that no content i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -168,24 +168,37 @@ def candidates(
     ]
 
 
+Meaning = Callable[[str], object]
+"""What a file's name says of its rows, as their day: equal bytes of another meaning are no copy."""
+
+
+def _same(_: str) -> object:
+    return None
+
+
 def heirs(
-    landed: Sequence[LandedFile], known: dict[str, FileState], reports: dict[str, FileReport]
+    landed: Sequence[LandedFile],
+    known: dict[str, FileState],
+    reports: dict[str, FileReport],
+    means: Meaning = _same,
 ) -> list[LandedFile]:
     """Return unchanged duplicates of content whose holder is delivered with other content.
 
     Also those whose content has no holder any more, because a run that did not look at them changed
     it, or because the holder is withdrawn.
     """
-    held = {state.sha256 for state in _held(known, reports)}
+    held = {(state.sha256, means(state.file)) for state in _held(known, reports)}
     held -= {
-        known[file].sha256
+        (known[file].sha256, means(file))
         for file, new in reports.items()
         if file in known and known[file].status != DUPLICATE and not _keeps(known[file], new)
     }
     return [
         file
         for file in landed
-        if file.file not in reports and file.file in known and known[file.file].sha256 not in held
+        if file.file not in reports
+        and file.file in known
+        and (known[file.file].sha256, means(file.file)) not in held
     ]
 
 
@@ -214,6 +227,7 @@ def plan(
     known: dict[str, FileState],
     reports: dict[str, FileReport],
     again: Collection[str] = (),
+    means: Meaning = _same,
 ) -> Plan:
     """Decide what to do with the landed files.
 
@@ -227,6 +241,7 @@ def plan(
         known: The ledger's state of these files and of all files that share content with them.
         reports: What was found in the candidates and heirs, by `file`.
         again: Files to ingest although they are known.
+        means: What the name of a file says of its rows.
 
     Returns:
         A delivery for each file to act on, and how many files are known.
@@ -241,28 +256,30 @@ def plan(
         1
     """
     held = sorted(_held(known, reports), key=lambda state: state.status == LOADED)
-    holders = {state.sha256: state.file for state in held}
+    holders = {(state.sha256, means(state.file)): state.file for state in held}
     unread = {
         state.sha256 for state in held if state.file in reports and not reports[state.file].sha256
     }
     returned = {
-        new.sha256: file
+        (new.sha256, means(file)): file
         for file, new in reports.items()
         if new.header and not new.rule and new.sha256 not in unread
         if file in known and new.sha256 in known[file].earlier
     }
     holders |= returned
-    sound = {state.sha256 for state in held if state.status == LOADED} | set(returned)
+    sound = {(state.sha256, means(state.file)) for state in held if state.status == LOADED}
+    sound |= set(returned)
     deliveries, settled = [], 0
     for file in landed:
         new, state = reports.get(file.file), known.get(file.file)
         if new is None:
             settled += 1
             continue
-        holder = holders.setdefault(new.sha256, file.file) if new.sha256 else file.file
-        if new.header and not new.rule and new.sha256 not in sound:
-            holder = holders[new.sha256] = file.file
-            sound.add(new.sha256)
+        content = (new.sha256, means(file.file))
+        holder = holders.setdefault(content, file.file) if new.sha256 else file.file
+        if new.header and not new.rule and content not in sound:
+            holder = holders[content] = file.file
+            sound.add(content)
         if file.file not in again and _is_settled(state, new, file, holder):
             settled += 1
             continue
@@ -279,10 +296,10 @@ def plan(
             )
         )
     released = [
-        _release(state, landed[0].kind, returned[state.sha256])
+        _release(state, landed[0].kind, returned[state.sha256, means(state.file)])
         for state in held
         if state.status == LOADED and state.file not in reports
-        if state.sha256 in returned
+        if (state.sha256, means(state.file)) in returned
     ]
     return Plan(deliveries, settled, len(landed), released)
 

@@ -13,6 +13,7 @@ from lakehouse.delta.lake import Lake
 from lakehouse.derive.doubts import summarise_doubts
 from lakehouse.files.rules import filter_passed
 from lakehouse.ingest.context import IngestContext
+from lakehouse.ingest.events import in_files
 from lakehouse.ingest.ledger import Delivery
 from lakehouse.tables.doubted_days import DOUBTED_DAYS
 from lakehouse.tables.error_lists import ERROR_LISTS
@@ -38,15 +39,32 @@ def replace_doubts(
     """
     files = [d.landed.file for d in deliveries if d.report.sha256]
     bad = {d.landed.file for d in deliveries if d.report.rule not in (None, TAKEN_BACK)}
-    found = summarise_doubts(rows, context.stage)
-    doubts = [row for row in found if (row["file"], row["day"]) not in superseded]
-    of_some_day = {row["file"] for row in found} | _files(filter_passed(rows))
+    corrected = _corrected(context.lake, rows, superseded)
+    doubts = summarise_doubts(rows, context.stage, corrected)
+    of_some_day = {row["file"] for row in doubts} | _files(rows.filter(rows["day"].is_valid()))
     undated = _files(rows) - of_some_day
     whole = [
         DOUBTED_DAYS.row(day, [], file, 0)
         for file, day in sorted(_listed_before(context.lake, (bad | undated) & set(files)))
     ]
     context.lake.replace(DOUBTED_DAYS, DOUBTED_DAYS.arrow([*doubts, *whole]), {"file": files})
+
+
+def _corrected(
+    lake: Lake, rows: pa.Table, superseded: Mapping[tuple[str, date], str]
+) -> dict[tuple[str, date], set[str]]:
+    """Return the lots that the correction of each copy's day names."""
+    if not superseded:
+        return {}
+    named: dict[tuple[str, date], set[str]] = {}
+    stored = lake.load(ERROR_LISTS, where=in_files(superseded.values()))
+    new = filter_passed(rows)
+    files = set(pc.unique(rows["file"]).to_pylist())
+    for table, is_old in ((stored, True), (new, False)):
+        for row in table.select(["file", "day", "lots"]).to_pylist():
+            if not (is_old and row["file"] in files):
+                named.setdefault((row["file"], row["day"]), set()).update(row["lots"] or ())
+    return {(file, day): named.get((by, day), set()) for (file, day), by in superseded.items()}
 
 
 def _files(rows: pa.Table) -> set[str]:

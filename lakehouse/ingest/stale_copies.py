@@ -8,7 +8,7 @@ plant renames before it starts the next one looks the same.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from lakehouse.files.layout import FileReport
@@ -52,7 +52,11 @@ def _corrected_at(known: dict[str, FileState]) -> dict[str, datetime]:
     return last
 
 
-def superseders(deliveries: Sequence[Delivery], known: dict[str, FileState]) -> dict[str, set[str]]:
+def superseders(
+    deliveries: Sequence[Delivery],
+    known: dict[str, FileState],
+    means: Callable[[str], object] = lambda _: None,
+) -> dict[str, set[str]]:
     """Return, for each copy among the deliveries, the files that hold what replaced its content.
 
     A file that is such a copy itself does not count: if two contents replaced each other, as when
@@ -67,7 +71,7 @@ def superseders(deliveries: Sequence[Delivery], known: dict[str, FileState]) -> 
         for content in state.earlier if holder else ():
             instead.setdefault(content, set()).add(str(holder))
     old = {
-        file: instead[state.sha256] - {file}
+        file: {by for by in instead[state.sha256] - {file} if means(by) == means(file)}
         for file, state in told.items()
         if _is_loaded_copy(state) and state.sha256 in instead
     }

@@ -71,9 +71,11 @@ def _ingest(context: IngestContext, kind: str, table: Table, layout: Layout) -> 
     source = readings_source if kind == "readings" else error_list_source
     for file in reports:
         source.check_file(context.stage, file, reports[file])
-    plan = ledger.plan(landed, known, reports, {*context.again, *(file.file for file in again)})
+    means = context.meaning(kind)
+    asked = {*context.again, *(file.file for file in again)}
+    plan = ledger.plan(landed, known, reports, asked, means)
     deliveries = [*plan.deliveries, *plan.released]
-    superseded = superseders(deliveries, known)
+    superseded = superseders(deliveries, known, means)
     done = 0
     for some in _slices(context.lake, deliveries, superseded):
         _warn(kind, some)
@@ -124,14 +126,14 @@ def _load(
     seen = context.lake.version(table)
     source = error_list_source if kind == "error_lists" else readings_source
     typed = engine.keep(_typed(context, source, layout, loading))
-    by, spans = _superseded_days(context.lake, table, typed, loading, superseded)
+    by, moments = _superseded_days(context.lake, table, typed, loading, superseded)
     checked: Rows
     if kind == "error_lists":
         checked = rules.with_superseded(engine.collected(typed), by)
         replace_doubts(context, checked, deliveries, by)
     else:
         schema = readings_source.row_schema(context.stage)
-        checked = engine.keep(_checked(context, table, typed, schema, files, by, spans))
+        checked = engine.keep(_checked(context, table, typed, schema, files, by, moments))
     try:
         _refuse_loss(context, table, checked, deliveries)
         held_back = _held_back(context, kind, checked, deliveries)
@@ -163,25 +165,58 @@ def _refuse_loss(
     }
     if context.allow_loss or not again:
         return
-    stored = context.lake.counts(table, "file", in_files(again))
-    schema = pa.schema([("file", pa.string()), ("rule", pa.string()), ("count_all", pa.int64())])
+    stored: Counter[str] = Counter()
+    columns = [name for name in table.names if name not in ("day", "line", *table.key)]
+    columns = list(dict.fromkeys(["file", *columns]))
+    for batch in context.lake.batches(table, columns, in_files(again)):
+        stored += _values(pa.Table.from_batches([batch]))
+    schema = pa.schema([("file", pa.string()), ("rule", pa.string()), ("values", pa.int64())])
 
     def counted(rows: pa.Table) -> pa.Table:
-        return rows.group_by(["file", "rule"]).aggregate([([], "count_all")])
+        parts = [
+            {"file": file, "rule": rule, "values": count}
+            for rule in pc.unique(rows["rule"]).to_pylist()
+            for file, count in _values(rows.filter(_is(rows["rule"], rule)).select(columns)).items()
+        ]
+        return pa.Table.from_pylist(parts, schema)
 
     kept: Counter[str] = Counter()
     rules_of: dict[str, set[str]] = {}
     for row in engine.collected(engine.map_rows(checked, counted, schema)).to_pylist():
         if row["rule"] is None or row["rule"] in REPLACED:
-            kept[row["file"]] += row["count_all"]
+            kept[row["file"]] += row["values"]
         else:
             rules_of.setdefault(row["file"], set()).add(row["rule"])
     lost = {file: stored[file] - kept[file] for file in again if stored[file] > kept[file]}
     if lost:
         reasons = {
-            file: again[file].rule or ", ".join(sorted(rules_of.get(file, ()))) for file in lost
+            file: again[file].rule
+            or ", ".join(sorted(rules_of.get(file, ())))
+            or "not read any more"
+            for file in lost
         }
         raise LossError(table.name, lost, reasons)
+
+
+def _is(rules_: pa.Array, rule: str | None) -> pa.Array:
+    return rules_.is_null() if rule is None else pc.fill_null(pc.equal(rules_, rule), False)
+
+
+def _values(rows: pa.Table) -> Counter[str]:
+    """Count, for each file, its rows and what stands in them: values, and lots of lists."""
+    found: Counter[str] = Counter()
+    asked: list[Any] = [([], "count_all")]
+    for name in rows.column_names:
+        if pa.types.is_list(rows.schema.field(name).type):
+            lengths = pc.list_value_length(rows[name])
+            rows = rows.set_column(rows.column_names.index(name), name, lengths)
+            asked.append((name, "sum"))
+        elif name != "file":
+            asked.append((name, "count"))
+    for row in rows.group_by(["file"]).aggregate(asked).to_pylist():
+        file = row.pop("file")
+        found[file] += sum(count or 0 for count in row.values())
+    return found
 
 
 def _typed(
@@ -204,11 +239,11 @@ def _checked(
     schema: pa.Schema,
     files: Sequence[str],
     by: Mapping[rules.FileDay, str],
-    spans: Mapping[rules.FileDay, rules.Span],
+    moments: pa.Table | None,
 ) -> Rows:
     """Add the rules that rows break together with other rows of their day."""
     rows_by_day: Counter[date] = Counter()
-    for (_, day), (count, _) in _days_of_files(typed).items():
+    for (_, day), count in _days_of_files(typed).items():
         rows_by_day[day] += count
     days = pa.array(sorted(rows_by_day), pa.date32())
     of_others = ~in_files(files) & pc.field("day").isin(days)
@@ -221,7 +256,7 @@ def _checked(
     lot = [name for name in table.key if name not in ("sequence", "measured_at")]
 
     def check(rows: pa.Table, stored: pa.Table) -> pa.Table:
-        rows = rules.with_superseded(rows, by, spans)
+        rows = rules.with_superseded(rows, by, moments)
         rows = readings_source.checked_together(rows, stage)
         rows = rules.with_stored(rows, stored, table.key)
         return rules.with_mixed_lots(rows, stored, lot)
@@ -247,68 +282,49 @@ def _superseded_days(
     typed: Rows,
     loading: Sequence[Delivery],
     superseded: dict[str, set[str]],
-) -> tuple[dict[rules.FileDay, str], dict[rules.FileDay, rules.Span]]:
+) -> tuple[dict[rules.FileDay, str], pa.Table | None]:
     """Map the days of copies, as file and day, to the corrected file that holds the day now.
 
-    The second mapping has the moments of the corrected files' readings on each day.
+    Also returned are file, day and moment of the corrected files' readings; None for lists.
     """
     if not superseded:
-        return {}, {}
+        return {}, None
     correcting = sorted(set().union(*superseded.values()))
     loaded = [delivery.landed.file for delivery in loading]
+    columns = ["file", "day", *(name for name in table.names if name == "measured_at")]
     of_others = in_files(correcting) & ~in_files(loaded)
-    moment = [name for name in table.names if name == "measured_at"]
-    stored = lake.load(table, where=of_others, columns=("file", "day", *moment))
-    found = _days_of_files(typed) | _counted(_by_file_and_day(stored))
+    stored = lake.load(table, where=of_others, columns=columns)
+
+    def of_corrections(rows: pa.Table) -> pa.Table:
+        sound = rules.filter_passed(rows.select([*columns, "rule"]))
+        return sound.filter(in_files(correcting)).select(columns)
+
+    now = engine.collected(engine.map_rows(typed, of_corrections, stored.schema))
+    held = pa.concat_tables([stored, now.cast(stored.schema)])
     days: dict[str, set[date]] = {}
-    for file, day in found:
-        days.setdefault(file, set()).add(day)
+    for row in held.group_by(["file", "day"]).aggregate([]).to_pylist():
+        days.setdefault(row["file"], set()).add(row["day"])
     by = {
         (file, day): one
         for file, some in superseded.items()
         for one in sorted(some, reverse=True)  # The first by name wins.
         for day in days.get(one, ())
     }
-    return by, {at: span for at, (_, span) in found.items() if span}
+    return by, held if "measured_at" in columns else None
 
 
-FileDays = dict[rules.FileDay, tuple[int, rules.Span | None]]
-"""Rows of each file and day, and their first and last moment if they are readings."""
-
-
-def _days_of_files(typed: Rows) -> FileDays:
+def _days_of_files(typed: Rows) -> Counter[rules.FileDay]:
     """Count the valid rows of each file and day."""
-    schema = pa.schema([("file", pa.string()), ("day", pa.date32()), ("count_all", pa.int64())])
-    for name in ("measured_at_min", "measured_at_max"):
-        schema = schema.append(pa.field(name, pa.timestamp("us", "UTC")))
 
     def counted(rows: pa.Table) -> pa.Table:
-        found = _by_file_and_day(rules.filter_passed(rows))
-        lacking = [name for name in schema.names if name not in found.column_names]
-        for name in lacking:
-            found = found.append_column(name, pa.nulls(len(found), schema.field(name).type))
-        return found.select(schema.names)
+        sound = rules.filter_passed(rows.select(["file", "day", "rule"]))
+        return sound.group_by(["file", "day"]).aggregate([([], "count_all")])
 
-    return _counted(engine.collected(engine.map_rows(typed, counted, schema)))
-
-
-def _by_file_and_day(rows: pa.Table) -> pa.Table:
-    edges = [("measured_at", "min"), ("measured_at", "max")]
-    asked = edges if "measured_at" in rows.column_names else []
-    return rows.group_by(["file", "day"]).aggregate([([], "count_all"), *asked])
-
-
-def _counted(found: pa.Table) -> FileDays:
-    """Sum the parts of each file and day."""
-    total: FileDays = {}
-    for row in found.to_pylist():
-        at, first = (row["file"], row["day"]), row.get("measured_at_min")
-        last = row.get("measured_at_max")
-        count, span = total.get(at, (0, None))
-        if first is not None and last is not None:
-            span = (min(first, span[0]), max(last, span[1])) if span else (first, last)
-        total[at] = count + row["count_all"], span
-    return total
+    schema = pa.schema([("file", pa.string()), ("day", pa.date32()), ("count_all", pa.int64())])
+    found: Counter[rules.FileDay] = Counter()
+    for row in engine.collected(engine.map_rows(typed, counted, schema)).to_pylist():
+        found[row["file"], row["day"]] += row["count_all"]
+    return found
 
 
 def _passed(checked: Rows, table: Table) -> Rows:

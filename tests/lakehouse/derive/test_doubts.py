@@ -34,7 +34,12 @@ CASES = {
     "nothing is said": ([["6", "1"], ["", ""], ["?", ""]], []),
     "the header again": ([["6", ""], ["Date", "LoT"], ["7", ""]], []),
     "a date that cannot be read": ([["6", ""], ["7", ""], ["8", ""], ["06.09.2021", "2"]], [
-        (6, []), (7, []), (8, []),
+        (day, []) for day in range(6, 16)
+    ]),
+    "a date in another form": ([["6", ""], ["another form*", "2"]], [(20, [])]),
+    "torn at the end": ([["6", ""], TORN], [(day, []) for day in range(6, 14)]),
+    "torn at the end, the latest first": ([["9", ""], ["8", ""], TORN], [
+        (day, []) for day in range(1, 9)
     ]),
     "no date at all": ([["", "1"], ["?", "2"]], []),
 }  # fmt: skip
@@ -49,6 +54,7 @@ SCHEMA = pa.schema(
         ("lots", pa.list_(pa.string())),
         ("names_lots", pa.bool_()),
         ("date_is_blank", pa.bool_()),
+        ("perhaps", pa.list_(pa.date32())),
     ]
 )
 
@@ -56,12 +62,14 @@ SCHEMA = pa.schema(
 def checked(line: int, row: list[str]) -> tuple[Any, ...]:
     """A row of the case, checked as `sources.error_lists` does."""
     if row is TORN:
-        return "a", line, "torn_row", None, None, True, True
+        return "a", line, "torn_row", None, None, True, True, []
     day = date(2021, 9, int(row[0])) if row[0].isdigit() else None
     lots = sorted({lot for lot in row[1:] if lot})
     bad = None if all(lot.isdigit() for lot in lots) else "lot"
     rule = "date" if day is None else bad
-    return "a", line, rule, day, lots, bool(lots) and row[0] != "Date", row[0] == ""
+    perhaps = [date(2021, 9, 20)] if row[0].endswith("*") else []
+    named = bool(lots) and row[0] != "Date"
+    return "a", line, rule, day, lots, named, row[0] == "", perhaps
 
 
 def checked_rows(rows: list[tuple[Any, ...]]) -> pa.Table:
@@ -73,7 +81,7 @@ def checked_rows(rows: list[tuple[Any, ...]]) -> pa.Table:
 def test_which_days_a_held_back_row_may_mean(stage: Stage, name: str) -> None:
     rows, expected = CASES[name]
     given = [checked(line, row) for line, row in enumerate(rows, 2)]
-    other = ("other", 2, None, date(2021, 9, 30), [], False, False)
+    other = ("other", 2, None, date(2021, 9, 30), [], False, False, [])
     found = summarise_doubts(checked_rows([*reversed(given), other]), stage)
     assert [(row["day"].day, row["lots"]) for row in found] == expected
     assert {row["file"] for row in found} <= {"a"}
@@ -83,22 +91,30 @@ def test_which_days_a_held_back_row_may_mean(stage: Stage, name: str) -> None:
 
 def test_each_file_is_on_its_own(stage: Stage) -> None:
     rows = [
-        ("b", 2, None, date(2021, 9, 6), [], False, False),
-        ("b", 3, "date", None, ["1"], True, True),
-        ("a", 2, "torn_row", None, None, True, True),
-        ("a", 3, None, date(2021, 9, 8), [], False, False),
+        ("b", 2, None, date(2021, 9, 6), [], False, False, []),
+        ("b", 3, "date", None, ["1"], True, True, []),
+        ("a", 2, "torn_row", None, None, True, True, []),
+        ("a", 3, None, date(2021, 9, 8), [], False, False, []),
     ]
     found = summarise_doubts(checked_rows(rows), stage)
     assert found == [
-        DOUBTED_DAYS.row(date(2021, 9, 8), [], "a", 2),
+        *(DOUBTED_DAYS.row(date(2021, 9, day), [], "a", 2) for day in range(1, 9)),
         DOUBTED_DAYS.row(date(2021, 9, 6), [], "b", 3),
     ]
 
 
 def test_a_superseded_row_is_no_doubt(stage: Stage) -> None:
-    rows = [("a", 2, "superseded", date(2021, 9, 6), ["1"], True, False)]
-    assert summarise_doubts(checked_rows(rows), stage) == []
+    rows = [("a", 2, "superseded", date(2021, 9, 6), ["1"], True, False, [])]
+    named = {("a", date(2021, 9, 6)): {"1", "2"}}
+    assert summarise_doubts(checked_rows(rows), stage, named) == []
     assert summarise_doubts(SCHEMA.empty_table(), stage) == []
+
+
+def test_a_superseded_row_is_a_doubt_if_its_correction_lacks_a_lot(stage: Stage) -> None:
+    """It may be a list of an earlier shift, under another name, and no correction at all."""
+    rows = [("a", 2, "superseded", date(2021, 9, 6), ["1"], True, False, [])]
+    found = summarise_doubts(checked_rows(rows), stage, {("a", date(2021, 9, 6)): {"2"}})
+    assert found == [DOUBTED_DAYS.row(date(2021, 9, 6), [], "a", 2)]
 
 
 def labels(chain: Chain) -> dict[int, str]:
@@ -183,7 +199,7 @@ def test_a_list_whose_dates_cannot_be_read_any_more(
     chain(*JOBS)
     assert labels(chain) == {6: "ffg"}
     write_list(chain, "0,09/06/2021,2", name="Error Lot list b.csv")
-    write_list(chain, "0,09/06/2021,3", name="Error Lot list c.csv")
+    write_list(chain, "0,someday,3", name="Error Lot list c.csv")
     capsys.readouterr()
     chain(*JOBS)
     assert labels(chain) == {6: "fuu"}

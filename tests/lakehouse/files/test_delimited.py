@@ -818,7 +818,7 @@ def test_a_header_that_is_not_first_is_named() -> None:
 @pytest.mark.parametrize("piece", [1, 7, 100])
 def test_decimal_commas_are_seen(text: str, expected: bool, piece: int) -> None:
     layout = replace(SENSOR, delimiter=";", has_numbers=True)
-    assert inspect(in_pieces(text.encode(), piece), layout).has_commas is expected
+    assert inspect(in_pieces(text.encode(), piece), layout).mixes_notations is expected
     comma = text.replace(";", ",") if '"' in text else "Lot,Time,pH\n1,2,7.1\n"
     found = look(comma.encode(), replace(SENSOR, has_numbers=True))
-    assert found.has_commas is ('"' in text)
+    assert found.mixes_notations is ('"' in text)
