@@ -61,16 +61,14 @@ def open_the_app(options: Options, console: Console) -> NoReturn:
 
     name, password = demo_admin(open_accounts(options.lake, options.sql_url))
     console.print(f"Log in as {name} with the password {password}")
-    stage = ["--stage", options.stage] if options.stage else []
-    stage += ["--stage-file", str(options.stage_file)] if options.stage_file else []
-    where = ["--landing", str(options.landing), "--lake", str(options.lake)]
+    where = ["--landing", str(options.landing), *options.place]
     port = ["--port", str(free_port(7860))]
     program = str(Path(sys.executable).with_name("platelake"))
     sys.stdout.flush()
     sys.stderr.flush()
     if session := SparkSession.getActiveSession():
         session.stop()
-    os.execv(program, [program, "serve", *where, *stage, *port])  # noqa: S606 No shell is wanted.
+    os.execv(program, [program, "serve", *where, *port])  # noqa: S606 No shell is wanted.
 
 
 def free_port(wanted: int) -> int:

@@ -29,7 +29,9 @@ from ml.use.explain import explain_lot, heat_picture
 from ml.use.predictor import LotModel, PhotoModel, Verdict
 
 FIGURES = ("ap", "auroc", "recall_at_5_fpr", "brier", "cost")
-KINDS = ("lots", "photos")
+TRAINS = {"lots": "trees", "photos": "cnn"}
+"""What the training of each kind of model is called."""
+KINDS = tuple(TRAINS)
 
 
 def compare(options: Options, kind: str | None, at_most: int) -> None:
@@ -58,7 +60,10 @@ def compare(options: Options, kind: str | None, at_most: int) -> None:
                 name_shown = run["tags"]["candidate"]
                 grid.add_row(name_shown, *cells, _protocol(run), run["id"][:8], alias)
             grid.add_section()
-        console.print(grid if runs else f"{name}: nothing trained yet; `platelake train` does it")
+        train = f"platelake train {TRAINS[one]}{options.advice}"
+        console.print(
+            grid if runs else f"{name}: nothing trained yet; `{train}` does it", soft_wrap=not runs
+        )
 
 
 def _protocol(run: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Options that many commands have."""
 
+import shlex
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -11,6 +12,12 @@ from lakehouse.urls import KEYS, has_password
 
 Stage = Annotated[
     str | None, typer.Option("--stage", help="Stage of the plant: a file in conf/stages")
+]
+Stages = Annotated[
+    str | None,
+    typer.Option(
+        "--stage", help="Stage of the plant: a file in conf/stages; else all, one after the other"
+    ),
 ]
 StageFile = Annotated[Path | None, typer.Option("--stage-file", help="Stage file elsewhere")]
 LakeOption = Annotated[str | None, typer.Option("--lake", help="Folder or URL of the tables")]
@@ -72,3 +79,14 @@ class Options:
     if_champion: bool = False
     allow_loss: bool = False
     json_file: Path | None = None
+
+    @property
+    def place(self) -> list[str]:
+        """Stage and lake as they were given, in words, for a command that follows this one."""
+        given = {"--stage": self.stage, "--stage-file": self.stage_file, "--lake": self.lake}
+        return [word for option, value in given.items() if value for word in (option, str(value))]
+
+    @property
+    def advice(self) -> str:
+        """The same as a person types it, after a space; empty if nothing was given."""
+        return "".join(f" {shlex.quote(word)}" for word in self.place)

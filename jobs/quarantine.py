@@ -58,7 +58,8 @@ def show_entry(context: RunContext, entry: str) -> None:
     rows = [row for row in context.lake.rows(QUARANTINE) if row["quarantine_id"].startswith(entry)]
     if len(rows) != 1:
         found = "no entry begins" if not rows else f"{len(rows)} entries begin"
-        raise UsageError(f"{found} with {entry!r}; `platelake quarantine list` names them")
+        names = f"platelake quarantine list{context.options.advice}"
+        raise UsageError(f"{found} with {entry!r}; `{names}` names them")
     for name, value in rows[0].items():
         Console(soft_wrap=True).print(Text(f"{name}: {value}"))
 

@@ -118,8 +118,13 @@ def failure_reported(file: Path | None, jobs: Sequence[str]) -> Iterator[None]:
     except Exception as error:
         if file:
             with suppress(OSError):  # What went wrong is told on standard error, too.
-                write_json(file, {"jobs": [*jobs], **failure(error)})
+                write_json(file, failed(jobs, error))
         raise
+
+
+def failed(jobs: Sequence[str], error: BaseException) -> dict[str, Any]:
+    """The report of a run that failed: its jobs, what went wrong, the exit code."""
+    return {"jobs": [*jobs], **failure(error)}
 
 
 def write_json(file: Path, found: Mapping[str, Any]) -> None:
@@ -156,12 +161,13 @@ def failure(error: BaseException) -> dict[str, Any]:
     return {"error": _foreseen(error) or _unforeseen(error), "exit_code": code}
 
 
-def exit_code(error: BaseException) -> int:
-    """Say on standard error what went wrong; the exit code."""
+def exit_code(error: BaseException, stage: str = "") -> int:
+    """Say on standard error what went wrong, and in which stage of several; the exit code."""
     if not _foreseen(error):
         structlog.get_logger().error("failed", exc_info=error)
     found = failure(error)
-    print(f"platelake: {found['error']}", file=sys.stderr)
+    where = f"stage {stage}: " if stage else ""
+    print(f"platelake: {where}{found['error']}", file=sys.stderr)
     return int(found["exit_code"])
 
 

@@ -5,22 +5,31 @@ from __future__ import annotations
 import importlib
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from jobs.context import RunContext
 from jobs.logs import set_up_logs
 from jobs.options import Options
-from jobs.report import check_report, failure_reported, write_report
+from jobs.report import (
+    check_report,
+    exit_code,
+    failed,
+    failure_reported,
+    report,
+    write_json,
+    write_report,
+)
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import QualityGateError
 from lakehouse.ingest.unmatched import record_unmatched
 from lakehouse.landing.leaving import check_movable
 from lakehouse.landing.stable import Looks
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings, conf_directory, load_settings
 from lakehouse.spark.session import open_session
 from lakehouse.stage import Stage, load_stage
 from lakehouse.tables.runs import RUNS
@@ -40,6 +49,53 @@ CHAIN = (
 """The main job: its jobs in order."""
 
 INGESTS = CHAIN[:3]
+
+Shown = Callable[[RunContext], None]
+"""What a command shows of a run that is done."""
+
+
+def run_stages(names: Sequence[str], options: Options, show: Shown | None = None) -> int:
+    """Do the jobs for the stage of the options; without one, for each stage of `conf/stages`.
+
+    Of several stages, one that fails does not stop the next; each failure is a sentence on standard
+    error. Returns the exit code: the highest of theirs. With one stage, its error is raised.
+    """
+    named = options.stage is not None or options.stage_file is not None
+    stages = [] if named else known_stages()
+    if len(stages) < 2:
+        context = run_jobs(names, replace(options, stage=stages[0]) if stages else options)
+        if show:
+            show(context)
+        return 0
+    with failure_reported(options.json_file, names):  # What is wrong for every stage is said once.
+        load_settings(lake=options.lake, sql_url=options.sql_url)
+        if options.json_file:
+            check_report(options.json_file)
+    reports = [run_stage(names, replace(options, stage=stage), show) for stage in stages]
+    if options.json_file:
+        write_json(options.json_file, {"stages": reports})
+    return max(int(one.get("exit_code", 0)) for one in reports)
+
+
+def known_stages() -> list[str]:
+    """The stages of `conf/stages`, in order of name."""
+    files = (conf_directory() / "stages").glob("*.toml")
+    return sorted(file.stem for file in files if not file.name.startswith("."))
+
+
+def run_stage(names: Sequence[str], options: Options, show: Shown | None) -> dict[str, Any]:
+    """Do the jobs for one stage of several; its report, or that of its failure."""
+    stage = options.stage or ""
+    structlog.contextvars.clear_contextvars()  # The stage before this one left its own.
+    structlog.contextvars.bind_contextvars(stage=stage)
+    try:
+        context = run_jobs(names, replace(options, json_file=None))
+        if show:
+            show(context)
+        return report(context) if options.json_file else {}
+    except Exception as error:
+        exit_code(error, stage)
+        return {"stage": stage, **failed(names, error)}
 
 
 def run_jobs(names: Sequence[str], options: Options) -> RunContext:
@@ -87,6 +143,9 @@ def begin(options: Options, *, lake_must_exist: bool = False) -> RunContext:
     stage = load_stage(options.stage, options.stage_file)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     structlog.contextvars.bind_contextvars(run=run_id, stage=stage.name)
+    if options.stage_file and not options.stage:
+        log = structlog.get_logger()
+        log.info("the stage has the name of its file", file=str(options.stage_file))
     started_at = datetime.now(UTC)
     looks = looks_at(options.landing, stage, settings) if options.landing else None
     lake = Lake(

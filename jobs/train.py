@@ -57,7 +57,8 @@ def training_context(context: RunContext) -> TrainingContext:
     folder = Path(context.settings.lake).resolve() if local else Path("training").resolve()
     place = folder / "training" / context.stage.name
     return TrainingContext(
-        context.lake, context.stage, context.settings, open_registry(context), place
+        *(context.lake, context.stage, context.settings, open_registry(context), place),
+        context.options.advice,
     )
 
 
@@ -119,19 +120,17 @@ def log_kept(options: Options, folder: Path) -> Version:
     about = json.loads((folder / STUDY_FILE).read_text("utf-8"))
     registry = open_registry(context)
     with registry.run(about["model"], folder.name, about["tags"]) as run_id:
-        return said(context, log_study(registry, folder, run_id))
+        return said(context, log_study(registry, folder, run_id, options.advice))
 
 
 def said(context: RunContext, version: Version) -> Version:
     """Say what was registered, and what may be done with it."""
     if context.options.json_file:
         write_json(context.options.json_file, {"model": version.name, "version": version.number})
-    of = f"--stage {context.stage.name}"
-    if context.options.lake:
-        of += f" --lake {context.options.lake}"
+    of = context.options.advice
     Console(soft_wrap=True).print(
-        f"{version} is the challenger; `platelake compare {of}` shows the figures, "
-        f"`platelake promote {version.name} {of}` asks whether it is better"
+        f"{version} is the challenger; `platelake compare{of}` shows the figures, "
+        f"`platelake promote {version.name}{of}` asks whether it is better"
     )
     return version
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.options import JsonFile, LakeOption, Landing, Options, SqlUrl, Stage, StageFile
+from jobs.options import JsonFile, LakeOption, Landing, Options, SqlUrl, Stage, StageFile, Stages
 
 FirstDay = Annotated[
     datetime | None,
@@ -22,59 +22,59 @@ def _day(moment: datetime | None) -> date | None:
     return moment.date() if moment else None
 
 
-def _reading_job(name: str) -> Callable[..., None]:
+def _reading_job(name: str) -> Callable[..., int]:
     """The command of a job that reads the landing zone."""
 
     def command(
         landing: Landing,
-        stage: Stage = None,
+        stage: Stages = None,
         stage_file: StageFile = None,
         lake: LakeOption = None,
         first_day: FirstDay = None,
         last_day: LastDay = None,
         json_file: JsonFile = None,
-    ) -> None:
-        from jobs.runner import run_jobs
+    ) -> int:
+        from jobs.runner import run_stages
 
         days = (_day(first_day), _day(last_day))
-        run_jobs(
+        return run_stages(
             [name], Options(stage, stage_file, landing, lake, None, *days, json_file=json_file)
         )
 
     return command
 
 
-def _lake_job(name: str) -> Callable[..., None]:
+def _lake_job(name: str) -> Callable[..., int]:
     """The command of a job that works on the lake alone."""
 
     def command(
-        stage: Stage = None,
+        stage: Stages = None,
         stage_file: StageFile = None,
         lake: LakeOption = None,
         sql_url: SqlUrl = None,
         whole: Annotated[bool, typer.Option(help=WHOLE[name])] = False,
         json_file: JsonFile = None,
-    ) -> None:
-        from jobs.runner import run_jobs
+    ) -> int:
+        from jobs.runner import run_stages
 
         options = Options(stage, stage_file, None, lake, sql_url, whole=whole, json_file=json_file)
-        run_jobs([name], options)
+        return run_stages([name], options)
 
     return command
 
 
-def _plain_job(name: str) -> Callable[..., None]:
+def _plain_job(name: str) -> Callable[..., int]:
     """The command of a job that works on the lake and takes nothing else."""
 
     def command(
-        stage: Stage = None,
+        stage: Stages = None,
         stage_file: StageFile = None,
         lake: LakeOption = None,
         json_file: JsonFile = None,
-    ) -> None:
-        from jobs.runner import run_jobs
+    ) -> int:
+        from jobs.runner import run_stages
 
-        run_jobs([name], Options(stage, stage_file, None, lake, json_file=json_file))
+        return run_stages([name], Options(stage, stage_file, None, lake, json_file=json_file))
 
     return command
 
@@ -124,6 +124,7 @@ WHOLE = {
 def add_to(app: typer.Typer) -> None:
     """Add a command for each job."""
     for name, meaning in JOBS.items():
+        make: Callable[[str], Callable[..., object]]
         make = _lake_job if name in WHOLE else _plain_job
         make = _reading_job if name.startswith("ingest") else make
         make = _score_job if name.startswith("score") else make

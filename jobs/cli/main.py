@@ -20,6 +20,7 @@ from jobs.options import (
     SqlUrl,
     Stage,
     StageFile,
+    Stages,
 )
 from jobs.submit import leave
 from lakehouse.errors import PlatelakeError
@@ -39,17 +40,18 @@ app.command("doctor")(doctor)
 @app.command("run")
 def run(
     landing: Landing,
-    stage: Stage = None,
+    stage: Stages = None,
     stage_file: StageFile = None,
     lake: LakeOption = None,
     sql_url: SqlUrl = None,
     json_file: JsonFile = None,
-) -> None:
+) -> int:
     """Landing zone to labelled lots, features and SQL summaries: all jobs in one session."""
     from jobs.report import show
-    from jobs.runner import CHAIN, run_jobs
+    from jobs.runner import CHAIN, run_stages
 
-    show(run_jobs(CHAIN, Options(stage, stage_file, landing, lake, sql_url, json_file=json_file)))
+    options = Options(stage, stage_file, landing, lake, sql_url, json_file=json_file)
+    return run_stages(CHAIN, options, show)
 
 
 @app.command("backfill")

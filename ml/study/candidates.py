@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -170,10 +171,11 @@ def predictions_as_json(evaluated: CrossValidation) -> dict[str, Any]:
     }
 
 
-def log_study(registry: Registry, folder: Path, run_id: str) -> Version:
+def log_study(registry: Registry, folder: Path, run_id: str, place: str = "") -> Version:
     """Log a study's folder below this run, and register its best candidate as challenger.
 
-    The best has the highest average precision. Of equals, it has the lowest Brier score.
+    The best has the highest average precision. Of equals, it has the lowest Brier score. `place` is
+    what names stage and lake on the command line.
 
     Raises:
         PlatelakeError: the study cannot be logged. The message names the folder and the command
@@ -183,8 +185,8 @@ def log_study(registry: Registry, folder: Path, run_id: str) -> Version:
         return _log_study(registry, folder, run_id)
     except Exception as error:  # No error may lose the training.
         raise PlatelakeError(
-            f"{error}; the trained models are kept in {folder}: `platelake train log {folder}` "
-            "logs them once MLflow is back"
+            f"{error}; the trained models are kept in {folder}: `platelake train log "
+            f"{quote(str(folder))}{place}` logs them once MLflow is back"
         ) from error
 
 

@@ -48,13 +48,17 @@ class Protocol:
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What a training works with: lake, stage, settings, registry, a local folder for its files."""
+    """What a training works with: lake, stage, settings, registry, a local folder for its files.
+
+    `place` is what names stage and lake on the command line, for commands that messages advise.
+    """
 
     lake: Lake
     stage: Stage
     settings: Settings
     registry: Registry
     folder: Path
+    place: str = ""
 
     @property
     def costs(self) -> Costs:
@@ -134,7 +138,7 @@ def _run_study(
         except LeakError as error:
             context.registry.log(run_id, {}, {"fold_overlap": float(error.overlap)})
             raise
-        return log_study(context.registry, folder, run_id)
+        return log_study(context.registry, folder, run_id, context.place)
 
 
 def end_dead_runs(registry: Registry, experiment: str) -> None:

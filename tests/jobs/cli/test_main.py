@@ -114,12 +114,15 @@ def test_of_javas_words_the_innermost_cause_is_told() -> None:
     )
 
 
-def test_a_run_without_a_stage_names_the_stages(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "command", [["score-lots"], ["compare"], ["quarantine", "list"], ["train", "trees"]]
+)
+def test_without_a_stage_where_one_is_needed_the_stages_are_named(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_sensor(tmp_path, DAY)
-    assert invoke(["run", "--landing", str(tmp_path)]) == 2
+    assert invoke([*command, "--lake", str(tmp_path / "lake")]) == 2
     assert "--stage is missing; known: chromate;" in said(capsys)
+    assert not (tmp_path / "lake").exists()
 
 
 def test_the_quarantine_of_a_lake_that_is_not_there_is_an_error(
