@@ -5,12 +5,15 @@ all that follows. A second backfill of the same days changes no row. To read onl
 not know, backfill the DAGs `readings` and `photos` instead.
 """
 
-from airflow_lake import DAYS, LANDING, LakeJob, day, lake_dag
+from airflow_lake import DAYS, LANDING, LakeJob, Stage, day, lake_dag
 
 PARAMS = {
     "from_day": day("First day", "2021-09-06"),
     "to_day": day("Last day", "2021-09-06"),
 }
 
-with lake_dag("backfill", __doc__, None, PARAMS, hours=24):
+
+@lake_dag("backfill", __doc__, None, PARAMS, hours=24)
+def tasks(stage: Stage) -> None:
+    """Read the files of the days again."""
     LakeJob(job="backfill", args=[*LANDING, *DAYS])

@@ -4,7 +4,11 @@ Reads the plant's error lists that are new or changed into `error_lists`, then b
 date. A list that was loaded starts the DAG `labels` at once.
 """
 
-from airflow_lake import LANDING, NEW_LISTS, LakeJob, lake_dag
+from airflow_lake import LANDING, LakeJob, Stage, lake_dag
 
-with lake_dag("error_lists", __doc__, "30 19 * * *"):
-    LakeJob(job="ingest_error_lists", args=LANDING, announce=NEW_LISTS) >> LakeJob(job="sync")
+
+@lake_dag("error_lists", __doc__, "30 19 * * *")
+def tasks(stage: Stage) -> None:
+    """Load the lists, then bring SQL up to date."""
+    lists = LakeJob(job="ingest_error_lists", args=LANDING, announce=stage.new_lists)
+    lists >> LakeJob(job="sync")

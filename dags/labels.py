@@ -5,14 +5,22 @@ and brings SQL up to date. Starts the DAG `verdicts`.
 """
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable
-from airflow_lake import LOTS, NEW_LISTS, LakeJob, lake_dag
+from airflow_lake import LakeJob, Stage, lake_dag
 
 WEEKLY = CronTriggerTimetable("0 20 * * 4", timezone="Asia/Seoul")
 
-with lake_dag("labels", __doc__, AssetOrTimeSchedule(timetable=WEEKLY, assets=[NEW_LISTS])):
+
+def weekly_or_new_lists(stage: Stage) -> AssetOrTimeSchedule:
+    """The stage's lists, and no other's, start its run."""
+    return AssetOrTimeSchedule(timetable=WEEKLY, assets=[stage.new_lists])
+
+
+@lake_dag("labels", __doc__, weekly_or_new_lists)
+def tasks(stage: Stage) -> None:
+    """Label, then compute all that follows from labels."""
     (
         LakeJob(job="label")
-        >> LakeJob(job="features", outlets=[LOTS])
+        >> LakeJob(job="features", outlets=[stage.lots])
         >> LakeJob(job="summarise")
         >> LakeJob(job="sync")
     )

@@ -5,8 +5,11 @@ SQL up to date. Photos that were loaded start the DAG `verdicts`. A backfill of 
 photos of that day, by the time of the file, and no others.
 """
 
-from airflow_lake import DAY_PARAMS, DAYS, LANDING, NEW_PICTURES, LakeJob, lake_dag
+from airflow_lake import DAY_PARAMS, DAYS, LANDING, LakeJob, Stage, lake_dag
 
-with lake_dag("photos", __doc__, "30 20 * * *", DAY_PARAMS, hours=6):
-    photos = LakeJob(job="ingest_photos", args=[*LANDING, *DAYS], announce=NEW_PICTURES)
+
+@lake_dag("photos", __doc__, "30 20 * * *", DAY_PARAMS, hours=6)
+def tasks(stage: Stage) -> None:
+    """Load the photos, then bring SQL up to date."""
+    photos = LakeJob(job="ingest_photos", args=[*LANDING, *DAYS], announce=stage.new_pictures)
     photos >> LakeJob(job="sync")

@@ -5,7 +5,10 @@ that comes late is read by the next run. A backfill of a day reads the files
 of that day and no others; what is known is not read again.
 """
 
-from airflow_lake import DAY_PARAMS, DAYS, LANDING, LakeJob, lake_dag
+from airflow_lake import DAY_PARAMS, DAYS, LANDING, LakeJob, Stage, lake_dag
 
-with lake_dag("readings", __doc__, "0 19 * * *", DAY_PARAMS):
+
+@lake_dag("readings", __doc__, "0 19 * * *", DAY_PARAMS)
+def tasks(stage: Stage) -> None:
+    """Load the sensor files, then bring SQL up to date."""
     LakeJob(job="ingest_readings", args=[*LANDING, *DAYS]) >> LakeJob(job="sync")

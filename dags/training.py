@@ -5,7 +5,7 @@ champion if it is better than the champion on the same items. A champion that st
 """
 
 from airflow.sdk import Param
-from airflow_lake import LakeJob, lake_dag
+from airflow_lake import LakeJob, Stage, lake_dag
 
 PARAMS = {
     "folds": Param(5, type="integer", minimum=2, title="Folds of the cross-validation"),
@@ -21,7 +21,9 @@ def promote(kind: str) -> LakeJob:
     return LakeJob(job="promote", args=model, task_id=f"promote_{kind}", pool="training")
 
 
-with lake_dag("training", __doc__, "0 22 * * 5", PARAMS, hours=24):
+@lake_dag("training", __doc__, "0 22 * * 5", PARAMS, hours=24)
+def tasks(stage: Stage) -> None:
+    """Train, then promote, for models of lots and of photos."""
     trees, cnn = ["trees", *FOLDS], ["cnn", *FOLDS, *EPOCHS]
     LakeJob(job="train", args=trees, task_id="train_trees", pool="training") >> promote("lots")
     LakeJob(job="train", args=cnn, task_id="train_cnn", pool="training") >> promote("photos")

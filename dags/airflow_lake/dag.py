@@ -1,13 +1,12 @@
-"""A DAG as all of the lake's are: its clock, its parameters, its retries, its alerts."""
+"""DAGs as all of the lake's are: one a stage, with its clock, parameters, retries and alerts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import pendulum
 from airflow.sdk import (
     DAG,
-    Asset,
     DeadlineAlert,
     DeadlineReference,
     Param,
@@ -16,26 +15,48 @@ from airflow.sdk import (
 
 from airflow_lake.alerts import Alert
 from airflow_lake.job import day_option
+from airflow_lake.stages import Stage, all_stages
 
 ZONE = "Asia/Seoul"
 
-NEW_LISTS = Asset("new_error_lists", uri="platelake://lake/error_lists")
-NEW_PICTURES = Asset("new_pictures", uri="platelake://lake/pictures")
-LOTS = Asset("lots", uri="platelake://lake/lots")
+Tasks = Callable[[Stage], object]
+"""Makes the tasks of a stage's DAG."""
 
 
 def lake_dag(
-    dag_id: str,
+    name: str,
     about: str | None,
     schedule: Any,
     params: Mapping[str, Param] | None = None,
     hours: int = 3,
-) -> DAG:
-    """A DAG of that name, each task of at most so many hours; `about` is its file's docstring.
+) -> Callable[[Tasks], None]:
+    """Make a DAG of that name for each stage, with the tasks of the decorated function.
 
-    One run at a time, and no run for what was missed. Whoever waits for a run that is not done
+    `about` is the docstring of the DAG's file; `schedule` may be a function of the stage. With
+    several stages, the stage is in the DAG's id. A DAG has one run at a time, each task at most so
+    many `hours`, and there is no run for what was missed. Whoever waits for a run that is not done
     `hours` after its time is told; without a time (an asset) there is none to miss.
     """
+
+    def make(tasks: Tasks) -> None:
+        for stage in all_stages():
+            when = schedule(stage) if callable(schedule) else schedule
+            with _dag(stage, name, about, when, params or {}, hours):  # Airflow finds it by this.
+                tasks(stage)
+
+    return make
+
+
+def _dag(
+    stage: Stage,
+    name: str,
+    about: str | None,
+    schedule: Any,
+    params: Mapping[str, Param],
+    hours: int,
+) -> DAG:
+    dag_id = stage.named(name)
+    of_stage = Param(stage.name, type="string", enum=[stage.name], title="Stage of the plant")
     late = SyncCallback("airflow_lake.alerts.tell_late", {"dag_id": dag_id, "hours": hours})
     return DAG(
         dag_id,
@@ -51,13 +72,13 @@ def lake_dag(
             "max_retry_delay": timedelta(minutes=15),
             "execution_timeout": timedelta(hours=hours),
         },
-        params={"stage": STAGE, **(params or {})},
+        params={"stage": of_stage, **params},
         user_defined_macros={"day": day_option},
         on_success_callback=[Alert("success")],
         on_failure_callback=[Alert("failure")],
         deadline=DeadlineAlert(DeadlineReference.DAGRUN_LOGICAL_DATE, timedelta(hours=hours), late),
         doc_md=about,
-        tags=["platelake"],
+        tags=["platelake", stage.name],
     )
 
 
@@ -67,7 +88,6 @@ def day(title: str, default: str | None = None) -> Param:
     return Param(default, type=kind, format="date", title=title)
 
 
-STAGE = Param("chromate", type="string", pattern="^[a-z0-9_]+$", title="Stage of the plant")
 DAY_PARAMS = {
     "from_day": day("Files of earlier days are left alone"),
     "to_day": day("Files of later days are left alone"),
