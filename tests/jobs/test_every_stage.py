@@ -98,6 +98,16 @@ def test_a_run_without_a_stage_does_all_stages_in_order_of_name(
     assert [one["files"]["loaded"] for one in plant.run()["stages"]] == [0, 0]
 
 
+def test_a_stage_lists_files_of_others_unless_it_ignores_them(plant: Plant) -> None:
+    landing = ["--landing", str(plant.landing)]
+    first, _ = plant("ingest-readings", *landing)["stages"]
+    assert first["unmatched"] == {"count": 2, "files": ["data/electro.csv", "errors.csv"]}
+    file = plant.stages / "chromate.toml"
+    file.write_text('ignore = ["data/**", "errors.csv"]\n' + file.read_text())
+    first, _ = plant("ingest-readings", *landing)["stages"]
+    assert first["unmatched"] == {"count": 0, "files": []}
+
+
 def test_a_stage_that_is_named_is_done_alone(plant: Plant) -> None:
     found = plant.run("--stage", "electroplating")
     assert found["stage"] == "electroplating" and "stages" not in found
