@@ -8,6 +8,7 @@ corrections and agreed_labels to the lake's, each once. A second run changes not
 """
 
 import sys
+from shlex import quote
 
 from jobs.context import RunContext
 from jobs.submit import leave, submit
@@ -18,7 +19,9 @@ from lakehouse.sql.push import mirror_tables
 def run(context: RunContext) -> None:
     """Bring SQL to the version of the lake, and the lake to what the app wrote."""
     url = context.settings.sql_address()
-    context.sql_rows |= mirror_tables(context.lake, context.stage.name, url, context.options.whole)
+    options = context.options
+    place = options.advice + (f" --sql-url {quote(options.sql_url)}" if options.sql_url else "")
+    context.sql_rows |= mirror_tables(context.lake, context.stage.name, url, options.whole, place)
     collect_tables(context.lake, context.stage.name, url)
 
 

@@ -36,7 +36,7 @@ from ml.trees.models import KINDS, TreeRecipe, check_kind
 
 def open_registry(context: RunContext) -> Registry:
     """The tracking server of the settings."""
-    return registry_of(context.settings)
+    return registry_of(context.settings, context.options.advice)
 
 
 def champion_for(context: RunContext, kind: str) -> Any:

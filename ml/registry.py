@@ -42,22 +42,27 @@ class Version:
         return f"{self.name} version {self.number}"
 
 
-def registry_of(settings: Settings) -> Registry:
+def registry_of(settings: Settings, place: str = "") -> Registry:
     """Open the tracking server of the settings. Artifacts of the embedded one are in the lake.
 
-    If the lake was moved, this corrects the paths in its embedded database.
+    If the lake was moved, this corrects the paths in its embedded database. `place` is what names
+    stage and lake on the command line, for the command that errors advise.
     """
     uri = settings.mlflow_address()
     if not uri.startswith("sqlite:"):
-        return Registry(uri)
+        return Registry(uri, place=place)
     lake = Path(settings.lake).resolve()
     if is_own(uri, lake):
         point_here(lake)
-    return Registry(uri, (lake / ARTIFACTS).as_uri())
+    return Registry(uri, (lake / ARTIFACTS).as_uri(), place)
 
 
 class Registry(Tracking):
     """The models of one tracking server, or of the embedded SQLite file, and its runs."""
+
+    def __init__(self, uri: str, artifacts: str | None = None, place: str = "") -> None:
+        super().__init__(uri, artifacts)
+        self._place = place
 
     def register(self, name: str, model_uri: str, run_id: str, content: bytes) -> Version:
         """Register a logged model as the next version of a name, and make it the challenger.
@@ -113,8 +118,8 @@ class Registry(Tracking):
         found = self.version(name, alias or CHAMPION)
         if found is None:
             raise UsageError(
-                f"MLflow has no {name}@{alias or CHAMPION}; `platelake compare` lists what there "
-                "is, `platelake train` and `platelake promote` make it"
+                f"MLflow has no {name}@{alias or CHAMPION}; `platelake compare{self._place}` lists "
+                "what there is; train a model, then promote it"
             )
         return found
 

@@ -25,7 +25,9 @@ PAUSES = (1.0, 5.0, 15.0)
 Key = tuple[Any, ...]
 
 
-def mirror_tables(lake: Lake, stage: str, url: str, whole: bool = False) -> dict[str, int]:
+def mirror_tables(
+    lake: Lake, stage: str, url: str, whole: bool = False, place: str = ""
+) -> dict[str, int]:
     """Copy the changes of every mirrored table to SQL.
 
     Args:
@@ -33,6 +35,7 @@ def mirror_tables(lake: Lake, stage: str, url: str, whole: bool = False) -> dict
         stage: The stage's name; one database may hold several stages.
         url: SQLAlchemy URL of the database; its schema is brought up to date.
         whole: Compare all rows, not only those that changed since the last sync.
+        place: What names stage and lake on the command line, for the command that errors advise.
 
     Returns:
         The stage's number of rows in SQL, by table.
@@ -54,7 +57,7 @@ def mirror_tables(lake: Lake, stage: str, url: str, whole: bool = False) -> dict
         ...     mirror_tables(lake, "chromate", f"sqlite:///{folder}/summaries.db")["lots"]
         1
     """
-    store = SummaryStore(url)
+    store = SummaryStore(url, place)
     try:
         return {table.name: mirror_table(lake, stage, store, table, whole) for table in MIRRORED}
     finally:

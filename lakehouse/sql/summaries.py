@@ -54,8 +54,12 @@ class SummaryStore:
     Every method raises SqlError if the database fails.
     """
 
-    def __init__(self, url: str) -> None:
-        """Open the database at that SQLAlchemy URL, like `Database`."""
+    def __init__(self, url: str, place: str = "") -> None:
+        """Open the database at that SQLAlchemy URL, like `Database`.
+
+        `place` names stage and lake as on the command line, for the command that errors advise.
+        """
+        self._advice = f"`platelake sync --whole{place}`"
         self._database = Database(url)
         self.engine = self._database.engine
         self._metadata = sa.MetaData()
@@ -102,7 +106,7 @@ class SummaryStore:
             if count != expected_rows:
                 raise QualityGateError(
                     f"{table.name} of stage {stage}: the lake has {expected_rows} rows, SQL would "
-                    f"have {count}; nothing was changed: run `platelake sync --whole`"
+                    f"have {count}; nothing was changed: run {self._advice}"
                 )
             here = self._here(stage, table)
             connection.execute(sa.update(self._state).where(here).values(rows=count))
@@ -148,7 +152,7 @@ class SummaryStore:
         if not whole:
             raise PlatelakeError(
                 f"{copy.table.name} of stage {copy.stage}: SQL holds a copy of another lake table "
-                f"({known}; the lake's is {source_id} now): run `platelake sync --whole`"
+                f"({known}; the lake's is {source_id} now): run {self._advice}"
             )
         copy.execute(sa.update(state).where(here).values(new))
         return True

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+import sqlite3
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -237,6 +238,15 @@ def test_what_a_command_advises_names_the_stage_as_it_was_named(
         ["quarantine", "list", *given]
     ]
     assert invoke(["quarantine", "list", *given]) == 0
+    assert advised(capsys, "score-lots", *given, code=2) == [["compare", *given]]
+    database = plant.folder / "other place.db"
+    given += ["--sql-url", f"sqlite:///{database}"]
+    assert invoke(["sync", *given]) == 0
+    with sqlite3.connect(database) as somebody_else:
+        somebody_else.execute("DELETE FROM runs")
+    plant("ingest-readings", "--landing", str(plant.landing), *given[:2])
+    assert advised(capsys, "sync", *given, code=3) == [["sync", "--whole", *given]]
+    assert invoke(["sync", "--whole", *given]) == 0
 
 
 @pytest.mark.heavy
