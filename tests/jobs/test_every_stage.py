@@ -101,12 +101,13 @@ def test_a_run_without_a_stage_does_all_stages_in_order_of_name(
 
 def test_a_stage_lists_files_of_others_unless_it_ignores_them(plant: Plant) -> None:
     landing = ["--landing", str(plant.landing)]
-    first, _ = plant("ingest-readings", *landing)["stages"]
+    first, second = plant("ingest-readings", *landing)["stages"]
     assert first["unmatched"] == {"count": 2, "files": ["data/electro.csv", "errors.csv"]}
-    file = plant.stages / "chromate.toml"
-    file.write_text('ignore = ["data/**", "errors.csv"]\n' + file.read_text())
-    first, _ = plant("ingest-readings", *landing)["stages"]
-    assert first["unmatched"] == {"count": 0, "files": []}
+    assert second["unmatched"]["count"] == 4
+    ignored = 'ignore = ["sensor/**", "photos/**", "Error Lot list.csv"]'
+    (plant.stages / "electroplating.toml").write_text(f"{ignored}\n{OTHER_STAGE}")
+    _, second = plant("ingest-readings", *landing)["stages"]
+    assert second["unmatched"] == {"count": 0, "files": []}
 
 
 def test_a_stage_that_is_named_is_done_alone(plant: Plant) -> None:
