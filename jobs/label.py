@@ -15,7 +15,7 @@ from jobs.context import RunContext
 from jobs.submit import leave, submit
 from lakehouse.delta.incremental import follow, refresh
 from lakehouse.delta.lake import Lake
-from lakehouse.derive.labels import UNKNOWN, difference_of_labels, label_lots, report_labels
+from lakehouse.derive.labels import GOOD, UNKNOWN, difference_of_labels, label_lots, report_labels
 from lakehouse.ingest.list_doubts import of_no_day
 from lakehouse.tables.doubted_days import DOUBTED_DAYS
 from lakehouse.tables.error_lists import ERROR_LISTS
@@ -30,8 +30,11 @@ def run(context: RunContext) -> None:
     lake, whole = context.lake, context.options.whole
     lists = [ERROR_LISTS, DOUBTED_DAYS]
     named = context.stage.error_lists
-    label = partial(label_lots, unlisted=named.unlisted_days if named else UNKNOWN)
-    lots = refresh(lake, LOTS, [readings(context.stage), *lists], label, whole)
+    names_failures = named is not None and named.unlisted_days == GOOD
+    # A list that cannot be read may mean any day, and no longer once it is read.
+    unlisted = GOOD if names_failures and not of_no_day(lake) else UNKNOWN
+    label = partial(label_lots, unlisted=unlisted)
+    lots = refresh(lake, LOTS, [readings(context.stage), *lists], label, whole or names_failures)
     refresh(lake, LABEL_REPORT, [LOTS, *lists], report_labels, whole)
     relabelled = follow(lake, LABEL_CHANGES, LOTS, ("day", "lot", "label"), difference_of_labels)
     structlog.get_logger().info("labelled", lots_changed=lots, relabelled=relabelled)

@@ -38,14 +38,14 @@ def find_header(
     skipped = at + layout.header_rows + layout.skip_after_header
     report.rows = max(rows - skipped, 0)
     report.first_line = texts[min(skipped, len(texts)) - 1][0] + 1
-    if report.rule is None and report.rows == 0:
-        report.fault("header_only", "the file has a header and no row")
     for line, text in texts[at + layout.header_rows : skipped]:
         if _is_row(split_cells(text, report.delimiter, layout.quote), report, layout):
             report.fault(
                 "header",
                 f"skip_after_header = {layout.skip_after_header}, but line {line} looks like a row",
             )
+    if report.rule is None and report.rows == 0:
+        report.fault("header_only", "the file has a header and no row")
     if at > first:
         above = f"{at - first} lines above the header are not read"
         report.note = "; ".join(filter(None, (above, report.note)))

@@ -236,7 +236,7 @@ def errors_in(content: bytes, sheet: int) -> dict[tuple[int, int], str]:
     if not content.startswith(ZIP):
         return {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        name = f"xl/worksheets/sheet{sheet + 1}.xml"
+        name = _part_of(archive, sheet)
         if name not in archive.namelist():
             return {}
         found = {}
@@ -250,6 +250,21 @@ def errors_in(content: bytes, sheet: int) -> dict[tuple[int, int], str]:
                     at = at * 26 + letter - ord("A") + 1
                 found[int(line) - 1, at - 1] = said
         return found
+
+
+def _part_of(archive: zipfile.ZipFile, sheet: int) -> str:
+    """Return the name of the part of an .xlsx that holds the sheet at that place."""
+    if "xl/_rels/workbook.xml.rels" not in archive.namelist():
+        return ""
+    ids = re.findall(rb'<sheet [^>]*r:id="([^"]+)"', archive.read("xl/workbook.xml"))
+    targets = {}
+    for one in re.findall(rb"<Relationship [^>]*>", archive.read("xl/_rels/workbook.xml.rels")):
+        name, target = re.search(rb'Id="([^"]+)"', one), re.search(rb'Target="([^"]+)"', one)
+        if name and target:
+            targets[name[1]] = target[1].decode()
+    if sheet >= len(ids) or ids[sheet] not in targets:
+        return ""
+    return f"xl/{targets[ids[sheet]]}".replace("xl//xl/", "xl/")
 
 
 def _write_parquet(stream: IO[bytes], text: IO[bytes], form: Form) -> None:

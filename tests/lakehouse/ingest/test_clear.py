@@ -33,6 +33,7 @@ from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
+from lakehouse.tables.unmatched_files import UNMATCHED_FILES
 from tests.conftest import Chain
 from tests.digest import digests
 from tests.plant import sensor_lines, write_errors, write_photo, write_sensor
@@ -88,12 +89,14 @@ def below(folder: Path) -> dict[str, str]:
 
 
 def tables(lake: Lake, stage: Stage) -> dict[str, Any]:
-    """All but what is noted of the way out; of the ledger, what each file is and has.
+    """All but what is noted of the way out, and of files that are not read.
+
+    Of the ledger, what each file is and has.
 
     Which of two files with one content counts as the copy may change when both are read again.
     """
     found: dict[str, Any] = digests(lake, stage)
-    del found[CLEARED_FILES.name]
+    del found[CLEARED_FILES.name], found[UNMATCHED_FILES.name]  # An archive is another place.
     files = {row["file"] for row in lake.rows(FILES, "file")}
     found["files"] = {
         (kind, one.file, one.sha256, one.status, one.label)
