@@ -207,7 +207,7 @@ def _times(
     if source.timestamp:
         parts = [column for name, column in text.items() if name.startswith("timestamp ")]
         joined = pc.binary_join_element_wise(*parts, " ") if len(parts) > 1 else parts[0]
-        moment = moments(joined, source.timestamp.format, stage.zone)
+        moment = moments(joined, source.timestamp.format, stage.zone, batch["file"])
         return days_of(moment, stage.zone), moment
     assert source.date is not None
     if "date" in text:
@@ -215,7 +215,8 @@ def _times(
     else:
         said = by_value(batch["file"], lambda file: file_date(stage, file), pa.date32())
         day = pc.if_else(batch["fault"].is_null(), said, pa.scalar(None, pa.date32()))
-    return day, moments_of(day, times_of_day(text["time"], source.clock), stage.zone)
+    time = times_of_day(text["time"], source.clock)
+    return day, moments_of(day, time, stage.zone, batch["file"])
 
 
 def _mixes_notations(files: pa.Array, reports: Mapping[str, FileReport]) -> pa.Array | None:

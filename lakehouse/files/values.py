@@ -155,36 +155,63 @@ def _since_midnight(
     return pc.if_else(sound, since, pa.scalar(None, pa.int64()))
 
 
-def moments_of(day: pa.Array, time: pa.Array, zone: ZoneInfo) -> pa.Array:
+def moments_of(
+    day: pa.Array, time: pa.Array, zone: ZoneInfo, files: pa.Array | None = None
+) -> pa.Array:
     """Return the moments when the plant's clocks show that day and time; null if either is null.
 
-    If clocks are set back there are two such moments; the first is used. The offset to UTC is
-    looked up once per minute.
+    If clocks are set back there are two such moments. With `files`, the second is used from the row
+    on whose time is earlier than that of the row above it in its file; else the first. The offset
+    to UTC is looked up once per minute.
     """
     days = pc.cast(pc.cast(day, pa.int32()), pa.int64())
-    return _in_utc(pc.add(pc.multiply(days, DAY), time), zone)
+    return _in_utc(pc.add(pc.multiply(days, DAY), time), zone, files)
 
 
-def _in_utc(wall: pa.Array, zone: ZoneInfo) -> pa.Array:
+def _in_utc(wall: pa.Array, zone: ZoneInfo, files: pa.Array | None = None) -> pa.Array:
     """Return the moments of wall times, which are in microseconds from 1970."""
 
-    def offset(minute: int) -> int | None:
+    def offset(minute: int, fold: int = 0) -> int | None:
         try:
             shown = datetime(1970, 1, 1) + timedelta(minutes=minute)
-            moment = shown.replace(tzinfo=zone).astimezone(UTC)
+            moment = shown.replace(tzinfo=zone, fold=fold).astimezone(UTC)
         except OverflowError:  # In UTC the year is 0 or 10000.
             return None
         return (shown - moment.replace(tzinfo=None)) // timedelta(microseconds=1)
 
     # Integer division rounds to zero, so moments before 1970 are looked up a minute later.
-    offsets = by_value(pc.divide(wall, MINUTE), offset, pa.int64())
+    coded = pc.divide(wall, MINUTE).dictionary_encode()
+    minutes = coded.dictionary.to_pylist()
+    first = [offset(minute) for minute in minutes]
+    offsets = pa.array(first, pa.int64()).take(coded.indices)
+    later = [offset(minute, 1) for minute in minutes] if files is not None else first
+    if files is not None and later != first:
+        others = pa.array(later, pa.int64()).take(coded.indices)
+        is_twice = pc.fill_null(pc.not_equal(offsets, others), False)
+        is_second = pa.array(_after_the_change(wall, files, is_twice))
+        offsets = pc.if_else(is_second, others, offsets)
     return _clamped(pc.subtract(wall, offsets))
 
 
-def moments(texts: pa.Array, form: str, zone: ZoneInfo) -> pa.Array:
+def _after_the_change(wall: pa.Array, files: pa.Array, is_twice: pa.Array) -> list[bool]:
+    """Return which rows, of those whose time comes twice, follow a step back in their file."""
+    found, second, before = [], False, None
+    for at, file, twice in zip(
+        wall.to_pylist(), files.to_pylist(), is_twice.to_pylist(), strict=True
+    ):
+        if not twice or before is None or before[0] != file:
+            second = False
+        elif at < before[1]:
+            second = True
+        before = (file, at) if twice else None
+        found.append(second)
+    return found
+
+
+def moments(texts: pa.Array, form: str, zone: ZoneInfo, files: pa.Array | None = None) -> pa.Array:
     """Return the moments that the trimmed texts give in that form of `stage.Timestamp`.
 
-    A time without an offset to UTC is one of the plant's clocks.
+    A time without an offset to UTC is one of the plant's clocks; `files` as in `moments_of`.
 
     Example:
         >>> kst = ZoneInfo("Asia/Seoul")
@@ -216,10 +243,10 @@ def moments(texts: pa.Array, form: str, zone: ZoneInfo) -> pa.Array:
     time = _since_midnight(hour, minute, second, fraction, part("p") if twelve else None)
     wall = pc.add(pc.multiply(pc.cast(pc.cast(day, pa.int32()), pa.int64()), DAY), time)
     if "z" not in names:
-        return _in_utc(wall, zone)
+        return _in_utc(wall, zone, files)
     offset = by_value(part("z"), _offset, pa.int64())
     said = _clamped(pc.subtract(wall, offset))
-    return pc.if_else(pc.equal(part("z"), ""), _in_utc(wall, zone), said)
+    return pc.if_else(pc.equal(part("z"), ""), _in_utc(wall, zone, files), said)
 
 
 def _clamped(micros: pa.Array) -> pa.Array:

@@ -477,3 +477,18 @@ def test_the_line_is_a_part_of_the_lot() -> None:
 def test_a_group_of_the_pattern_is_the_lot() -> None:
     (row,) = read(stage_of(), "Lot,Date,Time,pH", "000A7,2021-09-06,8:00,7")
     assert row["lot"] == "A7"
+
+
+def test_the_hour_that_winter_time_repeats_is_kept_apart() -> None:
+    stage = stage_of().model_copy(update={"time_zone": "Europe/Berlin"})
+    times = ["1:59:00", "2:00:00", "2:59:00", "2:00:00", "2:59:00", "3:00:00"]
+    rows = read(stage, "Lot,Date,Time,pH", *(f"1,2021-10-31,{time},7" for time in times))
+    assert [row["rule"] for row in rows] == [None] * 6
+    utc = [f"{row['measured_at']:%H:%M}" for row in rows]
+    assert utc == ["23:59", "00:00", "00:59", "01:00", "01:59", "02:00"]
+    stamps = read(
+        stamped("iso").model_copy(update={"time_zone": "Europe/Berlin"}),
+        "Lot;Stamp;pH",
+        *(f"1;2021-10-31 0{time};7" for time in times),
+    )
+    assert [row["measured_at"] for row in stamps] == [row["measured_at"] for row in rows]
