@@ -89,8 +89,9 @@ class Headers:
         """Return the rows that have the name of a needed column, or that look like names alone."""
         found = pa.array([False] * len(texts), pa.bool_())
         if self._places:
-            letter = pc.match_substring_regex(texts, r"^[\W_]*\pL")
-            found = pc.and_not(letter, pc.match_substring_regex(texts, VALUE.pattern))
+            found = pc.invert(pc.match_substring_regex(texts, "^[0-9]"))
+            if pc.any(found).as_py():
+                found = pc.and_not(found, pc.match_substring_regex(texts, VALUE.pattern))
         if self._needle:
             found = pc.or_(found, pc.match_substring_regex(texts, f"(?i){self._needle}"))
         return [int(at) for at in pc.indices_nonzero(found).to_pylist()]
