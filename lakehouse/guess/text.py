@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -73,11 +73,12 @@ def guess_table(stream: IO[bytes]) -> Table | None:
         return None
     cells = [split_cells(line, delimiter, quote) for line in lines]
     width = _width(cells)
-    header = _header(cells, width)
+    places = _places_of_values(cells, width)
+    header = _header(cells, width, places)
     if header is None:
         return None
     below = cells[header + 1 :]
-    units = next((at for at, row in enumerate(below) if _is_data(row)), 0)
+    units = next((at for at, row in enumerate(below) if _is_row(row, width, places)), 0)
     data = [row for row in below[units:] if len(row) == width]
     return Table(
         encoding=encoding,
@@ -108,7 +109,7 @@ def _delimiter(lines: Sequence[str]) -> tuple[str, str]:
     """Return the delimiter and the quote for which most lines have the same number of cells."""
     best, found = (0.0, 0), ("", '"')
     for quote in ('"', "'"):
-        if quote == "'" and not any(line.startswith("'") for line in lines):
+        if quote == "'" and not any(re.search(f"(?:^|[{DELIMITERS}])'", line) for line in lines):
             continue
         for delimiter in DELIMITERS:
             widths = Counter(len(split_cells(line, delimiter, quote)) for line in lines)
@@ -128,21 +129,37 @@ def _width(cells: Sequence[Sequence[str]]) -> int:
     return max(widths, key=lambda width: (widths[width], width), default=1)
 
 
-def _header(cells: Sequence[Sequence[str]], width: int) -> int | None:
+def _places_of_values(cells: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Return the places of the columns with values.
+
+    At least half of a column's filled cells in the lower half of the file begin with a digit: the
+    header and what is around it stand in the upper half.
+    """
+    rows = [row for row in cells if len(row) == width]
+    columns = zip(*rows[len(rows) // 2 :], strict=True)
+    return [
+        at for at, column in enumerate(columns) if 2 * _values(column) >= max(_filled(column), 1)
+    ]
+
+
+def _header(cells: Sequence[Sequence[str]], width: int, places: Sequence[int]) -> int | None:
     """Return the place of the header: a row of names above the data.
 
-    Of several such rows, the first with the most names that people give to columns.
+    Of several such rows, the first with the most names that people give to columns, and of equals
+    the first with the most filled cells. If no column has values, it is the first row.
     """
-    best: tuple[int, int] | None = None
+    best: tuple[int, int, int] | None = None
     for at, row in enumerate(cells):
         filled = [cell.strip() for cell in row if cell.strip()]
         if len(row) != width or not filled:
             continue
-        if _is_data(row) and not _counts_up(filled):
+        if best and not places:
+            break
+        if _is_data(row, places) and not _counts_up(filled):
             break
         known = sum(KNOWN.search(cell) is not None for cell in filled)
-        if best is None or known > best[1]:
-            best = at, known
+        if best is None or (known, len(filled)) > best[1:]:
+            best = at, known, len(filled)
     return best[0] if best else None
 
 
@@ -151,8 +168,20 @@ def _counts_up(names: Sequence[str]) -> bool:
     return len(names) > 1 and names == [str(at) for at in range(len(names))]
 
 
-def _is_data(row: Sequence[str]) -> bool:
-    """Return whether a row has values: at least half of its filled cells begin with a digit."""
-    filled = [cell for cell in row if cell.strip()]
-    values = [cell for cell in filled if VALUE.match(cell)]
-    return bool(values) and 2 * len(values) >= len(filled)
+def _is_data(row: Sequence[str], places: Sequence[int]) -> bool:
+    """Return whether at least half of a row's filled cells in the columns of values are some."""
+    cells = [row[at] for at in places if at < len(row)]
+    return 0 < _filled(cells) <= 2 * _values(cells)
+
+
+def _is_row(row: Sequence[str], width: int, places: Sequence[int]) -> bool:
+    """Return whether a row below the header is data, or a malformed row: no units or comments."""
+    return len(row) != width or _is_data(row, places)
+
+
+def _filled(cells: Iterable[str]) -> int:
+    return sum(bool(cell.strip()) for cell in cells)
+
+
+def _values(cells: Iterable[str]) -> int:
+    return sum(VALUE.match(cell) is not None for cell in cells)

@@ -1,0 +1,188 @@
+"""Read the Pollock benchmark's csv files with the form that `platelake look` guesses.
+
+    python benchmarks/pollock.py DIR [--list]
+
+DIR holds Pollock (https://github.com/HPI-Information-Systems/Pollock): `polluted_files` and
+`survey_sample`, each with files in `csv` and what they should come to in `clean`. Of each of the
+two folders it prints how many files are equal to the clean version, refused, with quarantined rows,
+or wrong in silence, and Pollock's score. `--list` names the files of all classes but the first.
+
+The score of a file, 0 to 10, is 1 if it is read, plus precision, recall and their harmonic mean for
+the cells of the header, the rows and all cells. A file that is refused has 0. Pollock takes numbers
+and times in different forms as equal; here texts must be equal, which can only lower the score.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from lakehouse.files.cells import read_cells
+from lakehouse.files.delimited import inspect
+from lakehouse.files.layout import Layout
+from lakehouse.files.opened import FormatError
+from lakehouse.guess.text import Table, guess_table
+
+EQUAL, NAMED = "equal", "equal rows, other names of columns"
+QUARANTINED, REFUSED, WRONG = "rows quarantined", "refused", "wrong in silence"
+KINDS = (EQUAL, NAMED, QUARANTINED, REFUSED, WRONG)
+FOLDERS = ("polluted_files", "survey_sample")
+WEIGHTS = "pollock_weights.json"
+Rows = list[list[str]]
+
+
+class Reading(NamedTuple):
+    """The header and the rows of a file, and what is said about the rest.
+
+    `refused` is why the file as a whole is not read, `faults` why some of its rows are not.
+    """
+
+    rows: Rows
+    refused: str = ""
+    faults: tuple[str, ...] = ()
+
+
+class Result(NamedTuple):
+    """What a file came to."""
+
+    name: str
+    kind: str
+    score: float
+    said: str
+
+
+def layout(table: Table) -> Layout:
+    """Return the layout that a stage with all these columns would have."""
+    times = Counter(table.names)
+    return Layout(
+        delimiter=table.delimiter,
+        encodings=(table.encoding,),
+        fields={name: (name,) for name in table.names if name and times[name] == 1},
+        quote=table.quote,
+        find_header=table.header > 0,
+        skip_after_header=table.units,
+    )
+
+
+def read(file: Path) -> Reading:
+    """Return a file's rows as they would be stored; the first is the header."""
+    with file.open("rb") as stream:
+        try:
+            table = guess_table(stream)
+        except FormatError as error:
+            return Reading([], str(error))
+        if table is None:
+            return Reading([], "no header with rows below it is found")
+        form = layout(table)
+        stream.seek(0)
+        report = inspect(stream, form)
+        if report.rule:
+            return Reading([], f"{report.rule}: {report.reason}")
+        stream.seek(0)
+        found = [row for batch in read_cells(stream, report, form) for row in batch.to_pylist()]
+    places = sorted(range(len(report.order)), key=lambda at: report.order[at])
+    header = [table.names[report.order[at]] for at in places]
+    rows = [[row["cells"][at].strip() for at in places] for row in found if not row["fault"]]
+    faults = tuple(f"line {row['line']}: {row['fault']}" for row in found if row["fault"])
+    return Reading([header, *rows], faults=faults)
+
+
+def result(file: Path, clean: Path) -> Result:
+    """Read a file and compare it with its clean version."""
+    found = read(file)
+    with clean.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(stream)]
+    if found.refused:
+        return Result(file.name, REFUSED, 0.0, found.refused)
+    score = score_of(rows, found.rows)
+    if found.rows == rows:
+        return Result(file.name, EQUAL, score, "")
+    wanted, got = (Counter(map(tuple, some[1:])) for some in (rows, found.rows))
+    if got - wanted or (wanted - got).total() > len(found.faults):
+        return Result(file.name, WRONG, score, difference(rows, found.rows))
+    if found.rows[0] != rows[0]:
+        return Result(file.name, NAMED, score, difference(rows, found.rows))
+    return Result(file.name, QUARANTINED, score, found.faults[0])
+
+
+def score_of(clean: Rows, found: Rows) -> float:
+    """Return Pollock's score of a file that is read."""
+    if not clean:
+        return 10.0
+    header = measures(clean[0], found[0] if found else [])
+    records = measures(map("".join, clean[1:]), map("".join, found[1:]))
+    return 1.0 + header + records + measures(chain(*clean), chain(*found))
+
+
+def measures(clean: Iterable[str], found: Iterable[str]) -> float:
+    """Return the sum of precision, recall and their harmonic mean, of texts in any order."""
+    wanted, got = Counter(clean), Counter(found)
+    common = (wanted & got).total()
+    if not wanted:
+        return 3.0
+    if not common:
+        return 0.0
+    recall, precision = common / wanted.total(), common / got.total()
+    return recall + precision + 2 * recall * precision / (recall + precision)
+
+
+def difference(clean: Rows, found: Rows) -> str:
+    """Say where the first difference is."""
+    for at, (wanted, got) in enumerate(zip(clean, found, strict=False)):
+        if wanted != got:
+            return f"row {at}: {got} is not {wanted}"
+    return f"{len(found)} rows, not {len(clean)}"
+
+
+def results(folder: Path) -> list[Result]:
+    """Return what each file of a folder came to."""
+    files = sorted((folder / "csv").iterdir())
+    return [result(file, folder / "clean" / file.name) for file in files]
+
+
+def report(folder: Path, found: Sequence[Result], names: bool) -> None:
+    """Print the figures of a folder."""
+    kinds = Counter(one.kind for one in found)
+    print(f"{folder.name}: {len(found)} files")
+    for kind in KINDS:
+        print(f"  {kind}: {kinds[kind]}")
+    print(f"  score: {sum(one.score for one in found) / len(found):.3f} of 10")
+    weights = folder.parent / WEIGHTS
+    if folder.name == FOLDERS[0] and weights.exists():
+        weight = json.loads(weights.read_text())
+        total = sum(weight.get(one.name, 0) for one in found)
+        score = sum(weight.get(one.name, 0) * one.score for one in found) / total
+        print(f"  score, weighted by how often people have such files: {score:.3f} of 10")
+    if names:
+        listed = defaultdict(list)
+        for one in found:
+            listed[one.kind].append(f"    {one.name}: {one.said[:300]}")
+        for kind in KINDS[1:]:
+            print("\n".join([f"  {kind}:", *listed[kind]]))
+
+
+def main(given: Sequence[str]) -> int:
+    """Read both folders; return 1 if a file is wrong in silence."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, help="a copy of Pollock")
+    parser.add_argument("--list", action="store_true", help="name the files")
+    asked = parser.parse_args(given)
+    folders = [asked.folder / name for name in FOLDERS if (asked.folder / name / "csv").is_dir()]
+    if not folders:
+        print(f"{asked.folder} holds no copy of Pollock; nothing was read.")
+        return 0
+    wrong = 0
+    for folder in folders:
+        found = results(folder)
+        report(folder, found, asked.list)
+        wrong += any(one.kind == WRONG for one in found)
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
