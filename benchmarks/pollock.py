@@ -10,6 +10,7 @@ or wrong in silence, and Pollock's score. `--list` names the files of all classe
 The score of a file, 0 to 10, is 1 if it is read, plus precision, recall and their harmonic mean for
 the cells of the header, the rows and all cells. A file that is refused has 0. Pollock takes numbers
 and times in different forms as equal; here texts must be equal, which can only lower the score.
+Blanks around a cell and rows of blank cells do not count.
 """
 
 import argparse
@@ -58,11 +59,10 @@ class Result(NamedTuple):
 
 def layout(table: Table) -> Layout:
     """Return the layout that a stage with all these columns would have."""
-    times = Counter(table.names)
     return Layout(
         delimiter=table.delimiter,
         encodings=(table.encoding,),
-        fields={name: (name,) for name in table.names if name and times[name] == 1},
+        fields={name: (name,) for name in table.names if name},
         quote=table.quote,
         find_header=table.header > 0,
         skip_after_header=table.units,
@@ -87,16 +87,22 @@ def read(file: Path) -> Reading:
         found = [row for batch in read_cells(stream, report, form) for row in batch.to_pylist()]
     places = sorted(range(len(report.order)), key=lambda at: report.order[at])
     header = [table.names[report.order[at]] for at in places]
-    rows = [[row["cells"][at].strip() for at in places] for row in found if not row["fault"]]
+    rows = filled([row["cells"][at] for at in places] for row in found if not row["fault"])
     faults = tuple(f"line {row['line']}: {row['fault']}" for row in found if row["fault"])
     return Reading([header, *rows], faults=faults)
+
+
+def filled(rows: Iterable[Sequence[str]]) -> Rows:
+    """Return the rows with trimmed cells, without those that are blank."""
+    trimmed = ([cell.strip() for cell in row] for row in rows)
+    return [row for row in trimmed if any(row)]
 
 
 def result(file: Path, clean: Path) -> Result:
     """Read a file and compare it with its clean version."""
     found = read(file)
     with clean.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(stream)]
+        rows = filled(csv.reader(stream))
     if found.refused:
         return Result(file.name, REFUSED, 0.0, found.refused)
     score = score_of(rows, found.rows)

@@ -135,7 +135,7 @@ def _places_of_values(cells: Sequence[Sequence[str]], width: int) -> list[int]:
     At least half of a column's filled cells in the lower half of the file begin with a digit: the
     header and what is around it stand in the upper half.
     """
-    rows = [row for row in cells if len(row) == width]
+    rows = [row for row in cells if len(row) == width and _filled(row)]
     columns = zip(*rows[len(rows) // 2 :], strict=True)
     return [
         at for at, column in enumerate(columns) if 2 * _values(column) >= max(_filled(column), 1)
