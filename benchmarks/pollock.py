@@ -17,7 +17,7 @@ import argparse
 import csv
 import json
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -49,12 +49,13 @@ class Reading(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a file came to."""
+    """What a file came to; `has_breaks`: a cell of its clean version has a line break."""
 
     name: str
     kind: str
     score: float
     said: str
+    has_breaks: bool = False
 
 
 def layout(table: Table) -> Layout:
@@ -103,17 +104,23 @@ def result(file: Path, clean: Path) -> Result:
     found = read(file)
     with clean.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
         rows = filled(csv.reader(stream))
+    kind, said = compared(found, rows)
+    score = 0.0 if kind == REFUSED else score_of(rows, found.rows)
+    return Result(file.name, kind, score, said, any("\n" in cell for cell in chain(*rows)))
+
+
+def compared(found: Reading, clean: Rows) -> tuple[str, str]:
+    """Return the class of a reading, and why it is not the clean version."""
     if found.refused:
-        return Result(file.name, REFUSED, 0.0, found.refused)
-    score = score_of(rows, found.rows)
-    if found.rows == rows:
-        return Result(file.name, EQUAL, score, "")
-    wanted, got = (Counter(map(tuple, some[1:])) for some in (rows, found.rows))
+        return REFUSED, found.refused
+    if found.rows == clean:
+        return EQUAL, ""
+    wanted, got = (Counter(map(tuple, some[1:])) for some in (clean, found.rows))
     if got - wanted or (wanted - got).total() > len(found.faults):
-        return Result(file.name, WRONG, score, difference(rows, found.rows))
-    if found.rows[0] != rows[0]:
-        return Result(file.name, NAMED, score, difference(rows, found.rows))
-    return Result(file.name, QUARANTINED, score, found.faults[0])
+        return WRONG, difference(clean, found.rows)
+    if found.rows[0] != clean[0]:
+        return NAMED, difference(clean, found.rows)
+    return QUARANTINED, found.faults[0]
 
 
 def score_of(clean: Rows, found: Rows) -> float:
@@ -157,6 +164,8 @@ def report(folder: Path, found: Sequence[Result], names: bool) -> None:
     print(f"{folder.name}: {len(found)} files")
     for kind in KINDS:
         print(f"  {kind}: {kinds[kind]}")
+    broken = sum(one.has_breaks and one.kind in (QUARANTINED, REFUSED) for one in found)
+    print(f"  quarantined or refused with a line break in a cell: {broken}")
     print(f"  score: {sum(one.score for one in found) / len(found):.3f} of 10")
     weights = folder.parent / WEIGHTS
     if folder.name == FOLDERS[0] and weights.exists():
@@ -164,12 +173,11 @@ def report(folder: Path, found: Sequence[Result], names: bool) -> None:
         total = sum(weight.get(one.name, 0) for one in found)
         score = sum(weight.get(one.name, 0) * one.score for one in found) / total
         print(f"  score, weighted by how often people have such files: {score:.3f} of 10")
-    if names:
-        listed = defaultdict(list)
+    for kind in KINDS[1:] if names else ():
+        print(f"  {kind}:")
         for one in found:
-            listed[one.kind].append(f"    {one.name}: {one.said[:300]}")
-        for kind in KINDS[1:]:
-            print("\n".join([f"  {kind}:", *listed[kind]]))
+            if one.kind == kind:
+                print(f"    {one.name}: {one.said[:300]}")
 
 
 def main(given: Sequence[str]) -> int:
@@ -182,12 +190,10 @@ def main(given: Sequence[str]) -> int:
     if not folders:
         print(f"{asked.folder} holds no copy of Pollock; nothing was read.")
         return 0
-    wrong = 0
-    for folder in folders:
-        found = results(folder)
-        report(folder, found, asked.list)
-        wrong += any(one.kind == WRONG for one in found)
-    return int(wrong > 0)
+    found = {folder: results(folder) for folder in folders}
+    for folder, some in found.items():
+        report(folder, some, asked.list)
+    return int(any(one.kind == WRONG for some in found.values() for one in some))
 
 
 if __name__ == "__main__":
