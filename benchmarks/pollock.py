@@ -103,10 +103,11 @@ def result(file: Path, clean: Path) -> Result:
     """Read a file and compare it with its clean version."""
     found = read(file)
     with clean.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-        rows = filled(csv.reader(stream))
+        cells = list(csv.reader(stream))
+    rows = filled(cells)
     kind, said = compared(found, rows)
     score = 0.0 if kind == REFUSED else score_of(rows, found.rows)
-    return Result(file.name, kind, score, said, any("\n" in cell for cell in chain(*rows)))
+    return Result(file.name, kind, score, said, any("\n" in cell for cell in chain(*cells)))
 
 
 def compared(found: Reading, clean: Rows) -> tuple[str, str]:
@@ -164,8 +165,8 @@ def report(folder: Path, found: Sequence[Result], names: bool) -> None:
     print(f"{folder.name}: {len(found)} files")
     for kind in KINDS:
         print(f"  {kind}: {kinds[kind]}")
-    broken = sum(one.has_breaks and one.kind in (QUARANTINED, REFUSED) for one in found)
-    print(f"  quarantined or refused with a line break in a cell: {broken}")
+    broken = Counter(one.kind for one in found if one.has_breaks)
+    print(f"  with a line break in a cell: {dict(broken)}")
     print(f"  score: {sum(one.score for one in found) / len(found):.3f} of 10")
     weights = folder.parent / WEIGHTS
     if folder.name == FOLDERS[0] and weights.exists():
@@ -189,7 +190,6 @@ def main(given: Sequence[str]) -> int:
     folders = [asked.folder / name for name in FOLDERS if (asked.folder / name / "csv").is_dir()]
     if not folders:
         print(f"{asked.folder} holds no copy of Pollock; nothing was read.")
-        return 0
     found = {folder: results(folder) for folder in folders}
     for folder, some in found.items():
         report(folder, some, asked.list)
