@@ -22,16 +22,17 @@ from lakehouse.tables.quarantine import QUARANTINE
 
 
 class Found(NamedTuple):
-    """What lies in the landing zone: all of it, and what does not grow.
+    """What was found in the listed files.
 
-    Of the files that may be new, the reports; of these and all that they have to do with, what is
-    known.
+    `landed` are those that do not grow, `known` the ledger's states of these and of all that they
+    have to do with, `reports` what was found in those that may be new. Files in `again` are read
+    although they are known.
     """
 
-    there: list[LandedFile]
     landed: list[LandedFile]
     known: dict[str, FileState]
     reports: dict[str, FileReport]
+    again: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,26 @@ class IngestContext:
     withdraw: frozenset[str] = frozenset()
     allow_loss: bool = False
 
+    def list_files(self, kind: str) -> list[LandedFile]:
+        """Return the files of that kind in the landing zone that this run is about."""
+        there = [file for file in self.looks.files(kind) if self._is_wanted(file)]
+        if not self.only_again:
+            return there
+        last = events.last_states(self.lake, kind, [file.file for file in there])
+        return [file for file in there if file.file in self.again or file.file in last]
+
     def inspect(
-        self, kind: str, read: Callable[[Sequence[LandedFile]], dict[str, FileReport]]
+        self,
+        kind: str,
+        there: Sequence[LandedFile],
+        read: Callable[[Sequence[LandedFile]], dict[str, FileReport]],
     ) -> Found:
-        """What lies in the landing zone, and what `read` finds in the files that may be new.
+        """Find out which of the listed files may be new, and what `read` finds in these.
 
         Files that still grow are left to the next run.
         """
-        there = [f for f in self.looks.files(kind) if self._is_wanted(f)]
         last = events.last_states(self.lake, kind, [file.file for file in there])
         if self.only_again:
-            there = [file for file in there if file.file in self.again or file.file in last]
             candidates = [file for file in there if file.file in self.again]
         else:
             candidates = ledger.candidates(there, last, self.again)
@@ -79,7 +89,7 @@ class IngestContext:
         contents = {one.sha256 for one in reports.values()}
         known = events.related_states(self.lake, kind, files, contents)
         reports |= read(ledger.heirs(landed, known, reports, self.meaning(kind)))
-        return Found(there, landed, known, reports)
+        return Found(landed, known, reports, self.again)
 
     def meaning(self, kind: str) -> ledger.Meaning:
         """Return what tells the day and the production line in a file's name, if the stage does."""

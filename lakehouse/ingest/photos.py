@@ -68,8 +68,9 @@ def ingest_photos(context: IngestContext) -> Counts:
     if context.stage.photos is None:
         return Counts()
     put_back_left(context)
-    there, landed, known, reports = context.inspect(
-        KIND, lambda files: hash_files(context.lake, context.landing, files)
+    there = context.list_files(KIND)
+    landed, known, reports, _ = context.inspect(
+        KIND, there, lambda files: hash_files(context.lake, context.landing, files)
     )
     hold_back_reused_names(context, KIND, known, reports)
     plan = ledger.plan(landed, known, reports, context.again)

@@ -206,9 +206,9 @@ def test_a_row_lost_on_the_way_stops_the_run(chain: Chain, monkeypatch: pytest.M
     from lakehouse.tables.files import FILES
 
     write_sensor(chain.landing, DAY)
-    passed = ingest_text._passed
+    passed = ingest_text.passed_rows
     with monkeypatch.context() as broken:
-        broken.setattr(ingest_text, "_passed", lambda rows, table: passed(rows, table).slice(1))
+        broken.setattr(ingest_text, "passed_rows", lambda rows, table: passed(rows, table).slice(1))
         with pytest.raises(QualityGateError, match="6 rows read, 5 stored"):
             chain("ingest_readings")
     assert chain.lake().rows(FILES) == []
