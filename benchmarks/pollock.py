@@ -26,7 +26,7 @@ from typing import NamedTuple
 from lakehouse.files.cells import read_cells
 from lakehouse.files.delimited import inspect
 from lakehouse.files.layout import Layout
-from lakehouse.files.opened import FormatError
+from lakehouse.files.text_form import FormatError
 from lakehouse.guess.text import Table, guess_table
 
 EQUAL, NAMED = "equal", "equal rows, other names of columns"

@@ -14,7 +14,8 @@ from typing import IO
 
 from lakehouse.files.columns import find_header
 from lakehouse.files.layout import FileReport, Layout
-from lakehouse.files.opened import FormatError, opened
+from lakehouse.files.opened import opened
+from lakehouse.files.text_form import FormatError
 
 BLANK = " \t\r\n\v\f"
 """Characters of a blank line: the white space of `bytes.strip`, so that both passes agree."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
-from lakehouse.files.opened import Form
+from lakehouse.files.text_form import Form
 from lakehouse.settings import Settings
 from lakehouse.stage import Text
 

@@ -7,25 +7,17 @@ gzip and zip, UTF-16 and UTF-32, sheets of Excel, Parquet. A damaged one is a `F
 from __future__ import annotations
 
 import codecs
-import csv
 import gzip
 import hashlib
-import io
 import lzma
-import re
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from typing import IO, Any, NamedTuple
+from collections.abc import Callable
+from typing import IO, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from python_calamine import CalamineError, CalamineWorkbook
-
-from lakehouse.errors import PlatelakeError
+from lakehouse.files.sheets import ZIP, write_parquet, write_sheet
+from lakehouse.files.text_form import Form, FormatError
 
 IN_MEMORY = 16 << 20
 """Text up to this many bytes is not written to a temporary file."""
@@ -36,7 +28,7 @@ MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 """Byte order marks; that of UTF-32 begins as that of UTF-16 does, so it comes first."""
-GZIP, ZIP, PARQUET = b"\x1f\x8b", b"PK\x03\x04", b"PAR1"
+GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """First bytes of an old Excel file, .xls."""
 BLOCK = 1 << 20
@@ -47,24 +39,6 @@ DAMAGED = (
     *(NotImplementedError, ValueError, IndexError, OverflowError),
 )
 """What libraries raise for damaged bytes, which are on this machine by then."""
-
-
-class FormatError(PlatelakeError):
-    """A file cannot be turned into text; `rule` is the quarantine's, `sha256` the file's."""
-
-    def __init__(self, rule: str, reason: str, sha256: str = "") -> None:
-        super().__init__(reason)
-        self.rule, self.sha256 = rule, sha256
-
-
-class Form(NamedTuple):
-    """What a stage says about the form of its text files."""
-
-    delimiter: str
-    encodings: tuple[str, ...]
-    sheet: str | None
-    max_bytes: int
-    decimal: str = "."
 
 
 class Opened(NamedTuple):
@@ -89,6 +63,7 @@ def opened(stream: IO[bytes], form: Form, depth: int = 0) -> Opened:
         FormatError: The file is damaged, or holds not exactly one table.
 
     Example:
+        >>> import io
         >>> form = Form(",", ("utf-8",), None, 1 << 20)
         >>> opened(io.BytesIO("Lot\n17\n".encode("utf-16")), form).stream.read()
         b'Lot\n17\n'
@@ -129,9 +104,9 @@ def _converter(start: bytes, form: Form) -> Converter | None:
     if start.startswith(ZIP):
         return _unpack_zip
     if start.startswith(OLE):
-        return _write_sheet
+        return write_sheet
     if start.startswith(PARQUET):
-        return _write_parquet
+        return write_parquet
     encoding = next((name for mark, name in MARKS.items() if start.startswith(mark)), None)
     wide = [name for name in form.encodings if codecs.lookup(name).name[:6] in ("utf-16", "utf-32")]
     if encoding is None and wide and b"\0" in start:
@@ -167,7 +142,7 @@ def _unpack_zip(stream: IO[bytes], text: IO[bytes], form: Form) -> None:
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         if any(name in ("xl/workbook.xml", "xl/workbook.bin", "content.xml") for name in names):
             stream.seek(0)
-            return _write_sheet(stream, text, form)
+            return write_sheet(stream, text, form)
         files = [name for name in names if not name.startswith("__MACOSX/")]
         if len(files) != 1:
             raise FormatError(
@@ -194,123 +169,3 @@ def _decoder(encoding: str) -> Converter:
                 break
 
     return decode
-
-
-def _write_sheet(stream: IO[bytes], text: IO[bytes], form: Form) -> None:
-    """Write one sheet of an Excel file as text."""
-    content = stream.read()
-    try:
-        book = CalamineWorkbook.from_filelike(io.BytesIO(content))
-        sheets = {name: _cells(book, name) for name in book.sheet_names}
-    except CalamineError as error:
-        raise FormatError("damaged", f"not a readable Excel file: {error}") from error
-    filled = [name for name, rows in sheets.items() if rows]
-    if form.sheet is not None and form.sheet not in sheets:
-        raise FormatError("sheet", f"no sheet {form.sheet!r}; the file has {', '.join(sheets)}")
-    if form.sheet is None and len(filled) > 1:
-        raise FormatError(
-            "sheet", f"the sheets {', '.join(filled)} have cells; say which by `sheet`"
-        )
-    name = form.sheet or (filled or book.sheet_names)[0]
-    rows = [[_cell(value, form.decimal) for value in row] for row in sheets[name]]
-    for (line, column), said in errors_in(content, book.sheet_names.index(name)).items():
-        if line < len(rows) and column < len(rows[line]):
-            rows[line][column] = said
-    _write_rows(rows, text, form)
-
-
-def _cells(book: CalamineWorkbook, name: str) -> list[list[Any]]:
-    rows = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
-    return rows if any(value != "" for row in rows for value in row) else []
-
-
-CELL = re.compile(rb'<c r="([A-Z]+)([0-9]+)"([^>]*)>(.*?)</c>', re.DOTALL)
-RESULT = re.compile(rb"<v>(.*?)</v>", re.DOTALL)
-
-
-def errors_in(content: bytes, sheet: int) -> dict[tuple[int, int], str]:
-    """Return the cells of an .xlsx sheet that hold an error or a formula without a result.
-
-    The reader gives these as empty cells. Keys are line and column from 0.
-    """
-    if not content.startswith(ZIP):
-        return {}
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        name = _part_of(archive, sheet)
-        if name not in archive.namelist():
-            return {}
-        found = {}
-        for column, line, about, inside in CELL.findall(archive.read(name)):
-            result = RESULT.search(inside)
-            is_error = b't="e"' in about
-            if is_error or (b"<f" in inside and result is None):
-                said = result[1].decode() if result and is_error else "#FORMULA"
-                at = 0
-                for letter in column:
-                    at = at * 26 + letter - ord("A") + 1
-                found[int(line) - 1, at - 1] = said
-        return found
-
-
-def _part_of(archive: zipfile.ZipFile, sheet: int) -> str:
-    """Return the name of the part of an .xlsx that holds the sheet at that place."""
-    if "xl/_rels/workbook.xml.rels" not in archive.namelist():
-        return ""
-    ids = re.findall(rb'<sheet [^>]*r:id="([^"]+)"', archive.read("xl/workbook.xml"))
-    targets = {}
-    for one in re.findall(rb"<Relationship [^>]*>", archive.read("xl/_rels/workbook.xml.rels")):
-        name, target = re.search(rb'Id="([^"]+)"', one), re.search(rb'Target="([^"]+)"', one)
-        if name and target:
-            targets[name[1]] = target[1].decode()
-    if sheet >= len(ids) or ids[sheet] not in targets:
-        return ""
-    return f"xl/{targets[ids[sheet]]}".replace("xl//xl/", "xl/")
-
-
-def _write_parquet(stream: IO[bytes], text: IO[bytes], form: Form) -> None:
-    """Write the columns of a Parquet file as text."""
-    try:
-        file = pq.ParquetFile(stream)
-        names = file.schema_arrow.names
-        _write_rows([names], text, form)
-        for batch in file.iter_batches():
-            columns = [column.to_pylist() for column in batch.columns]
-            rows = zip(*columns, strict=True)
-            _write_rows(([_cell(value, form.decimal) for value in row] for row in rows), text, form)
-    except pa.ArrowException as error:
-        raise FormatError("damaged", f"not a readable Parquet file: {error}") from error
-
-
-def _write_rows(rows: Iterable[Iterable[str]], text: IO[bytes], form: Form) -> None:
-    def lines() -> Iterator[str]:
-        line = io.StringIO()
-        writer = csv.writer(line, delimiter=form.delimiter, lineterminator="\n")
-        for row in rows:
-            writer.writerow([cell.replace("\r", " ").replace("\n", " ") for cell in row])
-            yield line.getvalue()
-            line.seek(0)
-            line.truncate()
-
-    for some in lines():
-        text.write(some.encode())
-        if text.tell() > form.max_bytes:  # `inspect` refuses what is larger.
-            return
-
-
-def _cell(value: Any, decimal: str) -> str:
-    """Return a cell as a person writes it; whole numbers without a decimal point."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    if isinstance(value, float | Decimal):
-        return str(value).replace(".", decimal)
-    if isinstance(value, datetime):
-        return value.isoformat(" ")
-    if isinstance(value, timedelta):
-        return str(value)
-    if isinstance(value, date):
-        return f"{value.isoformat()} 00:00:00"
-    if isinstance(value, time):
-        return value.isoformat()
-    return str(value)

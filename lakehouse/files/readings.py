@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import date, datetime
 from typing import IO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.errors import UsageError
 from lakehouse.files.cells import read_cells, with_file
 from lakehouse.files.delimited import inspect
 from lakehouse.files.layout import FileReport, Layout
-from lakehouse.files.rules import (
-    CHECKED,
-    Mask,
-    Rule,
-    as_mask,
-    find_broken,
-    line_rules,
-    with_duplicates,
-    with_sequence,
-)
+from lakehouse.files.reading_rules import is_missing, needed, reading_rules
+from lakehouse.files.rules import CHECKED, Mask, as_mask, find_broken
+from lakehouse.files.together import with_duplicates, with_sequence
 from lakehouse.files.values import (
     AMBIGUOUS,
     MOMENT,
@@ -37,15 +28,8 @@ from lakehouse.files.values import (
     times_of_day,
 )
 from lakehouse.settings import Settings
-from lakehouse.stage import Readings, Source, Stage, Text, Variable
+from lakehouse.stage import Readings, Source, Stage, Text
 from lakehouse.tables.readings import readings as readings_table
-
-EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
-"""Clocks that were not set show 1970 or 1980."""
-AHEAD = timedelta(days=1)
-"""A clock may be ahead by this much."""
-SHOWN = 80
-"""How many characters of a cell a reason shows."""
 
 
 def layout(stage: Stage, settings: Settings) -> Layout:
@@ -60,13 +44,6 @@ def layout(stage: Stage, settings: Settings) -> Layout:
         decimal=source.decimal,
         thousands=source.thousands,
     )
-
-
-def needed(stage: Stage) -> Readings:
-    """Return what the stage says about its sensor files; raises UsageError if it has none."""
-    if stage.readings is None:
-        raise UsageError(f"stage {stage.name} has no [readings], so no sensor files")
-    return stage.readings
 
 
 def from_name(source: Source | None, file: str) -> str | None:
@@ -181,7 +158,7 @@ def typed_rows(
     text = {name: pc.ascii_trim(column, " ") for name, column in cells.items()}
     day, measured_at = _times(batch, text, stage)
     mixed = _mixes_notations(batch["file"], reports)
-    missing = {v.name: _is_missing(cells[v.name], source.missing) for v in source.variables}
+    missing = {v.name: is_missing(cells[v.name], source.missing) for v in source.variables}
     typed = {
         "day": day,
         "lot": lots_in(text["lot"], lines_of(batch, source, text.get("line")), stage),
@@ -192,7 +169,7 @@ def typed_rows(
             v.name: _numbers(text[v.name], source, mixed, missing[v.name]) for v in source.variables
         },
     }
-    rule, reason = find_broken(rules(batch["fault"], cells, typed, missing, stage), count)
+    rule, reason = find_broken(reading_rules(batch["fault"], cells, typed, missing, stage), count)
     return pa.RecordBatch.from_arrays(
         [batch["file"], batch["line"], batch["cells"], rule, reason, *typed.values()],
         schema=row_schema(stage),
@@ -253,78 +230,6 @@ def lots_in(texts: pa.Array, lines: pa.Array | None, stage: Stage) -> pa.Array:
     return pa.array(names, pa.string())
 
 
-def rules(
-    fault: pa.Array,
-    cells: Mapping[str, pa.Array],
-    typed: Mapping[str, pa.Array],
-    missing: Mapping[str, Mask],
-    stage: Stage,
-) -> list[Rule]:
-    """Return the rules of a reading, in their order, for its cells and its typed columns.
-
-    `missing` says of each variable which cells say that there is no value.
-    """
-    source = needed(stage)
-    whole = as_mask(fault.is_null())
-    no_lot, no_day, no_time = (
-        whole & as_mask(typed[name].is_null()) for name in ("lot", "day", "measured_at")
-    )
-    unset = _implausible(typed["measured_at"])
-    found = [
-        *line_rules(fault),
-        Rule("lot", no_lot, _not_a("lot", cells["lot"])),
-        *_time_rules(no_day, no_time, cells, source),
-        Rule("implausible_time", unset, _unset(typed["measured_at"])),
-    ]
-    for v in source.variables:
-        values = typed[v.name]
-        unread = whole & as_mask(values.is_null()) & ~missing[v.name]
-        outside = as_mask(pc.or_(pc.less(values, v.minimum), pc.greater(values, v.maximum)))
-        found += [
-            Rule("number", unread, _not_a(f"{v.name} number", cells[v.name])),
-            Rule("physical_range", outside, _outside(v, values)),
-        ]
-    empty = whole & np.logical_and.reduce(list(missing.values()))
-    return [*found, Rule("no_value", empty, lambda _: "no variable has a value")]
-
-
-def _time_rules(
-    no_day: Mask, no_time: Mask, cells: Mapping[str, pa.Array], source: Readings
-) -> list[Rule]:
-    if source.timestamp:
-        names = [name for name in cells if name.startswith("timestamp ")]
-        said = pc.binary_join_element_wise(*(cells[name] for name in names), " ")
-        form = source.timestamp.format
-        return [Rule("time", no_time, _not_a(f"time as {form} wants it", said))]
-    date_cells = cells.get("date", pa.repeat("its file's", len(no_day)))
-    return [
-        Rule("date", no_day, _not_a("date", date_cells)),
-        Rule("time", ~no_day & no_time, _not_a(f"{source.clock} time", cells["time"])),
-    ]
-
-
-def _implausible(moment: pa.Array) -> Mask:
-    """Return which moments no clock that is set shows."""
-    latest = pa.scalar(datetime.now(UTC) + AHEAD, MOMENT)
-    return as_mask(pc.or_(pc.less(moment, pa.scalar(EARLIEST, MOMENT)), pc.greater(moment, latest)))
-
-
-def _unset(moment: pa.Array) -> Callable[[int], str]:
-    return lambda at: (
-        f"the time {moment[at].as_py():%Y-%m-%d %H:%M:%S} UTC is before {EARLIEST.year} or in the "
-        "future; was the clock set?"
-    )
-
-
-def _is_missing(cells: pa.Array, words: Sequence[str]) -> Mask:
-    """Return which cells say that there is no value: the column is not there, or such a word is."""
-    if not words:
-        return as_mask(cells.is_null())
-    return as_mask(cells.is_null()) | as_mask(
-        pc.is_in(pc.utf8_trim_whitespace(cells), pa.array(words, pa.string()))
-    )
-
-
 def cells_at(batch: pa.RecordBatch, place: int) -> pa.Array:
     """Return the cell at that place of each row of `read_cells`; null for a row with a fault."""
     cells = batch["cells"]
@@ -337,12 +242,3 @@ def _fields(source: Readings) -> dict[str, tuple[str, ...]]:
     """Return the needed columns of a sensor file, each with the header names it may have."""
     fields = {name: tuple(columns) for name, columns in source.columns.items()}
     return fields | {variable.name: tuple(variable.column) for variable in source.variables}
-
-
-def _not_a(what: str, texts: pa.Array) -> Callable[[int], str]:
-    return lambda at: f"not a {what}: '{texts[at].as_py()[:SHOWN]}'"
-
-
-def _outside(variable: Variable, values: pa.Array) -> Callable[[int], str]:
-    limits = f"{variable.minimum:g} to {variable.maximum:g} {variable.unit}"
-    return lambda at: f"{variable.name} {values[at].as_py()} is outside {limits}"

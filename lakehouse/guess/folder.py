@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from lakehouse.errors import PlatelakeError
-from lakehouse.files.opened import FormatError
+from lakehouse.files.text_form import FormatError
 from lakehouse.guess.columns import GUESS, LIKELY, Columns, guess_columns
 from lakehouse.guess.text import Table, guess_table
 from lakehouse.landing.matching import NOISE, PACKED

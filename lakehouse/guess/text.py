@@ -10,7 +10,8 @@ from typing import IO
 
 from lakehouse.files.delimited import decodes
 from lakehouse.files.headers import split_cells
-from lakehouse.files.opened import Form, opened
+from lakehouse.files.opened import opened
+from lakehouse.files.text_form import Form
 from lakehouse.forms import AM, PM
 
 HEAD = 1 << 20

@@ -19,7 +19,7 @@ from lakehouse.delta.lake import Lake
 from lakehouse.delta.rows import Rows
 from lakehouse.files import error_lists as error_list_source
 from lakehouse.files import readings as readings_source
-from lakehouse.files import rules
+from lakehouse.files import together
 from lakehouse.files.layout import FileReport, Layout
 from lakehouse.files.read import inspect_files
 from lakehouse.ingest import events, ledger
@@ -169,7 +169,7 @@ def _load(
     by, moments = superseded_days(lake, table, typed, loading, superseded)
     checked: Rows
     if table is ERROR_LISTS:
-        checked = rules.with_superseded(engine.collected(typed), by)
+        checked = together.with_superseded(engine.collected(typed), by)
     else:
         checked = engine.keep(checked_rows(context, table, typed, files, by, moments))
     try:

@@ -15,7 +15,7 @@ from lakehouse.delta.lake import Lake
 from lakehouse.delta.rows import Rows
 from lakehouse.errors import PlatelakeError
 from lakehouse.files import readings as readings_source
-from lakehouse.files import rules
+from lakehouse.files import rules, together
 from lakehouse.files.layout import FileReport, Layout
 from lakehouse.files.read import read_rows
 from lakehouse.ingest.context import IngestContext, entry
@@ -43,7 +43,7 @@ def checked_rows(
     table: Table,
     typed: Rows,
     files: Sequence[str],
-    by: Mapping[rules.FileDay, str],
+    by: Mapping[together.FileDay, str],
     moments: pa.Table | None,
 ) -> Rows:
     """Add the rules that rows break together with other rows of their day."""
@@ -61,10 +61,10 @@ def checked_rows(
     lot = [name for name in table.key if name not in ("sequence", "measured_at")]
 
     def check(rows: pa.Table, stored: pa.Table) -> pa.Table:
-        rows = rules.with_superseded(rows, by, moments)
+        rows = together.with_superseded(rows, by, moments)
         rows = readings_source.checked_together(rows, stage)
-        rows = rules.with_stored(rows, stored, table.key)
-        return rules.with_mixed_lots(rows, stored, lot)
+        rows = together.with_stored(rows, stored, table.key)
+        return together.with_mixed_lots(rows, stored, lot)
 
     return engine.map_days(context.lake, typed, [stored], (), check, schema)
 
@@ -87,7 +87,7 @@ def superseded_days(
     typed: Rows,
     loading: Sequence[Delivery],
     superseded: dict[str, set[str]],
-) -> tuple[dict[rules.FileDay, str], pa.Table | None]:
+) -> tuple[dict[together.FileDay, str], pa.Table | None]:
     """Map the days of copies, as file and day, to the corrected file that holds the day now.
 
     Also returned are file, day and moment of the corrected files' readings; None for lists.
@@ -118,7 +118,7 @@ def superseded_days(
     return by, held if "measured_at" in columns else None
 
 
-def _days_of_files(typed: Rows) -> Counter[rules.FileDay]:
+def _days_of_files(typed: Rows) -> Counter[together.FileDay]:
     """Count the valid rows of each file and day."""
 
     def counted(rows: pa.Table) -> pa.Table:
@@ -126,7 +126,7 @@ def _days_of_files(typed: Rows) -> Counter[rules.FileDay]:
         return sound.group_by(["file", "day"]).aggregate([([], "count_all")])
 
     schema = pa.schema([("file", pa.string()), ("day", pa.date32()), ("count_all", pa.int64())])
-    found: Counter[rules.FileDay] = Counter()
+    found: Counter[together.FileDay] = Counter()
     for row in engine.collected(engine.map_rows(typed, counted, schema)).to_pylist():
         found[row["file"], row["day"]] += row["count_all"]
     return found

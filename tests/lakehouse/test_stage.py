@@ -14,8 +14,9 @@ from lakehouse.errors import UsageError
 from lakehouse.files import error_lists, readings
 from lakehouse.files.layout import FileReport, Layout
 from lakehouse.files.values import dates as as_dates
+from lakehouse.forms import date_pattern
 from lakehouse.settings import Settings
-from lakehouse.stage import Stage, date_pattern, load_stage
+from lakehouse.stage import Stage, load_stage
 
 CONF = Path(__file__).parent.parent.parent / "conf"
 

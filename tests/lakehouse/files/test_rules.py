@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lakehouse.files import rules
+from lakehouse.files import rules, together
 
 DAY, NEXT = date(2021, 9, 6), date(2021, 9, 7)
 SCHEMA = pa.schema([*rules.CHECKED, ("day", pa.date32()), ("lot", pa.string())])
@@ -62,17 +62,17 @@ def test_of_a_key_the_first_by_file_and_line_stays() -> None:
     )
     again = ("duplicate_key", "the same day, lot as line 9 of a")
     known = ("date", "known")
-    assert marks(rules.with_duplicates(rows, KEY)) == [
+    assert marks(together.with_duplicates(rows, KEY)) == [
         again, again, (None, None), ("number", "known"), (None, None), known, known,
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("rows", [table(), table(("a", 2, DAY, "1"), ("a", 3, DAY, "2"))])
 def test_where_nothing_is_marked_the_table_stays(rows: pa.Table) -> None:
-    assert rules.with_duplicates(rows, KEY) is rows
-    assert rules.with_superseded(rows, {}) is rows
-    assert rules.with_superseded(rows, {("b", DAY): "a"}) is rows
-    assert rules.with_stored(rows, table().drop_columns("rule"), KEY) is rows
+    assert together.with_duplicates(rows, KEY) is rows
+    assert together.with_superseded(rows, {}) is rows
+    assert together.with_superseded(rows, {("b", DAY): "a"}) is rows
+    assert together.with_stored(rows, table().drop_columns("rule"), KEY) is rows
 
 
 def test_a_key_that_is_stored_already() -> None:
@@ -80,15 +80,15 @@ def test_a_key_that_is_stored_already() -> None:
     stored = table(("a", 7, DAY, "1"), ("a", 8, DAY, "2")).select(["lot", "line", "file", "day"])
     said = ("duplicate_key", "the same day, lot as line 7 of a")
     expected = [said, (None, None), ("number", "known")]
-    assert marks(rules.with_stored(rows, stored, KEY)) == expected
+    assert marks(together.with_stored(rows, stored, KEY)) == expected
     in_chunks = pa.concat_tables([rows.slice(0, 1), rows.slice(1)])
-    assert marks(rules.with_stored(in_chunks, stored, KEY)) == expected
+    assert marks(together.with_stored(in_chunks, stored, KEY)) == expected
 
 
 def test_a_day_that_another_file_holds_now() -> None:
     rows = table(("a", 2, DAY, "1"), ("a", 3, NEXT, "1"), ("a", 4, DAY, "1", "lot"))
     said = "2021-09-06 was corrected: it is in b, which brought this content before"
-    assert marks(rules.with_superseded(rows, {("a", DAY): "b", ("c", NEXT): "b"})) == [
+    assert marks(together.with_superseded(rows, {("a", DAY): "b", ("c", NEXT): "b"})) == [
         ("superseded", said),
         (None, None),
         ("lot", "known"),

@@ -13,8 +13,11 @@ from lakehouse.files import (
     opened,
     photos,
     pixels,
+    reading_rules,
     readings,
     rules,
+    sheets,
+    together,
 )
 from serving.html import HERE
 from serving.texts import LANGUAGES, chosen, texts
@@ -47,7 +50,7 @@ def test_every_rule_of_a_photo_has_a_text() -> None:
     assert {f"fault.{rule}" for rule in rules} <= set(texts("en").sentences)
 
 
-TEXT_FILES = (columns, delimited, opened, readings, rules)
+TEXT_FILES = (columns, delimited, opened, reading_rules, readings, rules, sheets, together)
 
 
 def test_every_rule_of_a_sensor_file_has_a_text() -> None:

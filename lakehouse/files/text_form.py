@@ -1,0 +1,25 @@
+"""What a stage says about the form of its text files, and the error of a file that has another."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from lakehouse.errors import PlatelakeError
+
+
+class FormatError(PlatelakeError):
+    """A file cannot be turned into text; `rule` is the quarantine's, `sha256` the file's."""
+
+    def __init__(self, rule: str, reason: str, sha256: str = "") -> None:
+        super().__init__(reason)
+        self.rule, self.sha256 = rule, sha256
+
+
+class Form(NamedTuple):
+    """What a stage says about the form of its text files."""
+
+    delimiter: str
+    encodings: tuple[str, ...]
+    sheet: str | None
+    max_bytes: int
+    decimal: str = "."
