@@ -9,7 +9,7 @@ or wrong in silence, and Pollock's score. `--list` names the files of all classe
 
 The score of a file, 0 to 10, is 1 if it is read, plus precision, recall and their harmonic mean for
 the cells of the header, the rows and all cells. A file that is refused has 0. Pollock takes numbers
-and times in different forms as equal; here texts must be equal, which can only lower the score.
+and times in different forms as equal, and rows with the same text; here each cell must be equal.
 Blanks around a cell and rows of blank cells do not count.
 """
 
@@ -18,7 +18,7 @@ import csv
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -129,12 +129,12 @@ def score_of(clean: Rows, found: Rows) -> float:
     if not clean:
         return 10.0
     header = measures(clean[0], found[0] if found else [])
-    records = measures(map("".join, clean[1:]), map("".join, found[1:]))
+    records = measures(map(tuple, clean[1:]), map(tuple, found[1:]))
     return 1.0 + header + records + measures(chain(*clean), chain(*found))
 
 
-def measures(clean: Iterable[str], found: Iterable[str]) -> float:
-    """Return the sum of precision, recall and their harmonic mean, of texts in any order."""
+def measures(clean: Iterable[Hashable], found: Iterable[Hashable]) -> float:
+    """Return the sum of precision, recall and their harmonic mean, in any order."""
     wanted, got = Counter(clean), Counter(found)
     common = (wanted & got).total()
     if not wanted:

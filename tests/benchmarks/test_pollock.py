@@ -63,3 +63,7 @@ def test_the_score() -> None:
     # The header is right, one of three rows is lost, and three of twelve cells.
     rows, cells = 2 / 3 + 1 + 4 / 5, 9 / 12 + 1 + 6 / 7
     assert score_of(CLEAN, CLEAN[:3]) == pytest.approx(1 + 3 + rows + cells)
+    # A row with a lost delimiter has the same text, and is another row.
+    merged = [HEADER, ["177.1", "a, b"], *ROWS[1:]]
+    rows, cells = 2 / 3 * 3, 10 / 12 + 10 / 11 + 20 / 23
+    assert score_of(CLEAN, merged) == pytest.approx(1 + 3 + rows + cells)
