@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -162,13 +163,23 @@ def shown(names: Sequence[str]) -> str:
     return ", ".join([name[:80] for name in names[:SHOWN]] + ["…"] * (len(names) > SHOWN))
 
 
+@cache
+def _quoted_cells(delimiter: str, quote: str) -> re.Pattern[str]:
+    """Return a pattern of a quoted cell with the delimiter before it."""
+    end, mark = re.escape(delimiter), re.escape(quote)
+    return re.compile(rf"(?:^|{end}) *{mark}(?:[^{mark}]|{mark}{mark})*{mark}(?={end}|$)")
+
+
 def split_cells(text: str, delimiter: str, quote: str = '"') -> list[str]:
     """Split a line into cells; if its quotes do not close it is one cell, so a malformed row.
 
-    Blanks between a delimiter and a quote do not count.
+    Blanks between a delimiter and a quote do not count. Two quotes or more outside of quoted cells
+    make the row malformed: the delimiter before a quoted cell may be missing.
     """
     if quote not in text:
         return text.split(delimiter)
+    if quote in text[1:] and _quoted_cells(delimiter, quote).sub(delimiter, text).count(quote) > 1:
+        return [text]
     form: dict[str, Any] = {"delimiter": delimiter, "quotechar": quote, "strict": True}
     try:
         cells = next(csv.reader([text], **form))

@@ -670,9 +670,32 @@ def written(cells: list[str]) -> str:
     )
 
 
+def outside_of_quoted_cells(line: str) -> int:
+    """How many quotes stand outside of quoted cells, by walking through the line."""
+    count, at = 0, 0
+    while at < len(line):
+        start = at
+        while line[at : at + 1] == " ":
+            at += 1
+        end = at + 1
+        if line[at : at + 1] == '"':
+            while end < len(line) and (line[end] != '"' or line[end : end + 2] == '""'):
+                end += 2 if line[end] == '"' else 1
+            if end < len(line) and line[end + 1 : end + 2] in ("", ","):
+                at = end + 2
+                continue
+        next_cell = line.find(",", start)
+        next_cell = len(line) if next_cell < 0 else next_cell
+        count += line[start:next_cell].count('"')
+        at = next_cell + 1
+    return count
+
+
 def as_row(at: int, line: str) -> list[Row]:
     """What a line of four columns is on its own, by Python's csv; nothing where it is blank."""
     try:
+        if outside_of_quoted_cells(line) > 1:
+            raise csv.Error
         found = list(csv.reader([line], strict=True))
         if any(cell.startswith(" ") and cell.lstrip(" ").startswith('"') for cell in found[0]):
             found = list(csv.reader([line], strict=True, skipinitialspace=True))
@@ -822,3 +845,11 @@ def test_decimal_commas_are_seen(text: str, expected: bool, piece: int) -> None:
     comma = text.replace(";", ",") if '"' in text else "Lot,Time,pH\n1,2,7.1\n"
     found = look(comma.encode(), replace(SENSOR, has_numbers=True))
     assert found.mixes_notations is ('"' in text)
+
+
+def test_a_missing_delimiter_before_a_quoted_cell_makes_the_row_malformed() -> None:
+    found = rows(b'Lot,Time,pH\n1"a,b",2\n1,5" pipe,2\n')
+    assert [(some, fault is None) for _, some, fault in found] == [
+        (['1"a,b",2'], False),
+        (["1", '5" pipe', "2"], True),
+    ]
