@@ -119,9 +119,9 @@ def compared(found: Reading, clean: Rows) -> tuple[str, str]:
     wanted, got = (Counter(map(tuple, some[1:])) for some in (clean, found.rows))
     if got - wanted or (wanted - got).total() > len(found.faults):
         return WRONG, difference(clean, found.rows)
-    if found.rows[0] != clean[0]:
+    if found.rows[:1] != clean[:1]:
         return NAMED, difference(clean, found.rows)
-    return QUARANTINED, found.faults[0]
+    return (QUARANTINED, found.faults[0]) if found.faults else (WRONG, "rows in another order")
 
 
 def score_of(clean: Rows, found: Rows) -> float:
@@ -155,14 +155,13 @@ def difference(clean: Rows, found: Rows) -> str:
 
 def results(folder: Path) -> list[Result]:
     """Return what each file of a folder came to."""
-    files = sorted((folder / "csv").iterdir())
-    return [result(file, folder / "clean" / file.name) for file in files]
+    return [result(file, folder / "clean" / file.name) for file in sorted(folder.glob("csv/*"))]
 
 
 def report(folder: Path, found: Sequence[Result], names: bool) -> None:
     """Print the figures of a folder."""
-    kinds = Counter(one.kind for one in found)
     print(f"{folder.name}: {len(found)} files")
+    kinds = Counter(one.kind for one in found)
     for kind in KINDS:
         print(f"  {kind}: {kinds[kind]}")
     broken = Counter(one.kind for one in found if one.has_breaks)
@@ -190,10 +189,10 @@ def main(given: Sequence[str]) -> int:
     folders = [asked.folder / name for name in FOLDERS if (asked.folder / name / "csv").is_dir()]
     if not folders:
         print(f"{asked.folder} holds no copy of Pollock; nothing was read.")
-    found = {folder: results(folder) for folder in folders}
-    for folder, some in found.items():
+    found = [results(folder) for folder in folders]
+    for folder, some in zip(folders, found, strict=True):
         report(folder, some, asked.list)
-    return int(any(one.kind == WRONG for some in found.values() for one in some))
+    return int(any(one.kind == WRONG for one in chain(*found)))
 
 
 if __name__ == "__main__":
