@@ -28,6 +28,8 @@ from lakehouse.tables.readings import readings
 from lakehouse.tables.unmatched_files import UNMATCHED_FILES
 from tests.conftest import REAL
 
+pytestmark = pytest.mark.heavy
+
 CASES = REAL / "cases"
 DAY = "2021-09-06"
 

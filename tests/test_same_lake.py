@@ -32,6 +32,8 @@ from lakehouse.tables.lots import LOTS
 from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
 
+pytestmark = pytest.mark.heavy
+
 STAGE = """
 title = "Any plant"
 [readings]

@@ -27,6 +27,8 @@ from lakehouse.tables.lots import LOTS
 from lakehouse.tables.quarantine import QUARANTINE
 from tests.sheets import xlsx
 
+pytestmark = pytest.mark.heavy
+
 STAGE = """
 title = "Any plant"
 [readings]
