@@ -23,14 +23,14 @@ def summarise_doubts(
 ) -> list[dict[str, Any]]:
     """Return the rows of `doubted_days` for each quarantined row that may name a failed lot.
 
-    A row with a readable date means that day. If its text has a date in another common form, it may
-    mean that day. Else a row without a date, or a malformed one, may mean any day from the nearest
-    date above it to the nearest below it in its file; if there is only one of these, that day, or
-    for a malformed row also the EDGE days beyond it. If the file's dates go up and down, or the
-    row's date cannot be read, it may mean any day from the file's first to its last, and EDGE days
-    beyond if it is the first or last row with a date. A superseded row means its day if the
-    correction of that day lacks one of its lots; other rows of that day make no doubt. Nor does a
-    row that names no lot, or repeats the header.
+    A row with a readable date means that day. If its date has another common form, it may mean that
+    day, and a malformed row any date in its text, too. Else a row without a date, or a malformed
+    one, may mean any day from the nearest date above it to the nearest below it in its file; if
+    there is only one of these, that day, or for a malformed row also the EDGE days beyond it. If
+    the file's dates go up and down, or the row's date cannot be read, it may mean any day from the
+    file's first to its last, and EDGE days beyond if it is the first or last row with a date. A
+    superseded row means its day if the correction of that day lacks one of its lots; other rows of
+    that day make no doubt. Nor does a row that names no lot, or repeats the header.
 
     Args:
         rows: Checked rows of whole error lists, with `names_lots` (the row may name a failed lot)
@@ -86,8 +86,9 @@ def _days(rows: Sequence[dict[str, Any]]) -> list[list[date]]:
     found: list[list[date]] = []
     for row in rows:
         seen += row["day"] is not None
-        if row["day"] or row["perhaps"] or not dates:
-            found.append([row["day"]] if row["day"] else row["perhaps"] or [])
+        perhaps = row["perhaps"] or []
+        if row["day"] or not dates or (perhaps and row["rule"] not in LINE_RULES):
+            found.append([row["day"]] if row["day"] else perhaps)
             continue
         near = dates[max(seen - 1, 0) : seen + 1] if row["date_is_blank"] else dates
         near = dates if is_mixed else near
@@ -96,5 +97,6 @@ def _days(rows: Sequence[dict[str, Any]]) -> list[list[date]]:
         if is_torn and seen in (0, len(dates)):
             before = (seen == 0) != falls
             first, last = (first - EDGE, last) if before else (first, last + EDGE)
-        found.append([first + timedelta(at) for at in range((last - first).days + 1)])
+        span = [first + timedelta(at) for at in range((last - first).days + 1)]
+        found.append(sorted({*span, *perhaps}))
     return found

@@ -103,11 +103,10 @@ def typed_rows(
     found.append(_unnamed_lots(batch, reports, at, stage))
     rule, reason = find_broken(found, len(batch))
     is_blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(trimmed), ""), True)
+    # A malformed row is one cell: its whole text.
     perhaps = [
-        [] if day_is_read else _days_in(cells, source.date_format)
-        for day_is_read, cells in zip(
-            as_mask(said.is_valid()), batch["cells"].to_pylist(), strict=True
-        )
+        [] if is_read else _days_in(cells[0] or "", source.date_format)
+        for is_read, cells in zip(as_mask(said.is_valid()), batch["cells"].to_pylist(), strict=True)
     ]
     typed = [day, pa.array(lots, LOTS), pa.array(names_lots, pa.bool_()), is_blank]
     typed.append(pa.array(perhaps, pa.list_(pa.date32())))
@@ -124,9 +123,9 @@ def _implausible(day: pa.Array) -> Mask:
     return as_mask(pc.or_(early, pc.greater(day, pa.scalar(latest, pa.date32()))))
 
 
-def _days_in(cells: Sequence[str], form: str) -> list[date]:
-    """Return the days that cells, or the text of a malformed row, may mean in any common form."""
-    words = [word for cell in cells for word in re.split(r"[\s,;|\t\"']+", cell) if word]
+def _days_in(text: str, form: str) -> list[date]:
+    """Return the days that a date's cell, or the text of a malformed row, may mean in any form."""
+    words = [word for word in re.split(r"[\s,;|\t\"']+", text) if word]
     found: set[date] = set()
     for one in dict.fromkeys((form, *DATE_FORMS)):
         days = dates(pa.array(words, pa.string()), one)
@@ -138,13 +137,18 @@ def _days_in(cells: Sequence[str], form: str) -> list[date]:
 def _unnamed_lots(
     batch: pa.RecordBatch, reports: Mapping[str, FileReport], at: int, stage: Stage
 ) -> Rule:
-    """Return the rule for cells that may be lots, in a column that the stage names nowhere."""
+    """Return the rule for cells that may be lots, in a column that the stage names nowhere.
+
+    Lots stand behind the date; before it, people number the rows.
+    """
     ignored = {folded(name) for name in needed(stage).ignore}
     unknown = {
         file: [
             (place, name)
             for place, name in enumerate(report.header)
-            if place >= at + report.grouped and folded(name) not in ignored
+            if place >= at + report.grouped
+            and report.order[place] > report.order[0]
+            and folded(name) not in ignored
         ]
         for file, report in reports.items()
     }
