@@ -16,7 +16,7 @@ from lakehouse.guess.stage_file import guessed_stage, stage_text
 from lakehouse.settings import Settings, load_settings
 from lakehouse.stage import NAME, Stage
 
-BOOKKEEPING = ("file", "cells", "rule", "reason", "names_lots", "date_is_blank")
+BOOKKEEPING = ("file", "cells", "rule", "reason", "names_lots", "date_is_blank", "perhaps")
 REASONS = 5
 """How many quarantined rows are shown."""
 
