@@ -33,9 +33,9 @@ def lake_dag(
     """Make a DAG of that name for each stage, with the tasks of the decorated function.
 
     `about` is the docstring of the DAG's file; `schedule` may be a function of the stage. With
-    several stages, the stage is in the DAG's id. A DAG has one run at a time, each task at most so
-    many `hours`, and there is no run for what was missed. Whoever waits for a run that is not done
-    `hours` after its time is told; without a time (an asset) there is none to miss.
+    several stages, the stage is in the DAG's id. A DAG has one run at a time, and a task may take
+    `hours` at most. Missed runs are not made up for. If a run is not done `hours` after its time,
+    people are told. A DAG that an asset starts has no time, so it cannot be late.
     """
 
     def make(tasks: Tasks) -> None:

@@ -116,7 +116,7 @@ JOBS = {
 WHOLE = {
     "label": "Label all days again",
     "features": "Fit the bands again, on all readings, and compute all lots",
-    "summarise": "Summarise all days anew",
+    "summarise": "Summarise all days again",
     "sync": "Compare everything instead of what changed",
 }
 

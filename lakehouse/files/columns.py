@@ -26,15 +26,14 @@ def find_header(
         first: The place of the first line that is not ignored.
         rows: The number of lines from the first of these to the end of the file.
     """
-    starts = range(first, len(texts)) if not layout.find_header else range(len(texts))
-    at = next((at for at in starts if _is_header(texts, at, report, layout)), None)
-    if at is None or (at > first and not layout.find_header):
-        _arrange(report, layout, _names(texts, first, report, layout))
-        if at is not None:
-            found = f"line {texts[at][0]} has all columns: set find_header = true"
+    headers = (at for at in range(len(texts)) if _is_header(texts, at, report, layout))
+    at = next(headers, first) if layout.find_header else first
+    _arrange(report, layout, _names(texts, at, report, layout))
+    if report.rule:
+        if not layout.find_header and (better := next((at for at in headers if at > first), None)):
+            found = f"line {texts[better][0]} has all columns: set find_header = true"
             report.reason = f"{report.reason}; {found}"
         return
-    _arrange(report, layout, _names(texts, at, report, layout))
     skipped = at + layout.header_rows + layout.skip_after_header
     report.rows = max(rows - skipped, 0)
     report.first_line = texts[min(skipped, len(texts)) - 1][0] + 1
@@ -137,7 +136,7 @@ def _explain_missing(
             if other != layout.delimiter and other in names[0]:
                 report.fault(
                     "delimiter",
-                    f"cells are parted by {other!r}, not by {layout.delimiter!r}",
+                    f"the delimiter is {other!r}, not {layout.delimiter!r}",
                 )
     reason = f"no column {'; no column '.join(missing)}; found: {shown(names)}"
     report.fault("missing_column", reason)

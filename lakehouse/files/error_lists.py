@@ -104,10 +104,11 @@ def typed_rows(
     rule, reason = find_broken(found, len(batch))
     is_blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(trimmed), ""), True)
     # A malformed row is one cell: its whole text.
-    perhaps = [
-        [] if is_read else _days_in(cells[0] or "", source.date_format)
+    unread = [
+        "" if is_read else cells[0] or ""
         for is_read, cells in zip(as_mask(said.is_valid()), batch["cells"].to_pylist(), strict=True)
     ]
+    perhaps = _days_in(unread, source.date_format)
     typed = [day, pa.array(lots, LOTS), pa.array(names_lots, pa.bool_()), is_blank]
     typed.append(pa.array(perhaps, pa.list_(pa.date32())))
     return pa.RecordBatch.from_arrays(
@@ -123,15 +124,23 @@ def _implausible(day: pa.Array) -> Mask:
     return as_mask(pc.or_(early, pc.greater(day, pa.scalar(latest, pa.date32()))))
 
 
-def _days_in(text: str, form: str) -> list[date]:
-    """Return the days that a date's cell, or the text of a malformed row, may mean in any form."""
-    words = [word for word in re.split(r"[\s,;|\t\"']+", text) if word]
-    found: set[date] = set()
-    for one in dict.fromkeys((form, *DATE_FORMS)):
-        days = dates(pa.array(words, pa.string()), one)
-        found |= {day for day in days.to_pylist() if day and EARLIEST.year <= day.year}
+def _days_in(texts: Sequence[str], form: str) -> list[list[date]]:
+    """Return the days that each date's cell, or malformed row, may mean in any common form."""
+    places, words = [], []
+    for place, text in enumerate(texts):
+        found = [word for word in re.split(r"[\s,;|\t\"']+", text) if word]
+        places += [place] * len(found)
+        words += found
+    days: list[set[date]] = [set() for _ in texts]
+    if not words:
+        return [[] for _ in texts]
     latest = (datetime.now(UTC) + AHEAD).date()
-    return sorted(day for day in found if day <= latest)
+    for one in dict.fromkeys((form, *DATE_FORMS)):
+        read = dates(pa.array(words, pa.string()), one).to_pylist()
+        for place, day in zip(places, read, strict=True):
+            if day and EARLIEST.date() <= day <= latest:
+                days[place].add(day)
+    return [sorted(some) for some in days]
 
 
 def _unnamed_lots(
@@ -195,7 +204,7 @@ def _texts(cells: Sequence[str], separator: str | None) -> list[str]:
 def _lots(
     texts: Sequence[Sequence[str] | None], lines: pa.Array | None, stage: Stage
 ) -> list[list[str] | None]:
-    """Return the sorted lots of each row; a text that is no lot stays as it is."""
+    """Return the sorted lots of each row. A text that does not name a lot is kept unchanged."""
     of_rows = [None] * len(texts) if lines is None else lines.to_pylist()
     return [
         some if some is None else sorted({stage.lot_name(text, line) or text for text in some})

@@ -61,11 +61,7 @@ class IngestContext:
 
     def list_files(self, kind: str) -> list[LandedFile]:
         """Return the files of that kind in the landing zone that this run is about."""
-        there = [file for file in self.looks.files(kind) if self._is_wanted(file)]
-        if not self.only_again:
-            return there
-        last = events.last_states(self.lake, kind, [file.file for file in there])
-        return [file for file in there if file.file in self.again or file.file in last]
+        return [file for file in self.looks.files(kind) if self._is_wanted(file)]
 
     def inspect(
         self,
@@ -79,6 +75,7 @@ class IngestContext:
         """
         last = events.last_states(self.lake, kind, [file.file for file in there])
         if self.only_again:
+            there = [file for file in there if file.file in self.again or file.file in last]
             candidates = [file for file in there if file.file in self.again]
         else:
             candidates = ledger.candidates(there, last, self.again)

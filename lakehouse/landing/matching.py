@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
 
 from lakehouse.errors import UsageError
 from lakehouse.stage import UNLABELLED, Stage
@@ -26,8 +25,11 @@ class Matcher:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._flags = re.DOTALL | (0 if stage.case_sensitive else re.IGNORECASE)
-        self._globs = {kind: self._patterns(_globs(stage, kind)) for kind in KINDS}
-        self._ignored = self._patterns((None, glob) for glob in stage.ignore)
+        self._globs = {
+            kind: [(label, self._pattern(glob)) for label, glob in _globs(stage, kind)]
+            for kind in KINDS
+        }
+        self._ignored = [NOISE, *map(self._pattern, stage.ignore)]
 
     def of(self, file: str) -> dict[str, str | None]:
         """Return the kinds of the file, each with its label; a text file has none.
@@ -53,13 +55,10 @@ class Matcher:
     def is_ignored(self, file: str) -> bool:
         """Return whether the file is noise, or one of those that the stage does not want."""
         plain = unicodedata.normalize("NFC", file)
-        known = (NOISE, *(pattern for _, pattern in self._ignored))
-        return any(pattern.fullmatch(plain) for pattern in known)
+        return any(pattern.fullmatch(plain) for pattern in self._ignored)
 
-    def _patterns(
-        self, globs: Iterable[tuple[str | None, str]]
-    ) -> list[tuple[str | None, re.Pattern[str]]]:
-        return [(label, re.compile(_regex(glob), self._flags)) for label, glob in globs]
+    def _pattern(self, glob: str) -> re.Pattern[str]:
+        return re.compile(_regex(glob), self._flags)
 
 
 def _globs(stage: Stage, kind: str) -> list[tuple[str | None, str]]:

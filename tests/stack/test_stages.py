@@ -63,7 +63,7 @@ def test_with_one_stage_file_the_dags_are_named_after_their_files(airflow: Reade
 
 
 def test_each_stage_has_a_dag_of_each_kind_and_nothing_of_another_stage(airflow: Reader) -> None:
-    """A file that is no stage's, and a stage file that is not TOML, take none of them away."""
+    """A hidden file, or a stage file that is not TOML, removes no DAG."""
     (airflow.stages / "nickel.toml").write_text("= no toml =")
     (airflow.stages / ".nickel.toml").touch()
     found = airflow()

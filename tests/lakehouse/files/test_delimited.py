@@ -300,17 +300,17 @@ LINE_ENDS = ("line_ends", "lines end in CR alone; save the file with LF or CRLF"
         ),
         pytest.param(
             b"Lot;Time;pH\n1;2;3\n",
-            ("delimiter", "cells are parted by ';', not by ','"),
+            ("delimiter", "the delimiter is ';', not ','"),
             id="semicolons",
         ),
         pytest.param(
             b"Lot\tTime\tpH\n1\t2\t3\n",
-            ("delimiter", "cells are parted by '\\t', not by ','"),
+            ("delimiter", "the delimiter is '\\t', not ','"),
             id="tabs",
         ),
         pytest.param(
             b"Lot|Time|pH;x\n1|2|3\n",
-            ("delimiter", "cells are parted by ';', not by ','"),
+            ("delimiter", "the delimiter is ';', not ','"),
             id="two strange delimiters",
         ),
         pytest.param(
@@ -507,7 +507,7 @@ def test_a_group_without_a_column_is_a_missing_column() -> None:
 def test_other_delimiters_are_read_where_the_layout_says_so() -> None:
     layout = replace(SENSOR, delimiter=";")
     assert rows(b'Lot;Time;pH\n1;"a;b";2,5\n', layout) == [(2, ["1", "a;b", "2,5"], None)]
-    assert fault_of(TEXT.encode(), layout) == ("delimiter", "cells are parted by ',', not by ';'")
+    assert fault_of(TEXT.encode(), layout) == ("delimiter", "the delimiter is ',', not ';'")
 
 
 def test_the_first_encoding_that_fits_counts() -> None:

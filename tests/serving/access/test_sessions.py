@@ -137,6 +137,6 @@ def test_a_machine_acts_by_its_token_until_it_is_kept_out(accounts: Accounts) ->
     accounts.disable("kim", "boss")
     assert accounts.machine(token) is None
     accounts.disable("kim", "boss", False)
-    assert accounts.machine(token) is None  # What was out is made anew, not found again.
+    assert accounts.machine(token) is None  # It ended when kim was disabled.
     made = [entry for entry in accounts.audit() if entry["action"] == "token made"]
     assert [(entry["user_name"], entry["object"]) for entry in made] == [("boss", "kim")]
