@@ -10,7 +10,7 @@ VERDICT_COLUMNS = (
     Column("probability", "double", "Probability of failed or bad; null if unreadable"),
     Column("low", "double", "Below it the verdict is good"),
     Column("high", "double", "At or above it the verdict is bad; between, a person inspects"),
-    Column("reason", "string", "Why it is unreadable"),
+    Column("reason", "string", "Why it is unreadable, or why a human is needed"),
     Column("data_version", "bigint", "Delta version of the table that the model read"),
     Column("scored_at", "timestamp", "When", "UTC", bookkeeping=True),
 )
