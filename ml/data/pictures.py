@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError
@@ -192,26 +194,15 @@ def _groups(
     items: list[str], hashes: NDArray[np.bool_], given: Iterable[set[str | None]], near: int
 ) -> tuple[str, ...]:
     """Return the group of each item: all items that links connect, named by the first of them."""
-    parent = list(range(len(items)))
-
-    def root(at: int) -> int:
-        while parent[at] != at:
-            parent[at] = parent[parent[at]]
-            at = parent[at]
-        return at
-
-    def link(one: int, other: int) -> None:
-        low, high = sorted((root(one), root(other)))
-        parent[high] = low
-
-    for one, other in _neighbours(hashes, near):
-        link(one, other)
+    links = list(_neighbours(hashes, near))
     first: dict[str, int] = {}
     for at, names in enumerate(given):
-        for name in names - {None}:
-            assert name is not None
-            link(at, first.setdefault(name, at))
-    return tuple(items[root(at)] for at in range(len(items)))
+        links += [(at, first.setdefault(name, at)) for name in names if name is not None]
+    one, other = np.array(links, np.intp).reshape(-1, 2).T
+    linked = coo_array((np.ones(len(links)), (one, other)), shape=(len(items), len(items)))
+    _, group = connected_components(linked, directed=False)
+    _, named_by = np.unique(group, return_index=True)
+    return tuple(items[at] for at in named_by[group])
 
 
 def _neighbours(hashes: NDArray[np.bool_], near: int) -> Iterable[tuple[int, int]]:
