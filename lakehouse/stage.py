@@ -7,8 +7,9 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -196,6 +197,23 @@ class ErrorLists(Text):
     )
 
 
+class Defect(_Model):
+    """A kind of defect that people choose from. `en` and `ko` are its words; else its name."""
+
+    name: str = Field(pattern=NAME)
+    en: str = ""
+    ko: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    def word(self, language: str) -> str:
+        """Return the kind in this language."""
+        return {"en": self.en, "ko": self.ko}.get(language) or self.name
+
+
 class Photos(_Model):
     """The photos' folders, one label per folder, and the size they are decoded to."""
 
@@ -204,6 +222,7 @@ class Photos(_Model):
     bits: int | None = Field(
         None, ge=8, le=16, description="Bits that the camera uses of 16; null: the file says it"
     )
+    defects: list[Defect] = Field([], description="Kinds of defect to choose in a correction")
     width: int = Field(224, gt=0, le=4096, description="Pixels of the decoded tensor")
     height: int = Field(224, gt=0, le=4096, description="Pixels of the decoded tensor")
 
@@ -211,6 +230,9 @@ class Photos(_Model):
     def _labels(self) -> Self:
         if UNLABELLED in self.labels:
             raise ValueError(f"labels: {UNLABELLED} is a key next to labels, not a label")
+        twice = _repeated(defect.name for defect in self.defects)
+        if twice:
+            raise ValueError(f"defects: {', '.join(twice)} is there twice")
         return self
 
 
@@ -220,6 +242,7 @@ class Stage(_Model):
     name: str = Field(pattern=NAME)
     title: str
     time_zone: TimeZone = "Asia/Seoul"
+    day_starts: time = Field(time(), description="When a production day starts by its clock")
     lot_pattern: Expression = Field(
         "[0-9]+",
         description="Regular expression of a whole lot number; a group, if any, is its name",
@@ -268,6 +291,20 @@ class Stage(_Model):
     def zone(self) -> ZoneInfo:
         """The plant's time zone."""
         return ZoneInfo(self.time_zone)
+
+    def production_day(self, moment: datetime | None = None) -> date:
+        """Return the production day of an aware moment, or of now.
+
+        With `day_starts` at 06:00, the day of a night shift is that on which it began.
+        """
+        local = (moment or datetime.now(UTC)).astimezone(self.zone).replace(tzinfo=None)
+        start = timedelta(hours=self.day_starts.hour, minutes=self.day_starts.minute)
+        return (local - start).date()
+
+    @property
+    def defects(self) -> list[Defect]:
+        """The kinds of defect to choose from; none if the stage file names none."""
+        return self.photos.defects if self.photos else []
 
     @property
     def photo_bits(self) -> int | None:

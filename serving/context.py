@@ -91,7 +91,7 @@ def open_context(
         Visitors(accounts),
         outbox,
         inspections,
-        Review(database, stage.name),
+        Review(database, stage.name, [defect.name for defect in stage.defects]),
         photos,
         champions["photos"],
         champions["lots"],

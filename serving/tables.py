@@ -103,6 +103,7 @@ inspections = sa.Table(
     sa.Column("high", sa.Double, nullable=False),
     sa.Column("heat", _text(), nullable=False),
     sa.Column("sampled", sa.Boolean, nullable=False),
+    sa.Column("reason", _text()),
     sa.Index("ix_inspections_time", "stage", "inspected_at"),
     sa.Index("ix_inspections_photo", "stage", "sha256"),
     mysql_engine="InnoDB",
@@ -123,6 +124,7 @@ corrections = sa.Table(
     sa.Column("verdict", ExactString(KEY_LENGTH), nullable=False),
     sa.Column("model", ExactString(KEY_LENGTH), nullable=False),
     sa.Column("model_version", sa.Integer, nullable=False),
+    sa.Column("defect", ExactString(KEY_LENGTH)),
     sa.Index("ix_corrections_photo", "stage", "sha256"),
     mysql_engine="InnoDB",
 )

@@ -17,6 +17,7 @@ CORRECTIONS = Table(
         Column("verdict", "string", "The model's verdict"),
         Column("model", "string", "Name of the registered model that gave it"),
         Column("model_version", "int", "Its version"),
+        Column("defect", "string", "Kind of defect, by its name in the stage file; null: not said"),
     ),
     key=("correction_id",),
     checks=(Check("known_word", "says IN ('good', 'bad')"),),

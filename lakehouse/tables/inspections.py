@@ -23,6 +23,7 @@ INSPECTIONS = Table(
         Column("high", "double", "At or above it the verdict is bad; between, a person inspects"),
         Column("heat", "string", "Where the model looked: a grey PNG, base64, over the photo"),
         Column("sampled", "boolean", "A good verdict, chosen at random, that people also inspect"),
+        Column("reason", "string", "Why the verdict is needs_human, such as unlike; null: unsure"),
     ),
     key=("inspection_id",),
     checks=(Check("known_verdict", "verdict IN ('good', 'bad', 'needs_human')"),),

@@ -102,9 +102,10 @@ def correct(
 ) -> Response:
     """Store the user's correction for good."""
     one = seen(html.context, request, user, inspection_id)
-    says, reason = str(form.get("says", "")), str(form.get("reason", ""))
+    said = {name: str(form.get(name, "")) for name in ("says", "reason", "defect")}
+    says = said["says"]
     try:
-        html.context.review.correct(user, one, says, reason)
+        html.context.review.correct(user, one, **said)
     except CorrectionError as error:
         fault = texts_of(request)(f"review_error.{error.why}")
         return detail_page(request, html, user, one, 400, fault=fault)

@@ -35,7 +35,8 @@ class Inspection:
     """One inspection of a photo. `inspected_at` is UTC without a zone, `heat` a grey PNG in base64.
 
     `probability` is the probability of bad. Below `low` the verdict is good, from `high` on it is
-    bad, between them needs_human. `sampled`: a good verdict chosen at random for review.
+    bad, between them needs_human. `sampled`: a good verdict chosen at random for review. `reason`
+    is why the verdict is needs_human, as a key or "key: detail"; None if the model is only unsure.
     """
 
     stage: str
@@ -56,6 +57,7 @@ class Inspection:
     high: float
     heat: str
     sampled: bool
+    reason: str | None = None
 
     @property
     def heat_png(self) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,14 +17,15 @@ from serving.access.sessions import User
 from serving.records.inspections import Inspection
 from serving.tables import agreed_labels, corrections, inspections
 
-SAYS = ("good", "bad")
+GOOD = "good"
+SAYS = (GOOD, "bad")
 OPERATOR = "operator"
 REASON_LENGTH = 1_000
 PAGE = 20
 
 
 class CorrectionError(UsageError):
-    """The correction cannot be stored. `why` is agreed, spoken, reason, says or waits."""
+    """The correction cannot be stored. `why` is agreed, spoken, reason, says, defect or waits."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"the correction cannot be stored: {why}")
@@ -49,10 +51,13 @@ class Discussion:
 class Review:
     """The corrections and labels of one stage."""
 
-    def __init__(self, database: Database, stage: str) -> None:
+    def __init__(self, database: Database, stage: str, defects: Collection[str] = ()) -> None:
         self.database, self.stage = database, stage
+        self.defects = defects
 
-    def correct(self, user: User, one: Inspection, says: str, reason: str) -> str | None:
+    def correct(
+        self, user: User, one: Inspection, says: str, reason: str, defect: str = ""
+    ) -> str | None:
         """Store what the user says of the photo.
 
         If reviewers disagree, each may correct again; the last correction counts.
@@ -61,7 +66,9 @@ class Review:
             user: Who corrects.
             one: The inspection of the photo.
             says: good or bad.
-            reason: At most REASON_LENGTH characters. Required if `says` contradicts the verdict.
+            reason: At most REASON_LENGTH characters. Required if `says` contradicts the verdict and
+                there is no `defect`.
+            defect: Kind of defect of a bad part, by its name in the stage file; empty: not said.
 
         Returns:
             The label, if two reviewers agree now; else None.
@@ -72,7 +79,9 @@ class Review:
         reason = " ".join(reason.split())
         if says not in SAYS:
             raise CorrectionError("says")
-        if says != one.verdict and one.verdict in SAYS and not reason:
+        if defect and (says == GOOD or defect not in self.defects):
+            raise CorrectionError("defect")
+        if says != one.verdict and one.verdict in SAYS and not (reason or defect):
             raise CorrectionError("reason")
         if len(reason) > REASON_LENGTH:
             raise CorrectionError("reason")
@@ -89,6 +98,7 @@ class Review:
             "verdict": one.verdict,
             "model": one.model,
             "model_version": one.model_version,
+            "defect": defect or None,
         }
         with self.database.transaction(write=True) as connection:
             self._one_at_a_time(connection, one)

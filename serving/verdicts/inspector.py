@@ -108,6 +108,7 @@ class Inspector:
             high=verdict.high,
             heat=base64.b64encode(grey.getvalue()).decode(),
             sampled=verdict.verdict == GOOD and self._chance.random() < share,
+            reason=verdict.reason,
         )
         self.inspections.save(one)
         return one
@@ -119,7 +120,7 @@ class Inspector:
         return sha256
 
     def lot(self, text: str) -> Lot | None:
-        """Parse a lot: `17` (today) or `2021-09-06/17`. Return None for an empty text.
+        """Parse a lot: `17` (of today) or `2021-09-06/17`. Return None for an empty text.
 
         Raises UsageError if the text is not a lot.
         """
@@ -128,7 +129,7 @@ class Inspector:
             return None
         day, slash, name = text.rpartition("/")
         try:
-            when = date.fromisoformat(day) if slash else datetime.now(self.stage.zone).date()
+            when = date.fromisoformat(day) if slash else self.stage.production_day()
         except ValueError:
             raise UsageError(f"{day!r} is not a day such as 2021-09-06") from None
         if len(name) > LOT_LENGTH or not self.stage.is_lot(name):

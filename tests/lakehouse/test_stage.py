@@ -394,6 +394,11 @@ NAME_PATTERN = "String should match pattern '^[a-z][a-z0-9_]*$'"
             id="unlabelled as label",
         ),
         pytest.param(
+            {"photos__labels": {"good": "*"}, "photos__defects": ["stain", {"name": "stain"}]},
+            "photos: defects: stain is there twice",
+            id="a kind of defect twice",
+        ),
+        pytest.param(
             {"photos__labels": {"good": "*"}, "photos__width": 0, "photos__height": 4097},
             "photos.width: Input should be greater than 0; "
             "photos.height: Input should be less than or equal to 4096",
@@ -406,6 +411,30 @@ def test_every_fault_is_said_with_file_and_key(
 ) -> None:
     file = write(**changes)
     assert refusal(file=file) == f"stage file {file}: {expected}"
+
+
+def test_kinds_of_defect_have_a_word_in_each_language() -> None:
+    kinds = ["scratch", {"name": "stain", "en": "Stain", "ko": "얼룩"}]
+    stage = of(photos__labels={"good": "*"}, photos__defects=kinds)
+    assert [one.name for one in stage.defects] == ["scratch", "stain"]
+    assert [one.word("ko") for one in stage.defects] == ["scratch", "얼룩"]
+    assert [one.word("en") for one in stage.defects] == ["scratch", "Stain"]
+    assert of().defects == []
+
+
+@pytest.mark.parametrize(
+    ("starts", "moment", "expected"),
+    [
+        ("00:00", datetime(2026, 11, 30, 14, 59, tzinfo=UTC), date(2026, 11, 30)),
+        ("00:00", datetime(2026, 11, 30, 15, 0, tzinfo=UTC), date(2026, 12, 1)),
+        ("06:30", datetime(2026, 11, 30, 21, 29, tzinfo=UTC), date(2026, 11, 30)),
+        ("06:30", datetime(2026, 11, 30, 21, 30, tzinfo=UTC), date(2026, 12, 1)),
+    ],
+)
+def test_a_night_shift_is_of_the_day_on_which_it_began(
+    starts: str, moment: datetime, expected: date
+) -> None:
+    assert of(day_starts=starts).production_day(moment) == expected
 
 
 def test_one_column_may_have_two_names_and_a_variable_no_upper_end() -> None:
