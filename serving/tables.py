@@ -4,9 +4,16 @@ Times are UTC without a zone. Only the SHA-256 of a token is stored, so nobody c
 the database shows.
 """
 
+from collections.abc import Collection
+from typing import Any
+
 import sqlalchemy as sa
 
-from lakehouse.sql.schema import KEY_LENGTH, ExactString, timestamp_type
+from lakehouse.sql.schema import KEY_LENGTH, TYPES, ExactString, timestamp_type
+from lakehouse.table import Table
+from lakehouse.tables.agreed_labels import AGREED_LABELS
+from lakehouse.tables.corrections import CORRECTIONS
+from lakehouse.tables.inspections import INSPECTIONS
 
 metadata = sa.MetaData()
 _DIGEST = 64
@@ -82,61 +89,58 @@ audit = sa.Table(
     mysql_engine="InnoDB",
 )
 
-inspections = sa.Table(
-    "inspections",
-    metadata,
-    sa.Column("stage", ExactString(KEY_LENGTH), nullable=False),
-    sa.Column("inspection_id", ExactString(KEY_LENGTH), primary_key=True),
-    sa.Column("inspected_at", timestamp_type(), nullable=False),
-    sa.Column("user_name", ExactString(KEY_LENGTH), nullable=False),
-    sa.Column("file_name", _text(), nullable=False),
-    sa.Column("sha256", ExactString(_DIGEST), nullable=False),
-    sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("day", sa.Date),
-    sa.Column("lot", ExactString(KEY_LENGTH)),
-    sa.Column("model_version", sa.Integer, nullable=False),
-    sa.Column("model", ExactString(KEY_LENGTH), nullable=False),
-    sa.Column("model_sha256", ExactString(_DIGEST), nullable=False),
-    sa.Column("verdict", ExactString(KEY_LENGTH), nullable=False),
-    sa.Column("probability", sa.Double, nullable=False),
-    sa.Column("low", sa.Double, nullable=False),
-    sa.Column("high", sa.Double, nullable=False),
-    sa.Column("heat", _text(), nullable=False),
-    sa.Column("sampled", sa.Boolean, nullable=False),
-    sa.Column("reason", _text()),
+
+def _record(
+    table: Table,
+    *indexes: sa.Index,
+    long: Collection[str] = (),
+    null: Collection[str] = (),
+    stage_in_key: bool = False,
+) -> sa.Table:
+    """Return the SQL table of what the app writes and `lakehouse.sql.pull` brings to the lake.
+
+    Args:
+        table: The declaration of its columns.
+        indexes: Its indexes.
+        long: Columns of text of any length; other text has at most KEY_LENGTH characters.
+        null: Columns that may have no value.
+        stage_in_key: Whether two stages may have rows of the same key.
+    """
+
+    def kind(name: str, declared: str) -> sa.types.TypeEngine[Any]:
+        if declared != "string" or name in long:
+            return TYPES[declared]()
+        return ExactString(_DIGEST if name.endswith("sha256") else KEY_LENGTH)
+
+    return sa.Table(
+        table.name,
+        metadata,
+        sa.Column("stage", ExactString(KEY_LENGTH), primary_key=stage_in_key, nullable=False),
+        *(
+            sa.Column(
+                column.name,
+                kind(column.name, column.type),
+                primary_key=column.name in table.key,
+                nullable=column.name in null,
+            )
+            for column in table.columns
+        ),
+        *indexes,
+        mysql_engine="InnoDB",
+    )
+
+
+inspections = _record(
+    INSPECTIONS,
     sa.Index("ix_inspections_time", "stage", "inspected_at"),
     sa.Index("ix_inspections_photo", "stage", "sha256"),
-    mysql_engine="InnoDB",
+    long=("file_name", "heat", "reason"),
+    null=("day", "lot", "reason"),
 )
-
-corrections = sa.Table(
-    "corrections",
-    metadata,
-    sa.Column("stage", ExactString(KEY_LENGTH), nullable=False),
-    sa.Column("correction_id", ExactString(KEY_LENGTH), primary_key=True),
-    sa.Column("inspection_id", ExactString(KEY_LENGTH), nullable=False),
-    sa.Column("sha256", ExactString(_DIGEST), nullable=False),
-    sa.Column("corrected_at", timestamp_type(), nullable=False),
-    sa.Column("user_name", ExactString(KEY_LENGTH), nullable=False),
-    sa.Column("role", ExactString(KEY_LENGTH), nullable=False),
-    sa.Column("says", ExactString(KEY_LENGTH), nullable=False),
-    sa.Column("reason", _text(), nullable=False),
-    sa.Column("verdict", ExactString(KEY_LENGTH), nullable=False),
-    sa.Column("model", ExactString(KEY_LENGTH), nullable=False),
-    sa.Column("model_version", sa.Integer, nullable=False),
-    sa.Column("defect", ExactString(KEY_LENGTH)),
+corrections = _record(
+    CORRECTIONS,
     sa.Index("ix_corrections_photo", "stage", "sha256"),
-    mysql_engine="InnoDB",
+    long=("reason",),
+    null=("defect",),
 )
-
-agreed_labels = sa.Table(
-    "agreed_labels",
-    metadata,
-    sa.Column("stage", ExactString(KEY_LENGTH), primary_key=True),
-    sa.Column("sha256", ExactString(_DIGEST), primary_key=True),
-    sa.Column("label", ExactString(KEY_LENGTH), nullable=False),
-    sa.Column("agreed_at", timestamp_type(), nullable=False),
-    sa.Column("first_correction", ExactString(KEY_LENGTH), nullable=False),
-    sa.Column("second_correction", ExactString(KEY_LENGTH), nullable=False),
-    mysql_engine="InnoDB",
-)
+agreed_labels = _record(AGREED_LABELS, stage_in_key=True)
