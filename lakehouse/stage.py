@@ -126,10 +126,28 @@ class Variable(_Model):
         return self
 
 
+class Quality(_Model):
+    """Column that says how good a value is, and the words for a good one."""
+
+    column: Names
+    good: Names
+
+
+class Long(_Model):
+    """Columns of files that have a row a variable, as historians write them."""
+
+    variable: Names = Field(description="Column with the name of the variable")
+    value: Names = Field(description="Column with its value")
+    lot: SomeNames = Field([], description="Variable whose value is the lot, if no column is")
+    quality: Quality | None = None
+    ignore: SomeNames = Field([], description="Variables that are not read; * any characters")
+
+
 class Readings(Text):
     """The sensor files."""
 
-    lot: Names
+    lot: Names | None = None
+    long: Long | None = Field(None, description="A row a variable; `column` is its name")
     time: Names | None = None
     clock: Literal["12h", "24h"] = "24h"
     date: DateSource | None = None
@@ -150,6 +168,8 @@ class Readings(Text):
             raise ValueError("give either time and date, or timestamp")
         if self.thousands == self.decimal:
             raise ValueError("thousands and decimal must differ")
+        if (self.lot is None) == (not (self.long and self.long.lot)):
+            raise ValueError("give lot, or long files' lot among the variables")
         return self
 
     @model_validator(mode="after")
@@ -160,16 +180,19 @@ class Readings(Text):
         taken = sorted({*TAKEN.split(), *(f"{name}_z" for name in names)}.intersection(names))
         if taken:
             raise ValueError(f"variables: {', '.join(taken)} is a name that the tables use")
-        columns = [*self.columns.values(), *(variable.column for variable in self.variables)]
-        twice = _repeated(name for alternatives in columns for name in dict.fromkeys(alternatives))
-        if twice:
-            raise ValueError(f"column {', '.join(twice)} has two meanings")
+        columns = list(self.columns.values())
+        variables = [variable.column for variable in self.variables]
+        apart = [columns, [*variables, self.long.lot]] if self.long else [columns + variables]
+        for some in apart:
+            twice = _repeated(name for names in some for name in dict.fromkeys(names))
+            if twice:
+                raise ValueError(f"column {', '.join(twice)} has two meanings")
         return self
 
     @property
     def columns(self) -> dict[str, list[str]]:
         """The needed columns but the variables', each with the names that it may have."""
-        found = {"lot": self.lot}
+        found = {"lot": self.lot} if self.lot else {}
         if self.time:
             found["time"] = self.time
         if self.date and self.date.column:
@@ -179,6 +202,10 @@ class Readings(Text):
             found |= {f"timestamp {at}": names for at, names in enumerate(apart)}
         if self.line and self.line.column:
             found["line"] = self.line.column
+        if self.long:
+            found |= {"long variable": self.long.variable, "long value": self.long.value}
+            if self.long.quality:
+                found["long quality"] = self.long.quality.column
         return found | self.key
 
 

@@ -25,6 +25,7 @@ from lakehouse.settings import Settings
 from lakehouse.stage import Stage, load_stage
 from lakehouse.tables.lots import LOTS
 from lakehouse.tables.quarantine import QUARANTINE
+from lakehouse.tables.runs import RUNS
 from tests.sheets import xlsx
 
 pytestmark = pytest.mark.heavy
@@ -290,6 +291,21 @@ def test_midnight_in_excel_is_a_moment(tmp_path: Path) -> None:
     plant = Plant(tmp_path, "timestamp = { column = 'Stamp' }")
     (row,) = plant.rows(xlsx({"S": [["Stamp", "Lot", "pH", "Temp"], [("date", 44445), 17, 7, 40]]}))
     assert (row["rule"], str(row["day"])) == (None, "2021-09-06")
+
+
+def test_a_long_file_is_counted_by_its_readings(tmp_path: Path) -> None:
+    plant = Plant(tmp_path, f"{DATES}\nlong = {{ variable = 'Tag', value = 'Value' }}")
+    rows = [
+        f"2021-09-06,{8 + at}:00:00,{lot},{tag},7"
+        for tag in ("pH", "Temp", "Flow")
+        for at, lot in enumerate((17, 20, 23))
+    ]
+    text = "\n".join(["Date,Time,Lot,Tag,Value", *rows]) + "\n"
+    labels = plant.labels({"sensor/a.csv": text, "list.csv": "Date,LoT\n2021-09-06,17\n"})
+    assert labels == {"17": "failed", "20": "good", "23": "good"}
+    (run,) = plant.context.lake.rows(RUNS)
+    assert (run["rows_read"], run["rows_stored"], run["rows_quarantined"]) == (7, 4, 3)
+    assert plant.rules() == ["unknown_variable"] * 3
 
 
 def test_fill_down_stops_at_a_malformed_row(tmp_path: Path) -> None:

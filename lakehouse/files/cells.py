@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
 import numpy as np
@@ -98,6 +98,12 @@ def _headers(report: FileReport, layout: Layout) -> Headers:
     places = report.order[: len(layout.fields)] if layout.has_numbers else []
     form = (report.delimiter, layout.quote)
     return Headers(report.header, report.order, needed, layout.ignored, *form, places)
+
+
+def whole(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield all rows in one batch; nothing if there are none."""
+    if some := list(batches):
+        yield pa.concat_batches(some)
 
 
 def with_file(batch: pa.RecordBatch, file: str) -> pa.RecordBatch:

@@ -17,7 +17,8 @@ class Layout:
     `fields` are the needed columns, each with the header names it may have; a file may lack those
     in `optional`. `group` are name patterns (* for anything) of columns that belong together; at
     least one must exist. `ignored` are known columns that are not read; other columns are accepted
-    and noted. With `has_numbers`, every row has a digit, so a line without one may be a header.
+    and noted. With `has_numbers`, every row has a digit, so a line without one may be a header. The
+    rows of an `is_long` file are typed all together.
     The others are as `lakehouse.stage.Text` says.
     """
 
@@ -30,6 +31,7 @@ class Layout:
     ignored: tuple[str, ...] = ()
     has_numbers: bool = False
     optional: frozenset[str] = frozenset()
+    is_long: bool = False
     quote: str = '"'
     sheet: str | None = None
     find_header: bool = False
@@ -48,6 +50,7 @@ class Layout:
         group: tuple[str, ...] = (),
         has_numbers: bool = False,
         optional: frozenset[str] = frozenset(),
+        is_long: bool = False,
         decimal: str = ".",
         thousands: str | None = None,
     ) -> Self:
@@ -62,6 +65,7 @@ class Layout:
             ignored=tuple(source.ignore),
             has_numbers=has_numbers,
             optional=optional,
+            is_long=is_long,
             quote=source.quote,
             sheet=source.sheet,
             find_header=source.find_header,

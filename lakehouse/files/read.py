@@ -20,7 +20,7 @@ from lakehouse.delta.engine import collected, gathered, in_slices, spark_schema
 from lakehouse.delta.lake import Lake
 from lakehouse.delta.rows import Rows
 from lakehouse.errors import PlatelakeError
-from lakehouse.files.cells import read_cells, with_file
+from lakehouse.files.cells import read_cells, whole, with_file
 from lakehouse.files.delimited import inspect
 from lakehouse.files.layout import FileReport, Layout
 from lakehouse.landing.zone import LandedFile, open_url
@@ -144,7 +144,8 @@ def read_rows(
         for file, url, _ in landed:
             with open_url(landing, url) as stream:
                 try:
-                    for batch in read_cells(stream, reports[file], layout):
+                    parts = read_cells(stream, reports[file], layout)
+                    for batch in whole(parts) if layout.is_long else parts:
                         yield with_file(batch, file)
                 except PlatelakeError as error:
                     raise PlatelakeError(f"{file}: {error}") from None

@@ -102,7 +102,11 @@ def is_missing(cells: pa.Array, words: Sequence[str]) -> Mask:
 
 
 def _not_a(what: str, texts: pa.Array) -> Callable[[int], str]:
-    return lambda at: f"not a {what}: '{texts[at].as_py()[:SHOWN]}'"
+    def said(at: int) -> str:
+        text = texts[at].as_py()
+        return f"no {what}" if text is None else f"not a {what}: '{text[:SHOWN]}'"
+
+    return said
 
 
 def _outside(variable: Variable, values: pa.Array) -> Callable[[int], str]:

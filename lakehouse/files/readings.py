@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import IO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.files.cells import read_cells, with_file
+from lakehouse.files.cells import read_cells, whole, with_file
 from lakehouse.files.delimited import inspect
 from lakehouse.files.layout import FileReport, Layout
+from lakehouse.files.long_format import gathered, runs
 from lakehouse.files.reading_rules import is_missing, needed, reading_rules
 from lakehouse.files.rules import CHECKED, Mask, as_mask, find_broken
 from lakehouse.files.together import with_duplicates, with_sequence
@@ -41,6 +43,7 @@ def layout(stage: Stage, settings: Settings) -> Layout:
         _fields(source),
         has_numbers=True,
         optional=frozenset(v.name for v in source.variables if v.optional),
+        is_long=source.long is not None,
         decimal=source.decimal,
         thousands=source.thousands,
     )
@@ -129,7 +132,8 @@ def read_file(
         return report, schema.empty_table()
     stream.seek(0)
     batches = (with_file(batch, name) for batch in read_cells(stream, report, kind))
-    typed = [typed_rows(batch, {name: report}, stage) for batch in batches]
+    parts = whole(batches) if kind.is_long else batches
+    typed = [typed_rows(batch, {name: report}, stage) for batch in parts]
     rows = pa.Table.from_batches(typed, schema)
     return report, checked_together(rows, stage)
 
@@ -151,10 +155,15 @@ def typed_rows(
     """Type and check the rows of some files, as `read_cells` gives them, with the column `file`.
 
     A value that cannot be read as its type is null, and its row breaks a rule. `reports` tell how a
-    file writes its numbers.
+    file writes its numbers. Rows of a long file must be all of it; they are gathered to readings.
     """
-    source, count = needed(stage), len(batch)
+    source = needed(stage)
     cells = {name: cells_at(batch, place) for place, name in enumerate(_fields(source))}
+    if source.long:
+        moment = _moments_of_variables(batch, cells, stage)
+        rows = {file: report.rows for file, report in reports.items()}
+        batch, cells = gathered(batch, cells, moment, source, rows)
+    count = len(batch)
     text = {name: pc.ascii_trim(column, " ") for name, column in cells.items()}
     day, measured_at = _times(batch, text, stage)
     mixed = _mixes_notations(batch["file"], reports)
@@ -176,15 +185,26 @@ def typed_rows(
     )
 
 
+def _moments_of_variables(
+    batch: pa.RecordBatch, cells: Mapping[str, pa.Array], stage: Stage
+) -> pa.Array:
+    """Return the moment of each row of long files, in which each variable's times rise."""
+    each = runs(batch, cells)
+    order = np.argsort(each.dictionary_encode().indices.to_numpy(), kind="stable")
+    text = {name: pc.ascii_trim(column, " ").take(order) for name, column in cells.items()}
+    _, moment = _times(batch.take(pa.array(order)), text, stage, each.take(order))
+    return moment.take(pa.array(np.argsort(order)))
+
+
 def _times(
-    batch: pa.RecordBatch, text: Mapping[str, pa.Array], stage: Stage
+    batch: pa.RecordBatch, text: Mapping[str, pa.Array], stage: Stage, run: pa.Array | None = None
 ) -> tuple[pa.Array, pa.Array]:
-    """Return day and moment of each row."""
-    source = needed(stage)
+    """Return day and moment of each row; in rows with an equal `run`, or file, times rise."""
+    source, run = needed(stage), batch["file"] if run is None else run
     if source.timestamp:
         parts = [column for name, column in text.items() if name.startswith("timestamp ")]
         joined = pc.binary_join_element_wise(*parts, " ") if len(parts) > 1 else parts[0]
-        moment = moments(joined, source.timestamp.format, stage.zone, batch["file"])
+        moment = moments(joined, source.timestamp.format, stage.zone, run)
         return days_of(moment, stage.zone), moment
     assert source.date is not None
     if "date" in text:
@@ -193,7 +213,7 @@ def _times(
         said = by_value(batch["file"], lambda file: file_date(stage, file), pa.date32())
         day = pc.if_else(batch["fault"].is_null(), said, pa.scalar(None, pa.date32()))
     time = times_of_day(text["time"], source.clock)
-    return day, moments_of(day, time, stage.zone, batch["file"])
+    return day, moments_of(day, time, stage.zone, run)
 
 
 def _mixes_notations(files: pa.Array, reports: Mapping[str, FileReport]) -> pa.Array | None:
@@ -241,4 +261,6 @@ def cells_at(batch: pa.RecordBatch, place: int) -> pa.Array:
 def _fields(source: Readings) -> dict[str, tuple[str, ...]]:
     """Return the needed columns of a sensor file, each with the header names it may have."""
     fields = {name: tuple(columns) for name, columns in source.columns.items()}
+    if source.long:
+        return fields
     return fields | {variable.name: tuple(variable.column) for variable in source.variables}

@@ -28,6 +28,9 @@ CHECKED = pa.schema(
 )
 LINE_RULES = TORN_ROW, BELOW_HEADER = "torn_row", "second_header"
 """Rules for a line that is not read as cells: the whole line is its only cell."""
+UNKNOWN_VARIABLE, REPEATED_VALUE = "unknown variable", "repeated value"
+BAD_QUALITY = "not of good quality"
+"""Start of the fault of a row of a long file that belongs to no reading."""
 
 Mask = NDArray[np.bool_]
 
@@ -42,14 +45,25 @@ class Rule:
 
 
 def line_rules(faults: pa.Array) -> list[Rule]:
-    """Return the rules for lines that are not read as cells; `faults` is null for the others."""
+    """Return the rules for rows that are no reading by themselves; others have no fault.
+
+    They are lines that are not read as cells, and rows of long files.
+    """
 
     def fault(at: int) -> str:
         return str(faults[at])
 
-    faulty = as_mask(faults.is_valid())
-    below = as_mask(pc.starts_with(faults, SECOND_HEADER))
-    return [Rule(TORN_ROW, faulty & ~below, fault), Rule(BELOW_HEADER, below, fault)]
+    def begins(words: str) -> Mask:
+        return as_mask(pc.starts_with(faults, words))
+
+    found = [
+        Rule(BELOW_HEADER, begins(SECOND_HEADER), fault),
+        Rule("unknown_variable", begins(UNKNOWN_VARIABLE), fault),
+        Rule("repeated_value", begins(REPEATED_VALUE), fault),
+        Rule("bad_quality", begins(BAD_QUALITY), fault),
+    ]
+    torn = np.logical_and.reduce([~rule.broken for rule in found])
+    return [Rule(TORN_ROW, as_mask(faults.is_valid()) & torn, fault), *found]
 
 
 def as_mask(values: pa.Array) -> Mask:

@@ -33,6 +33,7 @@ from lakehouse.ingest.stale_copies import copies, superseders
 from lakehouse.ingest.text_rows import (
     checked_rows,
     count_rows,
+    gathered_rows,
     passed_rows,
     quarantined_rows,
     superseded_days,
@@ -166,6 +167,7 @@ def _load(
     loading = [delivery for delivery in deliveries if delivery.status == LOADED]
     seen = lake.version(table)
     typed = engine.keep(typed_rows(context, kind.source, kind.layout, loading))
+    gathered = gathered_rows(kind.layout, typed)
     by, moments = superseded_days(lake, table, typed, loading, superseded)
     checked: Rows
     if table is ERROR_LISTS:
@@ -183,4 +185,4 @@ def _load(
     finally:
         engine.release(typed)
         engine.release(checked)
-    count_rows(lake, kind.name, table, deliveries)
+    count_rows(lake, kind.name, table, deliveries, gathered)

@@ -132,6 +132,21 @@ def _days_of_files(typed: Rows) -> Counter[together.FileDay]:
     return found
 
 
+def gathered_rows(layout: Layout, typed: Rows) -> Counter[str]:
+    """Count the rows that were gathered of each file that is long; empty if files are not."""
+    if not layout.is_long:
+        return Counter()
+
+    def counted(rows: pa.Table) -> pa.Table:
+        return rows.select(["file"]).group_by("file").aggregate([([], "count_all")])
+
+    schema = pa.schema([("file", pa.string()), ("count_all", pa.int64())])
+    found: Counter[str] = Counter()
+    for row in engine.collected(engine.map_rows(typed, counted, schema)).to_pylist():
+        found[row["file"]] += row["count_all"]
+    return found
+
+
 def passed_rows(checked: Rows, table: Table) -> Rows:
     """Return the valid rows with the table's columns."""
 
@@ -165,8 +180,10 @@ def quarantined_rows(
     return engine.union(rows, QUARANTINE.arrow(whole))
 
 
-def count_rows(lake: Lake, kind: str, table: Table, deliveries: Sequence[Delivery]) -> None:
-    """Count what the tables now hold of each file."""
+def count_rows(
+    lake: Lake, kind: str, table: Table, deliveries: Sequence[Delivery], read: Mapping[str, int]
+) -> None:
+    """Count what the tables now hold of each file; `read` are the rows of files that are long."""
     own = in_files([delivery.landed.file for delivery in deliveries])
     rows = (pc.field("kind") == kind) & (pc.field("line") > 0)
     stored = lake.counts(table, "file", own)
@@ -175,6 +192,7 @@ def count_rows(lake: Lake, kind: str, table: Table, deliveries: Sequence[Deliver
         file = delivery.landed.file
         if not delivery.report.sha256:
             continue
-        delivery.rows_read = delivery.report.rows if delivery.status == LOADED else 0
+        rows = read.get(file, delivery.report.rows)
+        delivery.rows_read = rows if delivery.status == LOADED else 0
         delivery.rows_stored = stored[file]
         delivery.rows_quarantined = held[file]
