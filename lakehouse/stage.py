@@ -90,6 +90,12 @@ class Timestamp(_Model):
         return self
 
 
+class NamedTable(_Model):
+    """The table of a file that a line names."""
+
+    below: Expression = Field(description="Regular expression of the line above the table")
+
+
 class Text(_Model):
     """Format of the files of one kind."""
 
@@ -98,6 +104,9 @@ class Text(_Model):
     quote: str = Field('"', pattern=r"^[^\r\n\x00]$")
     encodings: list[Encoding] = Field(["utf-8", "cp949"], min_length=1)
     sheet: Name | None = Field(None, description="Sheet of an Excel file; the first by default")
+    table: Literal["first", "refuse"] | NamedTable | None = Field(
+        None, description="Which table of a file with several; refuse: none of them"
+    )
     find_header: bool = Field(False, description="Lines above the header are not read")
     header_rows: int = Field(1, ge=1, le=5, description="Rows that name the columns together")
     skip_after_header: int = Field(0, ge=0, le=20, description="Rows such as units")

@@ -78,8 +78,7 @@ def _read(
         if chunk and not cut:
             continue
         lines, count = _lines(whole, report.encoding, line)
-        if line < report.first_line:
-            lines = lines.filter(pc.greater_equal(lines["line"], report.first_line))
+        lines = _in_table(lines, report)
         for start, end, order, fault in headers.sections(lines["line"], lines["text"]):
             rows = lines.slice(start, end - start)
             if layout.ignore_lines:  # Only now: an ignored line may be a header.
@@ -91,6 +90,16 @@ def _read(
             break
     if (sha256 or digest.hexdigest()) != report.sha256:
         raise PlatelakeError(CHANGED)
+
+
+def _in_table(lines: pa.RecordBatch, report: FileReport) -> pa.RecordBatch:
+    """Keep the lines below the header that are in the table."""
+    numbers = lines["line"]
+    if len(numbers) and numbers[0].as_py() < report.first_line:
+        lines = lines.filter(pc.greater_equal(numbers, report.first_line))
+    if report.end_line:
+        lines = lines.filter(pc.less(lines["line"], report.end_line))
+    return lines
 
 
 def _headers(report: FileReport, layout: Layout) -> Headers:

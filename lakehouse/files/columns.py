@@ -114,6 +114,7 @@ def _arrange(report: FileReport, layout: Layout, found: Sequence[str]) -> None:
     lacking = [name for name, at in zip(fields, order, strict=False) if at < 0]
     notes = [f"without column {shown(lacking)}"] if lacking else []
     notes += [f"extra columns: {shown(extra)}"] if extra else []
+    report.has_extra = bool(extra)
     report.note = "; ".join(notes) or None
 
 

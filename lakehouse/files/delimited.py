@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO
 
 from lakehouse.files.columns import find_header
@@ -21,6 +22,8 @@ BLANK = " \t\r\n\v\f"
 """Characters of a blank line: the white space of `bytes.strip`, so that both passes agree."""
 HEAD_LINES, HEAD_BYTES = 100, 256 << 10
 """A header is looked for in this many lines that are not blank, and this many bytes."""
+SECTION = re.compile(rb"^\s*\[[^\]]*\]\s*$")
+"""Title of a section, as in [Data]."""
 SEPARATOR = re.compile(r"^sep=(.)$", re.IGNORECASE)
 """Excel's first line that names the delimiter."""
 
@@ -86,6 +89,8 @@ def _inspect(stream: IO[bytes], layout: Layout) -> FileReport:
     if not undecoded and not report.rule:
         undecoded = _count_undecoded(stream, layout.encodings)
     _check_file(report, layout, seen, _best_encoding(undecoded, seen.start, seen.rows))
+    if layout.table and not report.rule:
+        _end_table(stream, report, layout)
     if layout.ignore_lines and not report.rule:
         report.rows -= _count_ignored(stream, report, layout)
     return report
@@ -150,15 +155,48 @@ class _Lines:
 
 def _count_ignored(stream: IO[bytes], report: FileReport, layout: Layout) -> int:
     """Count the lines below the header that the stage does not want read."""
-    is_ignored, ignored = ignoring(layout), 0
+    is_ignored, last = ignoring(layout), report.end_line or math.inf
+    return sum(
+        is_ignored(text.decode(report.encoding, "backslashreplace"))
+        for line, text in _lines(stream)
+        if report.first_line <= line < last
+    )
+
+
+def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file with their numbers."""
     stream.seek(0)
     rest, line = b"", 1
     while chunk := stream.read(1 << 20):
         *lines, rest = (rest + chunk).split(b"\n")
-        texts = [text.decode(report.encoding, "backslashreplace") for text in lines]
-        ignored += sum(is_ignored(t) for at, t in enumerate(texts, line) if at >= report.first_line)
+        yield from enumerate(lines, line)
         line += len(lines)
-    return ignored + (rest.strip() != b"" and is_ignored(rest.decode(report.encoding, "replace")))
+    yield line, rest
+
+
+def _end_table(stream: IO[bytes], report: FileReport, layout: Layout) -> None:
+    """Find where the table ends, below its first row: at a blank line or the title of a section.
+
+    A line that has only delimiters is blank. Lines from there on are not read.
+    """
+    marks = (report.delimiter + layout.quote).encode() + b" \t"
+    begun, rest, others = False, 0, 0
+    for line, text in _lines(stream):
+        if line < report.first_line:
+            continue
+        is_blank = text.strip().strip(marks) == b""
+        if begun and not report.end_line and (is_blank or SECTION.match(text)):
+            report.end_line = line
+        begun = begun or not is_blank
+        if report.end_line:
+            rest += bool(text.strip())
+            others += not is_blank
+    if layout.table == "refuse" and others:
+        report.fault("table", f"another table begins in or below line {report.end_line}")
+    report.rows -= rest
+    if others and report.rule is None:
+        said = f"{others} lines below the table are not read"
+        report.note = "; ".join(filter(None, (report.note, said)))
 
 
 def ignoring(layout: Layout) -> Callable[[str], bool]:

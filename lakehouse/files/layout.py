@@ -7,7 +7,7 @@ from typing import Self
 
 from lakehouse.files.text_form import Form
 from lakehouse.settings import Settings
-from lakehouse.stage import Text
+from lakehouse.stage import NamedTable, Text
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Layout:
     in `optional`. `group` are name patterns (* for anything) of columns that belong together; at
     least one must exist. `ignored` are known columns that are not read; other columns are accepted
     and noted. With `has_numbers`, every row has a digit, so a line without one may be a header. The
-    rows of an `is_long` file are typed all together.
+    rows of an `is_long` file are typed all together. `table` is first, refuse or None; `below` is
+    the regular expression of the line above the table, which is the first below that line.
     The others are as `lakehouse.stage.Text` says.
     """
 
@@ -34,6 +35,8 @@ class Layout:
     is_long: bool = False
     quote: str = '"'
     sheet: str | None = None
+    table: str | None = None
+    below: str | None = None
     find_header: bool = False
     header_rows: int = 1
     skip_after_header: int = 0
@@ -68,6 +71,8 @@ class Layout:
             is_long=is_long,
             quote=source.quote,
             sheet=source.sheet,
+            table="first" if isinstance(source.table, NamedTable) else source.table,
+            below=source.table.below if isinstance(source.table, NamedTable) else None,
             find_header=source.find_header,
             header_rows=source.header_rows,
             skip_after_header=source.skip_after_header,
@@ -79,7 +84,8 @@ class Layout:
     @property
     def form(self) -> Form:
         """What is needed to turn a file of this kind into text."""
-        return Form(self.delimiter, self.encodings, self.sheet, self.max_file_bytes, self.decimal)
+        limits = self.sheet, self.max_file_bytes, self.decimal, self.below
+        return Form(self.delimiter, self.encodings, *limits)
 
 
 @dataclass
@@ -88,9 +94,10 @@ class FileReport:
 
     `header` names the columns: needed fields first, in the layout's order, then the group's, then
     the others. `order` gives the place of each in the file, from 0; -1 for an optional column that
-    the file lacks. Rows begin in line `first_line`. `mixes_notations`: some numbers are not in the
-    notation that the stage says. If there is a `rule`, the file must not be read, and `reason` says
-    why.
+    the file lacks. Rows begin in line `first_line`, and end before `end_line` if it is not 0.
+    `mixes_notations`: some numbers are not in the notation that the stage says. `has_extra`: the
+    stage does not name some column. If there is a `rule`, the file must not be read, and `reason`
+    says why.
     """
 
     sha256: str = ""
@@ -104,7 +111,9 @@ class FileReport:
     note: str | None = None
     delimiter: str = ","
     first_line: int = 2
+    end_line: int = 0
     mixes_notations: bool = False
+    has_extra: bool = False
 
     def fault(self, rule: str, reason: str) -> None:
         """Keep the first fault found."""

@@ -10,6 +10,7 @@ import codecs
 import gzip
 import hashlib
 import lzma
+import re
 import tempfile
 import zipfile
 import zlib
@@ -70,7 +71,9 @@ def opened(stream: IO[bytes], form: Form, depth: int = 0) -> Opened:
     """
     start = stream.read(8)
     stream.seek(0)
-    convert = _converter(start, form)
+    convert, then = _converter(start, form), form
+    if convert is None and form.below is not None:
+        convert, then = keep_below, form._replace(below=None)
     if convert is None:
         return Opened(stream, None)
     landed: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - closed below
@@ -81,7 +84,9 @@ def opened(stream: IO[bytes], form: Form, depth: int = 0) -> Opened:
             raise FormatError("archive", "archives in archives; deliver one file in each")
         convert(landed, text, form)
         text.seek(0)
-        inner = opened(text, form, depth + 1)  # An archive may hold UTF-16.
+        inner = opened(text, then, depth + 1)  # An archive may hold UTF-16, and a table a title.
+        if inner.stream is not text:
+            text.close()
     except FormatError as error:
         text.close()
         error.sha256 = sha256
@@ -152,6 +157,23 @@ def _unpack_zip(stream: IO[bytes], text: IO[bytes], form: Form) -> None:
             raise FormatError("archive", "the archive needs a password; deliver it without one")
         with archive.open(files[0]) as content:
             return _copy(content, text, form)
+
+
+def keep_below(stream: IO[bytes], text: IO[bytes], form: Form) -> None:
+    """Make the lines down to the table's title blank, so that the others keep their numbers."""
+    assert form.below is not None
+    is_title = re.compile(form.below).search
+    titles = []
+    for line, row in enumerate(stream, 1):
+        said = row.rstrip(b"\r\n").removeprefix(codecs.BOM_UTF8)
+        if any(is_title(said.decode(name, "backslashreplace")) for name in form.encodings):
+            titles.append(line)
+    if len(titles) != 1:
+        found = f"lines {titles[0]} and {titles[1]} look" if titles else "no line looks"
+        raise FormatError("table", f"{found} like {form.below}, the title of the table")
+    stream.seek(0)
+    for line, row in enumerate(stream, 1):
+        text.write(row if line > titles[0] else b"\n")
 
 
 def _decoder(encoding: str) -> Converter:

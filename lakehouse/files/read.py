@@ -45,7 +45,9 @@ REPORT_SCHEMA = pa.schema(
         ("note", pa.string()),
         ("delimiter", pa.string()),
         ("first_line", pa.int64()),
+        ("end_line", pa.int64()),
         ("mixes_notations", pa.bool_()),
+        ("has_extra", pa.bool_()),
     ]
 )
 

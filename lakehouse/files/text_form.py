@@ -23,3 +23,5 @@ class Form(NamedTuple):
     sheet: str | None
     max_bytes: int
     decimal: str = "."
+    below: str | None = None
+    """Regular expression of the line above the table; None: the file has one table."""

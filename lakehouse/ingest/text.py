@@ -146,9 +146,12 @@ def _slices(
 
 
 def _warn(kind: str, deliveries: Sequence[Delivery]) -> None:
-    """Warn about files that a person should inspect: an unread column may hold a failed lot."""
+    """Warn about files that a person should inspect: an unread column may hold a failed lot.
+
+    What the stage file says, as lines above the header, is in the ledger's note only.
+    """
     for d in deliveries:
-        if d.report.note and d.status == LOADED:
+        if d.report.has_extra and d.status == LOADED:
             structlog.get_logger().warning(
                 "unusual file", kind=kind, file=d.landed.file, note=d.report.note
             )

@@ -853,3 +853,44 @@ def test_a_missing_delimiter_before_a_quoted_cell_makes_the_row_malformed() -> N
         (['1"a,b",2'], False),
         (["1", '5" pipe', "2"], True),
     ]
+
+
+TABLES = b"[Limits]\nLot,Time,pH\n1,2,3\n[Data]\nLot,Time,pH\n4,5,6\n7,8\n\n9,9,9\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "below", "lines"),
+    [
+        ("first", None, [3]),
+        ("first", r"^\[data\]|^\[Data\]", [6, 7]),
+        (None, None, [3, 4, 5, 6, 7, 9]),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_one_of_several_tables(
+    table: str | None, below: str | None, lines: list[int], encoding: str
+) -> None:
+    layout = replace(SENSOR, find_header=True, table=table, below=below)
+    content = TABLES.decode().encode(encoding)
+    assert [line for line, _, _ in rows(content, layout)] == lines
+    note = look(content, layout).note or ""
+    assert ("below the table are not read" in note) == (table is not None)
+
+
+@pytest.mark.parametrize(
+    ("table", "below", "reason"),
+    [
+        ("refuse", None, "another table begins in or below line 4"),
+        ("first", "^Data", "no line looks like ^Data, the title of the table"),
+        ("first", "Time", "lines 2 and 5 look like Time, the title of the table"),
+    ],
+)
+def test_a_file_without_exactly_that_table(table: str, below: str | None, reason: str) -> None:
+    layout = replace(SENSOR, find_header=True, table=table, below=below)
+    assert fault_of(TABLES, layout) == ("table", reason)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n\n", b",,\n,,\n", b' , ,""\n'])
+def test_blank_rows_are_no_other_table(end: bytes) -> None:
+    layout = replace(SENSOR, table="refuse")
+    assert [line for line, _, _ in rows(b"Lot,Time,pH\n\n1,2,3\n" + end, layout)] == [3]
