@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from serving.html import Html
 
 PUBLIC = re.compile(
-    r"/(login|sign-up|oidc/\w+|language|static/.+|healthz|readyz|metrics|favicon\.ico)"
+    r"/(login|sign-up|oidc/\w+|language|theme|static/.+|healthz|readyz|metrics|favicon\.ico)"
     rf"|/(inspect|sensor)/\w\w({CODE})"  # Gradio's own code.
 )
 ROLES = (

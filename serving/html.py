@@ -17,6 +17,19 @@ from serving.texts import COOKIE, LANGUAGES, Texts, chosen, texts
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
+THEMES = ("light", "dark")
+THEME_COOKIE = "platelake_theme"
+MENU = (
+    ("home", "/", "operator"),
+    ("inspect", "/inspect", "operator"),
+    ("review", "/review", "reviewer"),
+    ("history", "/inspections", "operator"),
+    ("lots", "/lots", "operator"),
+    ("models", "/models", "operator"),
+    ("flow", "/flow", "operator"),
+    ("audit", "/audit", "admin"),
+)
+"""Each page of the menu: key of its text and icon, address, role that may open it."""
 NAMES = tuple((code, texts(code)("language")) for code in LANGUAGES)
 
 
@@ -43,7 +56,7 @@ class Html:
         fault: str = "",
     ) -> Response:
         """Return the template as an answer. `said` and `fault` are messages at the top."""
-        known = {**(values or {}), "said": said, "fault": fault}
+        known = {"theme": theme_of(request), **(values or {}), "said": said, "fault": fault}
         t, user, path = texts_of(request), user_of(request), _page(request)
         return HTMLResponse(self.text(name, t, user, path, known), status)
 
@@ -58,6 +71,8 @@ class Html:
             "here": "",
             "said": "",
             "fault": "",
+            "theme": "",
+            "menu": MENU,
             "languages": NAMES,
             "local": self.local,
             "away": {
@@ -96,6 +111,12 @@ def user_of(request: Request) -> User | None:
     """Return the user, whom the door has identified, or None."""
     found: User | None = getattr(request.state, "user", None)
     return found
+
+
+def theme_of(request: Request) -> str:
+    """Return light or dark as the user chose; empty: as the device says."""
+    chosen_theme = request.cookies.get(THEME_COOKIE, "")
+    return chosen_theme if chosen_theme in THEMES else ""
 
 
 def texts_of(request: Request) -> Texts:

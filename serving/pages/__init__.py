@@ -16,7 +16,7 @@ from serving.door import write_down
 from serving.html import Html, user_of
 from serving.records.inspections import Inspection
 
-WITHOUT_SESSION = ("/login", "/sign-up", "/language")
+WITHOUT_SESSION = ("/login", "/sign-up", "/language", "/theme")
 
 
 class RefusedError(Exception):

@@ -14,7 +14,7 @@ from serving.access.attempts import TooManyAttemptsError
 from serving.access.passwords import PasswordError
 from serving.access.sessions import AccountNameError, LoginError
 from serving.door import client
-from serving.html import Html, texts_of
+from serving.html import THEME_COOKIE, THEMES, Html, texts_of
 from serving.pages import Form, Shown, Visitor, local_path, set_session
 from serving.texts import COOKIE as LANGUAGE_COOKIE
 from serving.texts import LANGUAGES
@@ -123,7 +123,7 @@ def log_out(request: Request, html: Shown, form: Form) -> Response:
 @router.get("/account")
 def account(request: Request, html: Shown, user: Visitor) -> Response:
     """Show the user's name and role, and the form to change the password."""
-    return html.page(request, "account")
+    return html.page(request, "account", {"here": "account"})
 
 
 @router.post("/account")
@@ -152,4 +152,16 @@ def language(request: Request, form: Form) -> Response:
     wanted = form.get("language")
     if wanted in LANGUAGES:
         answer.set_cookie(LANGUAGE_COOKIE, str(wanted), max_age=YEAR, samesite="lax")
+    return answer
+
+
+@router.post("/theme")
+def theme(request: Request, form: Form) -> Response:
+    """Set light or dark for this browser, or leave it to the device."""
+    answer = RedirectResponse(local_path(form.get("next")), 303)
+    wanted = form.get("theme")
+    if wanted in THEMES:
+        answer.set_cookie(THEME_COOKIE, str(wanted), max_age=YEAR, samesite="lax")
+    else:
+        answer.delete_cookie(THEME_COOKIE)
     return answer

@@ -20,7 +20,7 @@ from lakehouse.errors import PlatelakeError, UsageError
 from serving.access.sessions import User
 from serving.answers import as_json
 from serving.door import write_down
-from serving.html import STATIC, Html, user_of
+from serving.html import STATIC, Html, theme_of, user_of
 from serving.lots import LotView
 from serving.pages import RefusedError, Shown, Visitor
 from serving.receive import Result, inspect_upload, refused
@@ -31,13 +31,44 @@ from serving.verdicts.uploads import TOO_MANY, MalformedError, TooMuchError
 SHOWN_ROWS = 200
 HEAD = """
 <link rel="icon" href="/static/icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="/static/colors.css">
+<script src="/static/theme.js"></script>
+<link rel="stylesheet" href="/static/tokens.css">
 <script src="/static/form.js"></script>
 <script>document.documentElement.lang = "{language}"</script>
 """
-"""Links the colours: Gradio makes the selectors of given css more specific, and loses :root."""
+"""Links the tokens: Gradio makes the selectors of given css more specific, and loses :root."""
 ANNOUNCE = "() => document.getElementById('results')?.setAttribute('aria-live', 'polite')"
 """Lets a screen reader announce new results."""
+TOKENS = {
+    "background_fill_primary": "var(--paper)",
+    "background_fill_secondary": "var(--page)",
+    "body_background_fill": "var(--page)",
+    "body_text_color": "var(--ink)",
+    "body_text_color_subdued": "var(--quiet)",
+    "border_color_accent": "var(--accent)",
+    "border_color_primary": "var(--line)",
+    "block_background_fill": "var(--paper)",
+    "block_border_color": "var(--line)",
+    "block_label_background_fill": "var(--paper)",
+    "block_label_text_color": "var(--ink)",
+    "block_title_text_color": "var(--ink)",
+    "block_info_text_color": "var(--quiet)",
+    "block_shadow": "var(--shadow)",
+    "input_background_fill": "var(--paper)",
+    "input_border_color": "var(--edge)",
+    "input_border_width": "1px",
+    "input_border_color_focus": "var(--focus)",
+    "input_placeholder_color": "var(--quiet)",
+    "input_shadow_focus": "0 0 0 3px var(--focus)",
+    "link_text_color": "var(--link)",
+    "button_primary_background_fill": "var(--accent)",
+    "button_primary_background_fill_hover": "var(--accent-strong)",
+    "button_primary_text_color": "var(--on-accent)",
+    "button_primary_text_color_hover": "var(--on-accent)",
+    "button_secondary_background_fill": "var(--shade)",
+    "button_secondary_text_color": "var(--ink)",
+}
+"""Gradio's names for the values of `tokens.css`."""
 QUEUE_SECONDS, PROGRESS_SECONDS = 0.05, 0.1
 """Seconds between two checks for events and progress, as Gradio has on Windows. Elsewhere it has 1
 and 10 ms, and four pages then use a tenth of a processor without any user."""
@@ -101,7 +132,7 @@ def mount(app: FastAPI, html: Html) -> None:
                 page,
                 f"{path}/{language}",
                 theme=_theme(),
-                css_paths=[STATIC / "parts.css"],
+                css_paths=[STATIC / "frame.css", STATIC / "parts.css"],
                 head=HEAD.format(language=language),
                 footer_links=[],
                 run_history=False,
@@ -112,17 +143,10 @@ def mount(app: FastAPI, html: Html) -> None:
 
 
 def _theme() -> gr.themes.Base:
-    """Return Gradio's plainest theme, with the buttons of the other pages and a readable grey."""
-    theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-    button, hover = "#1d4f7c", "#163d60"
-    return theme.set(
-        button_primary_background_fill=button,
-        button_primary_background_fill_dark=button,
-        button_primary_background_fill_hover=hover,
-        button_primary_background_fill_hover_dark=hover,
-        body_text_color_subdued="#5a6772",
-        body_text_color_subdued_dark="#a9b6c2",
-    )
+    """Return Gradio's plainest theme, with the values of `tokens.css` for light and dark."""
+    theme = gr.themes.Base(font=["var(--font)"], font_mono=["var(--mono)"], radius_size="sm")
+    both = {name: value for one, value in TOKENS.items() for name in (one, f"{one}_dark")}
+    return theme.set(**both, color_accent="var(--accent)", button_large_text_size="var(--text)")
 
 
 def _name(request: Request) -> str | None:
@@ -134,6 +158,12 @@ def _user(request: gr.Request) -> User:
     found = user_of(request.request) if request.request else None
     assert found, "the door refuses all others"
     return found
+
+
+def _top(html: Html, t: Texts, request: gr.Request, here: str, path: str) -> str:
+    """Return the frame of a page: menu and banner."""
+    theme = theme_of(request.request) if request.request else ""
+    return html.text("top", t, _user(request), path, {"here": here, "theme": theme})
 
 
 def _inspect(html: Html, t: Texts) -> gr.Blocks:
@@ -156,7 +186,7 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
         answers = gr.JSON(visible=False)
 
         def show_top(request: gr.Request) -> str:
-            return html.text("top", t, _user(request), "/inspect", {"here": "inspect"})
+            return _top(html, t, request, "inspect", "/inspect")
 
         def inspected(
             files: list[str], snapshot: list[str], lot: str, request: gr.Request
@@ -266,7 +296,7 @@ def _sensor(html: Html, t: Texts) -> gr.Blocks:
         results = gr.HTML(elem_id="results")
 
         def show_top(request: gr.Request) -> str:
-            return html.text("top", t, _user(request), "/sensor", {"here": "lots"})
+            return _top(html, t, request, "lots", "/sensor")
 
         def inspected(files: list[str], request: gr.Request) -> str:
             user = _user(request)
