@@ -22,7 +22,7 @@ from serving import api
 from serving.context import AppContext
 from serving.door import Door
 from serving.html import STATIC, Html, texts_of
-from serving.pages import RefusedError, accounts, inspections, lake, oidc
+from serving.pages import RefusedError, accounts, home, inspections, lake, oidc, review
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 LOOK_SECONDS = 5.0
@@ -50,10 +50,6 @@ def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastA
     app.state.inspecting = CapacityLimiter(context.inspector.at_once)
     app.state.html, app.state.provider = html, oidc.provider(context.settings)
 
-    @app.get("/", include_in_schema=False)
-    def home() -> Response:
-        return RedirectResponse("/inspect", 303)
-
     @app.get("/inspect", include_in_schema=False)
     def inspect(request: Request) -> Response:
         if context.photo_champion.model is None:
@@ -66,7 +62,7 @@ def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastA
 
     _answer_errors(app, html)
     app.mount("/static", StaticFiles(directory=STATIC))
-    for pages in (accounts, inspections, lake, oidc, api):
+    for pages in (home, accounts, inspections, review, lake, oidc, api):
         app.include_router(pages.router)
     app.include_router(gradio_pages.file_routes)
     gradio_pages.mount(app, html)

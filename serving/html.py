@@ -75,6 +75,8 @@ class Html:
             "menu": MENU,
             "languages": NAMES,
             "local": self.local,
+            "share": share,
+            "ago": ago,
             "away": {
                 "sql": self.context.sql_away,
                 "mlflow": self.context.mlflow_away,
@@ -98,6 +100,36 @@ class Html:
         if for_person and not request.url.path.startswith("/api/"):
             return self.page(request, "refused", {"why": said}, status)
         return JSONResponse({"detail": detail or said}, status)
+
+
+def share(p: float) -> str:
+    """Return a probability as per cent, for people. Only 0 and 1 are 0 % and 100 %.
+
+    >>> share(0.846), share(0.0004), share(0.9996), share(0.0312), share(1.0)
+    ('85 %', '< 0.1 %', '> 99.9 %', '3.1 %', '100 %')
+    """
+    if p in (0, 1):
+        return f"{p:.0%}".replace("%", " %")
+    if p < 0.001:
+        return "< 0.1 %"
+    if p > 0.999:
+        return "> 99.9 %"
+    digits = 0 if 0.1 <= p <= 0.9 else 1
+    return f"{100 * p:.{digits}f} %"
+
+
+def ago(moment: datetime, t: Texts) -> str:
+    """Return how long ago a moment was, in words: `5 minutes`, `3 days`.
+
+    >>> from datetime import timedelta
+    >>> ago(datetime.now(UTC) - timedelta(hours=5), texts("en"))
+    '5 hours'
+    """
+    seconds = max((datetime.now(UTC) - moment.replace(tzinfo=UTC)).total_seconds(), 0)
+    for name, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length or name == "minutes":
+            return t(f"time.{name}", count=int(seconds // length))
+    raise AssertionError("minutes are the last")
 
 
 def _page(request: Request) -> str:

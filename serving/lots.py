@@ -92,6 +92,13 @@ class Lots:
         days = self.lake.load(LOTS, columns=("day",))["day"].unique().to_pylist()
         return sorted(days, reverse=True)[:DAYS]
 
+    def last_reading(self) -> datetime | None:
+        """Return the moment of the last reading, or None if there are no readings."""
+        found: datetime | None = pc.max(
+            self.lake.load(LOTS, columns=("ended_at",))["ended_at"]
+        ).as_py()
+        return found
+
     def of_day(self, day: date, sort: str = "risk") -> list[dict[str, Any]]:
         """Return a row for each lot of a day.
 

@@ -60,13 +60,13 @@ Shown = Annotated[Html, Depends(shown)]
 
 
 def local_path(text: object) -> str:
-    """Return the path to go on to: `text` if it is a path of this app, else /inspect.
+    """Return the path to go on to: `text` if it is a path of this app, else the first page.
 
     >>> local_path("/lots?day=2021-09-06"), local_path("//evil.example")
-    ('/lots?day=2021-09-06', '/inspect')
+    ('/lots?day=2021-09-06', '/')
     """
     there = str(text or "")
-    return there if re.match(r"/(?![/\\])[^\s\\]*$", there) else "/inspect"
+    return there if re.match(r"/(?![/\\])[^\s\\]*$", there) else "/"
 
 
 def set_session(response: Response, context: AppContext, token: str) -> None:

@@ -33,7 +33,7 @@ def login_page(
 
 
 @router.get("/login")
-def show_login(request: Request, html: Shown, next: str = "/inspect", fault: str = "") -> Response:
+def show_login(request: Request, html: Shown, next: str = "/", fault: str = "") -> Response:
     """Show the login form. `fault` comes from a login at a provider."""
     said = texts_of(request)(f"login.{fault}") if fault in ("wrong", "again", "no_account") else ""
     return login_page(request, html, next=local_path(next), fault=said)
@@ -95,7 +95,7 @@ async def sign_up(request: Request, html: Shown, form: Form) -> Response:
         fault = texts_of(request)(SIGN_UP_FAULTS[type(error)])
         known = {"name": name, "invitation": invitation}
         return sign_up_page(request, html, known, status, fault)
-    answer = RedirectResponse("/inspect", 303)
+    answer = RedirectResponse("/", 303)
     set_session(answer, html.context, token)
     return answer
 

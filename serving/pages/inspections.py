@@ -127,13 +127,6 @@ def heat(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Re
     return _jpeg(with_heat(_picture(html.context, one), Image.open(io.BytesIO(one.heat_png))))
 
 
-@router.get("/review")
-def queue(request: Request, html: Shown, user: Visitor) -> Response:
-    """Show what waits for this reviewer."""
-    found, total = html.context.review.queue(user)
-    return html.page(request, "review", {"found": found, "total": total, "here": "review"})
-
-
 def _picture(context: AppContext, one: Inspection) -> Image.Image:
     content = context.photos.read(one.sha256) or context.lots.photo(one.sha256)
     if content is None:

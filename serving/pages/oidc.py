@@ -91,7 +91,7 @@ async def back(request: Request, html: Shown) -> Response:
     except UsageError as error:
         structlog.get_logger().warning("sign-up by the provider refused", error=str(error))
         return RedirectResponse("/login?fault=no_account", 303)
-    answer = RedirectResponse("/inspect", 303)
+    answer = RedirectResponse("/", 303)
     set_session(answer, context, session)
     return answer
 

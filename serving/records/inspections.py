@@ -178,6 +178,13 @@ class Inspections:
             found = [Inspection(**row._mapping) for row in connection.execute(query)]
             return found, connection.scalar(counted) or 0
 
+    def verdicts(self, what: Search, user: User) -> dict[str, int]:
+        """Count what `search` finds, by verdict."""
+        c = inspections.c
+        query = sa.select(c.verdict, sa.func.count()).where(*self._where(what, user))
+        with self.database.transaction() as connection:
+            return {row[0]: row[1] for row in connection.execute(query.group_by(c.verdict))}
+
     def all_of(self, what: Search, user: User) -> Iterator[Inspection]:
         """Yield all that `search` finds, each once, even if new inspections arrive meanwhile."""
         c = inspections.c

@@ -152,10 +152,13 @@ class Review:
         label = connection.scalar(sa.select(agreed_labels.c.label).where(*mine))
         return Discussion(rows, label, closed=label is not None)
 
-    def queue(self, user: User) -> tuple[list[tuple[Inspection, str]], int]:
-        """Return the first photos that wait for this reviewer, each with its reason, and the total.
+    def queue(
+        self, user: User, start: int = 0, at_most: int = PAGE
+    ) -> tuple[list[tuple[Inspection, str]], int]:
+        """Return photos that wait for this reviewer, each with its reason, and the total.
 
-        A photo waits once, by its latest inspection, and the oldest comes first. It needs a human,
+        A photo waits once, by its latest inspection. First come those on which somebody disagrees,
+        then those that need a human; of each, the oldest comes first. A photo needs a human,
         somebody disagrees, or it is in the random sample of good verdicts. It has no label, and
         this reviewer has not corrected it yet, or reviewers contradict each other.
         """
@@ -185,9 +188,11 @@ class Review:
             ~spoken | disputed,
             sa.or_(needs, disagreed, sampled),
         )
-        why = sa.case((needs, "needs_human"), (disagreed, "disagreement"), else_="sample")
+        why = sa.case((disagreed, "disagreement"), (needs, "needs_human"), else_="sample")
+        rank = sa.case((disagreed, 0), (needs, 1), else_=2)
         query = sa.select(inspections, why.label("why")).where(*where)
-        query = query.order_by(one.inspected_at, one.inspection_id).limit(PAGE)
+        query = query.order_by(rank, one.inspected_at, one.inspection_id)
+        query = query.offset(start).limit(at_most)
         counted = sa.select(sa.func.count()).select_from(inspections).where(*where)
         with self.database.transaction() as connection:
             found = []

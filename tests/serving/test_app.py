@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import re
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from starlette.testclient import TestClient
 from jobs.options import Options
 from jobs.runner import run_jobs
 from lakehouse.settings import load_settings
+from lakehouse.tables.lots import LOTS
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from ml.registry import registry_of
@@ -28,7 +30,7 @@ from serving.access.attempts import PAIR_LIMIT, SIGN_UP_LIMIT
 from serving.app import create_app
 from serving.context import AppContext
 from serving.door import PUBLIC
-from serving.pages import accounts, lake, oidc
+from serving.pages import accounts, home, lake, oidc, review
 from serving.pages import inspections as history
 from serving.tables import agreed_labels, corrections, inspections
 from serving.verdicts.uploads import FIELD_BYTES
@@ -221,7 +223,8 @@ def test_what_is_another_users_is_refused_and_written_down(
 
 def test_every_page_needs_a_user_unless_it_is_named(app: Any, context: AppContext) -> None:
     anonymous = Browser(app, context)
-    routers = (app, accounts.router, history.router, lake.router, oidc.router, api.router)
+    pages = (home, accounts, history, review, lake, oidc, api)
+    routers = (app, *(page.router for page in pages))
     asked = {getattr(route, "path", "") for router in routers for route in router.routes}
     paths = [re.sub(r"\{[^}]*\}", "x", path) for path in sorted(asked) if path]
     closed = [path for path in paths if not PUBLIC.fullmatch(path)]
@@ -295,10 +298,10 @@ def test_login_leads_back_but_never_away(app: Any, context: AppContext) -> None:
     known = {"name": "kim", "password": PASSWORD}
     for wanted, got in {
         "/lots": "/lots",
-        "//evil.test": "/inspect",
-        "https://evil.test": "/inspect",
-        "/\\evil.test": "/inspect",
-        "/\t/evil.test": "/inspect",
+        "//evil.test": "/",
+        "https://evil.test": "/",
+        "/\\evil.test": "/",
+        "/\t/evil.test": "/",
     }.items():
         answer = stranger.http.post("/login", data={**known, "next": wanted})
         assert answer.headers["location"] == got
@@ -336,12 +339,98 @@ def test_sign_up(make_context: Callable[..., AppContext]) -> None:
     code = context.accounts.invite("test", "reviewer")
     assert new.http.post("/sign-up", data={**asked, "password": "short"}).status_code == 400
     answer = new.http.post("/sign-up", data={**asked, "invitation": code})
-    assert answer.headers["location"] == "/inspect"
+    assert answer.headers["location"] == "/"
     assert new.get("/review").status_code == 200
     off = make_context(sign_up="off")
     closed = Browser(create_app(off), off)
     assert closed.http.post("/sign-up", data=asked).status_code == 400
     assert "Sign-up is off" in closed.get("/sign-up").text
+
+
+def test_home_has_what_the_role_needs(enter: Enter, plant: Plant, context: AppContext) -> None:
+    kim, ann = enter(), enter("ann", "reviewer")
+    assert "No photos inspected yet" in kim.get("/").text
+    one = kim.inspected(plant.bad[0])
+    page = kim.get("/").text
+    assert f"/inspections/{one}" in page and 'href="/inspect"' in page
+    assert "0 good, 1 bad, 0 to check" in page and "Quarantined" not in page
+    assert one not in enter("lee").get("/").text
+    page = ann.get("/").text
+    rows = context.lots.of_day(context.lots.days()[0])
+    failed = sum(row["label"] == "failed" for row in rows)
+    assert f"{failed} of {len(rows)}" in page and "Nothing is quarantined." in page
+    assert f"/lots?day={context.lots.days()[0]}" in page and "Reconciled" in page
+    assert context.lots.last_reading() == max(
+        row["ended_at"] for row in context.lots.lake.rows(LOTS, "ended_at")
+    )
+    started = time.perf_counter()
+    ann.get("/")
+    assert time.perf_counter() - started < 1
+
+
+def test_home_of_an_empty_lake(make_context: Callable[..., AppContext], tmp_path: Path) -> None:
+    context = make_context(lake=str(tmp_path / "empty"))
+    ann = Browser(create_app(context), context, "ann", "reviewer")
+    started = time.perf_counter()
+    page = ann.get("/")
+    assert time.perf_counter() - started < 1
+    assert page.status_code == 200 and "Run: platelake run" in page.text
+    for path in ("/lots", "/flow", "/models", "/review/next", "/inspections"):
+        assert ann.get(path).status_code == 200, path
+
+
+def test_review_is_a_stream(make_context: Callable[..., AppContext], plant: Plant) -> None:
+    context = make_context(sampled_share=1.0)
+    app = create_app(context)
+    kim, ann, ben = (
+        Browser(app, context, name, role)
+        for name, role in (("kim", "operator"), ("ann", "reviewer"), ("ben", "reviewer"))
+    )
+    first, second, third = (kim.inspected(photo) for photo in plant.good[:3])
+    kim.post(f"/inspections/{third}/corrections", says="bad", reason="a stain")
+    page = ann.get("/review/next").text
+    assert third in page and "Photo 1 of 3" in page  # Somebody disagrees on it.
+    assert "verdict shows after your choice" in page and "Model:" not in page
+    assert "a stain" not in page and "%" not in page
+    choice = {"inspection": third, "done": "0", "skipped": "0", "says": "bad"}
+    asked = ann.post("/review/next", **choice)
+    assert asked.status_code == 200 and "You and the model differ" in asked.text
+    assert rows(context, corrections)[-1].user_name == "kim"
+    assert ann.post("/review/next", **choice, reason=" ").status_code == 400
+    there = ann.post("/review/next", **choice, reason="seen it").headers["location"]
+    page = ann.get(there).text
+    assert "Photo 2 of 3" in page and first in page and third in page  # The link to the last one.
+    page = ann.get(there + "&skipped=1").text
+    there = ann.post("/review/next", inspection=second, says="good", done="1", skipped="1")
+    assert there.headers["location"].startswith("/review/next?done=2&skipped=1")
+    assert "No photos to review" in ann.get(there.headers["location"]).text
+    assert first in ann.get("/review/next").text  # Skipped, not lost.
+    said = ben.post("/review/next", inspection=third, says="good", done="0", skipped="0")
+    assert third in said.headers["location"]  # They contradict each other: it is not shown again.
+    assert f'value="{third}"' not in ben.get(said.headers["location"]).text
+    assert kim.post("/review/next", inspection=first, says="bad").status_code == 403
+
+
+def test_all_pages_of_the_queue(make_context: Callable[..., AppContext], plant: Plant) -> None:
+    context = make_context(sampled_share=1.0)
+    app = create_app(context)
+    kim, ann = Browser(app, context, "kim"), Browser(app, context, "ann", "reviewer")
+    kim.inspected(plant.good[0])
+    first = context.inspections.earlier(hashlib.sha256(plant.good[0].read_bytes()).hexdigest())[0]
+    for n in range(24):
+        context.inspections.save(replace(first, inspection_id=f"{n:032x}", sha256=f"{n:064x}"))
+    assert ann.get("/review").text.count("<li class") == 20
+    page = ann.get("/review?page=2").text
+    assert page.count("<li class") == 5 and "25 photos to review" in page
+
+
+def test_light_or_dark_as_chosen(enter: Enter) -> None:
+    kim = enter()
+    assert "data-theme" not in kim.get("/lots").text
+    for theme, shown in {"dark": "dark", "light": "light", "device": "", "<b>": ""}.items():
+        answer = kim.http.post("/theme", data={"theme": theme, "next": "/lots"})
+        assert answer.headers["location"] == "/lots"
+        assert (f'data-theme="{shown}"' in kim.get("/lots").text) is bool(shown)
 
 
 def test_change_of_password(enter: Enter) -> None:
@@ -375,7 +464,7 @@ def test_machines_come_with_a_token(app: Any, context: AppContext, plant: Plant)
 def test_review_by_two(enter: Enter, plant: Plant, context: AppContext) -> None:
     kim, one, two, three = enter(), *(enter(n, "reviewer") for n in ("ann", "ben", "cho"))
     link = f"/inspections/{kim.inspected(plant.good[0])}"
-    assert "Nothing waits" in one.get("/review").text
+    assert "No photos to review" in one.get("/review").text
     assert kim.post(f"{link}/corrections", says="bad").status_code == 400  # Without a reason.
     assert kim.post(f"{link}/corrections", says="bad", reason="a stain").status_code == 303
     assert link in one.get("/review").text

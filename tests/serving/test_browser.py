@@ -96,7 +96,7 @@ def shot(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Page, str]
 
 
 def enter(page: Page, name: str, password: str = PASSWORD) -> None:
-    page.goto("/login")
+    page.goto("/login?next=/inspect")
     page.fill("[name=name]", name)
     page.fill("[name=password]", password)
     page.press("[name=password]", "Enter")
@@ -139,6 +139,8 @@ def test_the_whole_way(
     kim.fill("[name=name]", "kim")
     kim.fill("[name=password]", PASSWORD)
     kim.click("button:has-text('Create account')")
+    expect(kim.get_by_text("No photos inspected yet")).to_be_visible()
+    kim.click("a:has-text('Inspect photos')")
     expect(kim.locator("#inspect")).to_be_visible()
     kim.click("text=Log out")
     enter(kim, "kim", "not the password")
@@ -178,12 +180,17 @@ def test_the_whole_way(
         reviewer.click("nav >> text=Review")
         expect(reviewer.locator(".queue li")).to_have_count(1)
         shot(reviewer, "review")
-        reviewer.click("text=Look and decide")
+        reviewer.click("text=Start the review")
+        expect(reviewer.get_by_text("Photo 1 of 1")).to_be_visible()
         assert "a stain" not in reviewer.inner_text("main")
-        reviewer.get_by_role("radio", name="Bad").check()
-        reviewer.fill("[name=reason]", "I see it too")
-        reviewer.click("button:has-text('Send')")
-        expect(reviewer.get_by_role("status").first).to_contain_text("Saved")
+        shot(reviewer, "review-next")
+        reviewer.keyboard.press("2")
+        expect(reviewer.get_by_text("You and the model differ")).to_be_visible()
+        reviewer.keyboard.type("I see 2 spots")  # Not a key of the review.
+        reviewer.click("button:has-text('Save and go on')")
+        expect(reviewer.get_by_role("status").first).to_contain_text("You:")
+        expect(reviewer.get_by_text("No photos to review")).to_be_visible()
+    reviewer.click("text=Details")
     expect(reviewer.get_by_text("Label agreed by two reviewers:")).to_be_visible()
     reviewer.click("nav >> text=Review")
     expect(reviewer.locator(".queue li")).to_have_count(0)
@@ -214,8 +221,16 @@ def test_korean_on_a_phone(
     shot(page, "app-korean-phone")
     day = context.lots.days()[0]
     lot = context.lots.of_day(day)[0]["lot"]
-    paths = ["/lots", f"/lots/{day}/{lot}", "/inspections", "/review", "/models", "/flow", "/audit"]
-    for path in ["/inspect/ko/", *paths, "/account", "/sensor/ko/"]:
+    paths = [
+        "/",
+        "/lots",
+        f"/lots/{day}/{lot}",
+        "/inspections",
+        "/review",
+        "/review/next",
+        "/models",
+    ]
+    for path in ["/inspect/ko/", *paths, "/flow", "/audit", "/account", "/sensor/ko/"]:
         page.goto(path)
         page.wait_for_load_state("networkidle")
         wide = page.evaluate("document.scrollingElement.scrollWidth")
@@ -234,7 +249,7 @@ def test_dark_and_by_keyboard(
 ) -> None:
     context.accounts.add("kim", "admin", PASSWORD, by="test")
     page = opened(color_scheme="dark")
-    page.goto("/login")
+    page.goto("/login?next=/inspect")
     expect(page.get_by_label("Name")).to_be_focused()
     for text in ("kim", PASSWORD):
         page.keyboard.type(text)
@@ -478,7 +493,7 @@ def test_every_button_can_be_read(
     ):  # fmt: skip
         look(path)
     texts = {text for _, text in seen}
-    assert {"Look and decide", "Inspect", "Send", "Search", "Log in", "Log out"} <= texts
+    assert {"Start the review", "Inspect", "Send", "Search", "Log in", "Log out"} <= texts
     assert {where: ratio for where, ratio in seen.items() if ratio < 4.5} == {}
 
 

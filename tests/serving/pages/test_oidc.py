@@ -49,10 +49,10 @@ def test_in_by_the_provider(make_browser: Callable[..., Browser], provider: Prov
     browser = make_browser()
     assert "Log in through your organisation" in browser.get("/login").text
     provider.claims = {"sub": "42", "email": "Kim@plant.example", "email_verified": True}
-    assert enter(browser) == "/inspect"
+    assert enter(browser) == "/"
     assert "kim@plant.example" in browser.get("/account").text
     provider.claims["email"] = "kim@elsewhere.example"  # The same person, by the subject.
-    assert enter(browser) == "/inspect"
+    assert enter(browser) == "/"
     assert "kim@plant.example" in browser.get("/account").text
     assert [one["role"] for one in browser.context.accounts.everybody()] == ["operator"]
 
@@ -92,7 +92,7 @@ def test_by_invitation(make_browser: Callable[..., Browser], provider: Provider)
     assert enter(browser) == "/login?fault=no_account"
     assert "You have no account" in browser.get("/login?fault=no_account").text
     code = browser.context.accounts.invite("test", "reviewer")
-    assert enter(browser, code) == "/inspect"
+    assert enter(browser, code) == "/"
     assert browser.get("/review").status_code == 200
 
 
