@@ -126,6 +126,7 @@ class Variable(_Model):
     minimum: float
     maximum: float
     meaning: str = ""
+    names: dict[str, str] = Field({}, description="Its name on pages, by language: en, ko")
     optional: bool = Field(False, description="A file may lack the column; its rows have null")
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from serving.access.sessions import User
 from serving.context import AppContext
 from serving.texts import COOKIE, LANGUAGES, Texts, chosen, texts
+from serving.words import feature_words, rule_words, variable_words, word_of
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -77,6 +78,10 @@ class Html:
             "local": self.local,
             "share": share,
             "ago": ago,
+            "feature": lambda name: feature_words(name, self.context.stage, t),
+            "variable": lambda one: variable_words(one, t),
+            "rule": lambda name: rule_words(name, t),
+            "word_of": lambda group, name: word_of(group, name, t),
             "away": {
                 "sql": self.context.sql_away,
                 "mlflow": self.context.mlflow_away,

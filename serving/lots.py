@@ -19,7 +19,7 @@ from lakehouse.delta.lake import Lake
 from lakehouse.files.readings import read_file
 from lakehouse.files.rules import filter_held_back, filter_passed
 from lakehouse.settings import Settings
-from lakehouse.stage import Stage
+from lakehouse.stage import Stage, Variable
 from lakehouse.statistics import Array, Band, lot_statistics
 from lakehouse.tables.lot_verdicts import LOT_VERDICTS
 from lakehouse.tables.lots import LOTS
@@ -34,7 +34,7 @@ from ml.use.predictor import LotModel, Verdict
 from serving.verdicts.champion import Champion
 
 DAYS, RUN_ROWS = 15, 20
-LEFT, RIGHT, TOP, BOTTOM = 50.0, 410.0, 8.0, 104.0
+LEFT, RIGHT, TOP, BOTTOM = 8.0, 412.0, 20.0, 120.0
 """Edges of a drawing, in SVG units."""
 KEPT_LOTS = 256
 SORTS = ("risk", "lot", "readings", "label", "verdict")
@@ -42,17 +42,19 @@ SORTS = ("risk", "lot", "readings", "label", "verdict")
 
 @dataclass(frozen=True)
 class Trace:
-    """One variable of a lot as a drawing. `outside` are the readings outside the band."""
+    """One variable of a lot as a drawing.
 
-    name: str
-    unit: str
+    `outside` are the readings outside the band: place, and value with time as text.
+    """
+
+    variable: Variable
     points: str
     least: str
     most: str
     low: str | None
     high: str | None
     band: tuple[float, float] | None
-    outside: list[tuple[float, float]]
+    outside: list[tuple[float, float, str]]
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,17 @@ class Lots:
 
     def days(self) -> list[date]:
         """Return the last days that have readings, newest first."""
+        return self._days()[:DAYS]
+
+    def next_to(self, day: date) -> tuple[date | None, date | None]:
+        """Return the day with readings before this one, and the one after it."""
+        days = self._days()
+        earlier = next((one for one in days if one < day), None)
+        return earlier, next((one for one in reversed(days) if one > day), None)
+
+    def _days(self) -> list[date]:
         days = self.lake.load(LOTS, columns=("day",))["day"].unique().to_pylist()
-        return sorted(days, reverse=True)[:DAYS]
+        return sorted(days, reverse=True)
 
     def last_reading(self) -> datetime | None:
         """Return the moment of the last reading, or None if there are no readings."""
@@ -171,12 +182,13 @@ class Lots:
             verdict = model.predict_features(features)[0]
             if explain_good or verdict.verdict != "good":
                 parts = _bars(shap_parts(model, features))
+        clock = [f"{moment.astimezone(self.stage.zone):%H:%M:%S}" for moment in times]
         seconds = np.array([(moment - times[0]).total_seconds() for moment in times])
         traces = [
-            _trace(v.name, v.unit, seconds, values[v.name], bands.get(v.name))
+            _trace(v, seconds, clock, values[v.name], bands.get(v.name))
             for v in self.stage.variables
         ]
-        start, end = (f"{t.astimezone(self.stage.zone):%H:%M:%S}" for t in (times[0], times[-1]))
+        start, end = clock[0], clock[-1]
         return LotView(day, name, start, end, traces, verdict, parts)
 
     def check_file(
@@ -248,15 +260,16 @@ def _bars(parts: Sequence[tuple[str, float, float]]) -> list[Part]:
     return found
 
 
-def _trace(name: str, unit: str, seconds: Array, values: Array, band: Band | None) -> Trace:
+def _trace(
+    variable: Variable, seconds: Array, clock: Sequence[str], values: Array, band: Band | None
+) -> Trace:
     limits = (
         (band.centre - band.width * band.scale, band.centre + band.width * band.scale)
         if band
         else None
     )
-    least, most = float(values.min()), float(values.max())
-    if limits:
-        least, most = min(least, limits[0]), max(most, limits[1])
+    low, high = float(values.min()), float(values.max())
+    least, most = (min(low, limits[0]), max(high, limits[1])) if limits else (low, high)
     span = most - least or 1.0
     length = float(seconds[-1]) or 1.0
     x = LEFT + (RIGHT - LEFT) * seconds / length
@@ -268,16 +281,15 @@ def _trace(name: str, unit: str, seconds: Array, values: Array, band: Band | Non
         lower = BOTTOM - (BOTTOM - TOP) * (limits[0] - least) / span
         drawn_band = (round(upper, 1), round(lower - upper, 1))
     return Trace(
-        name,
-        unit,
+        variable,
         " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True)),
-        f"{least:.3g}",
-        f"{most:.3g}",
+        f"{low:.3g}",
+        f"{high:.3g}",
         f"{limits[0]:.3g}" if limits else None,
         f"{limits[1]:.3g}" if limits else None,
         drawn_band,
         [
-            (round(float(a), 1), round(float(b), 1))
-            for a, b in zip(x[outside], y[outside], strict=True)
+            (round(float(x[at]), 1), round(float(y[at]), 1), f"{values[at]:.4g} – {clock[at]}")
+            for at in np.flatnonzero(outside).tolist()
         ],
     )

@@ -146,25 +146,32 @@ def _jpeg(picture: Image.Image) -> Response:
 
 
 def searched(request: Request) -> Search:
-    """Return the search in the address, without invalid values."""
-    given = request.query_params
+    """Return the search in the address.
+
+    A value that cannot be searched for is refused: without it, the answer would be about more than
+    was asked for.
+    """
+    given = {name: value.strip() for name, value in request.query_params.items()}
 
     def day(name: str) -> date | None:
-        try:
-            found = date.fromisoformat(given.get(name, ""))
-        except ValueError:
+        if not given.get(name):
             return None
-        return found if found.year in YEARS else None
+        try:
+            found = date.fromisoformat(given[name])
+        except ValueError:
+            raise RefusedError(422, "filter") from None
+        if found.year not in YEARS:
+            raise RefusedError(422, "filter")
+        return found
 
-    version = given.get("model_version", "")
-    return Search(
-        day("first_day"),
-        day("last_day"),
-        given.get("lot", "").strip(),
-        given.get("verdict", ""),
-        int(version) if version.isascii() and version.isdigit() and len(version) < 10 else None,
-        given.get("user", "").strip(),
-    )
+    version, verdict = given.get("model_version", ""), given.get("verdict", "")
+    if version and not (version.isascii() and version.isdigit() and len(version) < 10):
+        raise RefusedError(422, "filter")
+    if verdict not in ("", "good", "bad", "needs_human"):
+        raise RefusedError(422, "filter")
+    first, last = day("first_day"), day("last_day")
+    number = int(version) if version else None
+    return Search(first, last, given.get("lot", ""), verdict, number, given.get("user", ""))
 
 
 def _csv(found: Iterator[Inspection]) -> Iterator[str]:

@@ -27,8 +27,9 @@ def of_day(
     when = _day(day) or (days[0] if days else None)
     rows = lots.of_day(when, sort) if when else []
     known = {"day": when or "", "days": days, "rows": rows, "sort": sort, "here": "lots"}
+    before, after = lots.next_to(when) if when else (None, None)
     model = {"model": lots.champion.model is not None, "stage": html.context.stage.name}
-    return html.page(request, "lots", known | model)
+    return html.page(request, "lots", {**known, **model, "before": before, "after": after})
 
 
 @router.get("/lots/{day}/{name}")
@@ -37,11 +38,17 @@ def lot(request: Request, html: Shown, user: Visitor, day: str, name: str) -> Re
     context, when = html.context, _day(day)
     if when is None or not context.stage.is_lot(name):
         raise RefusedError(404, "not_found")
-    rows = [row for row in context.lots.of_day(when) if row["lot"] == name]
+    rows = {row["lot"]: row for row in context.lots.of_day(when, "lot")}
+    names = list(rows)
+    at = names.index(name) if name in rows else -1
     found = [one for one in context.inspections.all_of(Search(lot=name), user) if one.day == when]
     known = {
         "lot": context.lots.view(when, name),
-        "label": rows[0]["label"] if rows else "",
+        "known": name in rows,
+        "label": rows[name]["label"] if name in rows else "",
+        "before": names[at - 1] if at > 0 else "",
+        "after": names[at + 1] if 0 <= at < len(names) - 1 else "",
+        "model": context.lot_champion.model is not None,
         "found": found,
         "stage": context.stage.name,
         "here": "lots",

@@ -9,6 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from serving.access.attempts import PAIR_LIMIT, SIGN_UP_LIMIT
 from serving.app import create_app
 from serving.context import AppContext
 from serving.door import PUBLIC
+from serving.html import share
 from serving.pages import accounts, home, lake, oidc, review
 from serving.pages import inspections as history
 from serving.tables import agreed_labels, corrections, inspections
@@ -68,8 +70,8 @@ def test_a_photo_is_judged_kept_and_found_again(
         assert verdict["model_sha256"] == model.sha256
         assert context.photos.read(sha256) == content
         page = kim.get(verdict["link"]).text
-        assert photo.name in page and f"{verdict['probability']:.3f}" in page
-        assert "What drove the verdict" in page  # Of the lot.
+        assert photo.name in page and escape(share(verdict["probability"])) in page
+        assert "Why this verdict" in page  # Of the lot.
         for picture in ("photo.jpg", "heat.jpg"):
             shown = Image.open(io.BytesIO(kim.get(f"{verdict['link']}/{picture}").content))
             assert min(shown.size) > 100
@@ -582,7 +584,7 @@ def test_a_doubtful_verdict_waits_for_a_human(
     finally:
         context.photo_champion.refresh()
     assert answer["verdict"] == "needs_human"  # The first system crashed on such a one.
-    assert "Needs a human" in kim.get(answer["link"]).text
+    assert "Check by hand" in kim.get(answer["link"]).text
     assert answer["inspection_id"] in ann.get("/review").text
 
 
@@ -605,7 +607,12 @@ def test_history_is_searched_and_paged_in_sql(
     today = first.inspected_at.date()
     assert "0 found" in kim.get("/inspections?last_day=2020-01-01").text
     assert "0 found" in kim.get(f"/inspections?first_day={today.year + 1}-01-01").text
-    assert "121 found" in kim.get("/inspections?first_day=nonsense&model_version=½&page=-4").text
+    assert "121 found" in kim.get("/inspections?first_day=&model_version=&page=-4").text
+    wrong = ("first_day=abc", "last_day=0001-01-01", "model_version=½", "verdict=nice")
+    for query in wrong:  # Dropped in silence, it would answer with everything.
+        for path in ("/inspections", "/inspections.csv"):
+            answer = kim.get(f"{path}?{query}")
+            assert answer.status_code == 422 and "filter has a value" in answer.text, query
     assert len(kim.get("/inspections.csv").text.splitlines()) == 122
 
 
@@ -621,11 +628,12 @@ def test_lots(enter: Enter, plant: Plant, context: AppContext) -> None:
     for sort in ("lot", "readings", "label", "verdict", "risk", "nonsense"):
         assert kim.get(f"/lots?day={day}&sort={sort}").status_code == 200
     page = kim.get(f"/lots/{day}/{lot}").text
-    assert page.count("<polyline") == 3 and "What drove the verdict" in page
+    assert page.count("<polyline") == 3 and "Why this verdict" in page
     view = context.lots.view(day, lot)
     assert view.verdict and view.verdict.probability == pytest.approx(by_risk[0]["risk"], abs=1e-6)
     assert kim.get("/lots?day=1999-01-01").status_code == 200
-    assert "no readings" in kim.get("/lots/1999-01-01/3").text
+    gone = kim.get("/lots/1999-01-01/3").text
+    assert "no readings" in gone and "No model" not in gone
     assert kim.get("/lots/yesterday/3").status_code == 404
     assert kim.get(f"/lots/{day}/a'b").status_code == 404
 
@@ -651,6 +659,8 @@ def test_models_and_flow(enter: Enter, context: AppContext) -> None:
     kim = enter()
     models = kim.get("/models").text
     assert "chromate-photos, version 1" in models and "auroc" in models and "kfold" in models
+    recall = context.lot_champion.honest.metrics["recall_at_5_fpr"]
+    assert f"Finds {100 * recall:.0f} of 100 bad parts" in models
     flow = kim.get("/flow").text
     assert "ingest_photos" in flow and "yes" in flow and "Every file was read." in flow
 
@@ -676,8 +686,10 @@ def test_no_champion_yet(
     kim = Browser(create_app(context), context, "kim")
     page = kim.get("/inspect")
     assert page.status_code == 200 and "platelake train cnn --stage chromate" in page.text
-    assert kim.get("/models").text.count("no champion yet") == 2
-    assert "platelake train trees" in kim.get("/lots/2021-11-01/3").text
+    assert kim.get("/models").text.count("No model is in use yet") == 2
+    assert "Ask an admin" in kim.get("/lots/2021-11-01/3").text
+    boss = Browser(create_app(context), context, "boss", "admin")
+    assert "platelake train trees" in boss.get("/lots/2021-11-01/3").text
     answer = kim.inspect_upload(plant.good[0])
     assert answer.status_code == 503 and answer.json()["results"][0]["rule"] == "no_champion"
     assert kim.get("/readyz").status_code == 503 and kim.get("/healthz").status_code == 200

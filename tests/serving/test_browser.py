@@ -144,7 +144,7 @@ def test_the_whole_way(
     expect(kim.locator("#inspect")).to_be_visible()
     kim.click("text=Log out")
     enter(kim, "kim", "not the password")
-    expect(kim.get_by_role("alert")).to_contain_text("name or the password is wrong")
+    expect(kim.get_by_role("alert")).to_contain_text("Wrong name or password")
     shot(kim, "wrong-password")
     enter(kim, "kim")
     expect(kim.locator("#inspect")).to_be_visible()

@@ -237,7 +237,7 @@ def test_an_operator_gets_a_verdict_in_a_browser(stack: Stack, plant: Path) -> N
         page.fill("[name=password]", password[1])
         page.press("[name=password]", "Enter")
         inspect_upload(page, photo)
-        expect(page.locator("#results .card")).to_contain_text(re.compile("Good|Bad|Needs a human"))
+        expect(page.locator("#results .card")).to_contain_text(re.compile("Good|Bad|Check by hand"))
         chromium.close()
 
 
