@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -38,6 +38,8 @@ DECIMALS = re.compile(r"^(\d+)\.0*$", re.ASCII)
 LINE_MARK = ":"
 """Between production line and lot in a lot's name."""
 UNLABELLED = "unlabelled"
+FULL_WHITE = 255
+"""White of 8 bits a colour; no camera has fewer."""
 TAKEN = (
     "again broken cells date day fault file file_date first grouped header line lot measured_at "
     "outside raw reason rule sequence sha256 sound stored time timestamp"
@@ -47,6 +49,13 @@ TAKEN = (
 
 def _repeated(names: Iterable[str]) -> list[str]:
     return [name for name, times in Counter(names).items() if times > 1]
+
+
+class Levels(NamedTuple):
+    """Which values of a photo are black and white, as `Photos` says it in `bits` and `white`."""
+
+    bits: int | None = None
+    white: int | None = None
 
 
 class _Model(BaseModel):
@@ -259,6 +268,9 @@ class Photos(_Model):
     bits: int | None = Field(
         None, ge=8, le=16, description="Bits that the camera uses of 16; null: the file says it"
     )
+    white: int | None = Field(
+        None, ge=0, lt=1 << 16, description="Value that is white; 0: the photos are negatives"
+    )
     defects: list[Defect] = Field([], description="Kinds of defect to choose in a correction")
     width: int = Field(224, gt=0, le=4096, description="Pixels of the decoded tensor")
     height: int = Field(224, gt=0, le=4096, description="Pixels of the decoded tensor")
@@ -267,6 +279,8 @@ class Photos(_Model):
     def _labels(self) -> Self:
         if UNLABELLED in self.labels:
             raise ValueError(f"labels: {UNLABELLED} is a key next to labels, not a label")
+        if self.white and (self.bits or self.white < FULL_WHITE):
+            raise ValueError(f"white is 0, or from {FULL_WHITE} on and without bits")
         twice = _repeated(defect.name for defect in self.defects)
         if twice:
             raise ValueError(f"defects: {', '.join(twice)} is there twice")
@@ -344,9 +358,11 @@ class Stage(_Model):
         return self.photos.defects if self.photos else []
 
     @property
-    def photo_bits(self) -> int | None:
-        """How many of 16 bits the camera of photos uses; None if the file says it."""
-        return self.photos.bits if self.photos else None
+    def photo_bits(self) -> Levels | None:
+        """Which values of a photo are black and white; None if the file says it."""
+        said = self.photos
+        none = said is None or (said.bits is None and said.white is None)
+        return None if none or said is None else Levels(said.bits, said.white)
 
 
 def load_stage(name: str | None = None, file: Path | None = None) -> Stage:

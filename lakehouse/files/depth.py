@@ -10,9 +10,10 @@ import io
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from lakehouse.errors import PhotoError
+from lakehouse.stage import Levels
 
 PHOTOMETRIC, BITS_PER_SAMPLE, MAX_SAMPLE_VALUE = 262, 258, 281
 WHITE_IS_ZERO = 0
@@ -24,37 +25,65 @@ PNG_HEAD, PNG_DEPTH = 8, 24
 """Bytes before a PNG's first chunk, and the place of the number of bits."""
 
 Wide = np.ndarray[Any, np.dtype[np.uint16]]
+Levelled = np.ndarray[Any, Any]
+"""Values of any type."""
+Narrow = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-def in_8_bits(image: Image.Image, content: bytes, bits: int | None) -> Image.Image:
-    """Return a decoded image with 8 bits a colour; if it has 8 bits, as it is.
+def in_8_bits(image: Image.Image, content: bytes, said: Levels | None) -> Image.Image:
+    """Return a decoded image with 8 bits a colour; if it has 8 bits, as it is, or its negative.
 
     Args:
         image: The decoded image, as it is in the file.
         content: The file's bytes.
-        bits: How many of 16 bits the camera uses, as the stage file says; None: not said.
+        said: Which values are black and white, as the stage file says; None: not said.
 
     Raises:
         PhotoError: Nothing says which value is white, or the value in the stage file is wrong.
     """
-    if image.mode in ("I", "F"):
+    bits, white = said or Levels()
+    if image.mode in ("I", "F") and not white:
         raise PhotoError("pixel_type", "pixels of 32 bits do not say which value is white")
-    if image.mode.startswith("I;16"):
-        return _grey(image, content, bits)
-    return _colours(image, content, bits) if _has_wide_colours(image, content) else image
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _grey(image, content, bits, white)
+    if _has_wide_colours(image, content):
+        return _colours(image, content, bits, white)
+    is_negative = white == 0 and image.mode == "L" and _tag(image, PHOTOMETRIC) != WHITE_IS_ZERO
+    return ImageChops.invert(image) if is_negative else image
 
 
-def _grey(image: Image.Image, content: bytes, bits: int | None) -> Image.Image:
-    wide: Wide = np.asarray(image)
-    narrow = (wide >> _shift(wide, _depth(image, content, wide, bits))).astype(np.uint8)
-    if _tag(image, PHOTOMETRIC) == WHITE_IS_ZERO:
+def _grey(image: Image.Image, content: bytes, bits: int | None, white: int | None) -> Image.Image:
+    wide = np.asarray(image)
+    if white:
+        narrow = _up_to(wide, white)
+    else:
+        narrow = (wide >> _shift(wide, _depth(image, content, wide, bits))).astype(np.uint8)
+    if _tag(image, PHOTOMETRIC) == WHITE_IS_ZERO or white == 0:
         narrow = 255 - narrow
     narrow[wide == image.info.get("transparency", -1)] = 255
     return Image.fromarray(narrow)
 
 
-def _colours(image: Image.Image, content: bytes, bits: int | None) -> Image.Image:
+def _up_to(wide: Levelled, white: int) -> Narrow:
+    """Return 8 bits of values from 0 to that white; refuse others."""
+    if not ((wide >= 0) & (wide <= white)).all():
+        raise PhotoError(
+            "pixel_type",
+            f"values are not all from 0 to {white}; correct white in [photos] of the stage file",
+        )
+    return np.round(wide.astype(np.float64) * (255 / white)).astype(np.uint8)
+
+
+def _colours(
+    image: Image.Image, content: bytes, bits: int | None, white: int | None
+) -> Image.Image:
     wide = _wide_colours(image, content)
+    if white:
+        alpha = wide[..., 3:]
+        clear = _up_to(alpha, white if alpha.max(initial=0) <= white else 0xFFFF)
+        found = Image.fromarray(np.concatenate([_up_to(wide[..., :3], white), clear], axis=2))
+        found.info = dict(image.info)
+        return found
     shift = _shift(wide[..., :3], _depth(image, content, wide[..., :3], bits))
     # Some programs scale transparency to 16 bits, and not the colours.
     alpha_shift = shift if not wide[..., 3:].any() or wide[..., 3:].max() >> shift <= 0xFF else 8

@@ -20,7 +20,7 @@ from lakehouse.errors import PhotoError
 from lakehouse.files import jpeg
 from lakehouse.files.pixels import as_seen
 from lakehouse.settings import Settings
-from lakehouse.stage import Stage
+from lakehouse.stage import Levels, Stage
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -117,7 +117,7 @@ def read_photo(content: bytes, stage: Stage, settings: Settings) -> Photo:
 
 
 def read_tensor(
-    content: bytes, width: int, height: int, settings: Settings, bits: int | None = None
+    content: bytes, width: int, height: int, settings: Settings, bits: Levels | None = None
 ) -> Tensor:
     """Return the photo's tensor in that size, as `read_photo` makes it; raises PhotoError.
 
@@ -126,13 +126,13 @@ def read_tensor(
     return _as_tensor(_decoded(content, settings, bits)[1], width, height)
 
 
-def read_upright(content: bytes, settings: Settings, bits: int | None = None) -> Image.Image:
+def read_upright(content: bytes, settings: Settings, bits: Levels | None = None) -> Image.Image:
     """Return the upright photo in RGB, in its own size; `bits` as above; raises PhotoError."""
     return _decoded(content, settings, bits)[1]
 
 
 def _decoded(
-    content: bytes, settings: Settings, bits: int | None
+    content: bytes, settings: Settings, bits: Levels | None
 ) -> tuple[Image.Image, Image.Image]:
     """Return the image as it is in the file, and as a person sees it."""
     if not content:

@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 
 from lakehouse.errors import PhotoError
 from lakehouse.files.depth import in_8_bits
+from lakehouse.stage import Levels
 
 EXIF_ORIENTATION = 0x0112
 UPRIGHT = {
@@ -40,13 +41,13 @@ SAME_COLOUR = 2
 """Colours move by at most so much of 255 if a profile is that of sRGB."""
 
 
-def as_seen(image: Image.Image, content: bytes, bits: int | None) -> Image.Image:
+def as_seen(image: Image.Image, content: bytes, bits: Levels | None) -> Image.Image:
     """Return the picture as a person sees it: upright, 8 bits, sRGB, transparency on white.
 
     Args:
         image: The decoded image, as it is in the file.
         content: The file's bytes.
-        bits: How many of 16 bits the camera uses, as the stage file says; None: not said.
+        bits: Which values are black and white, as the stage file says; None: not said.
 
     Raises:
         PhotoError: Nothing says how the pixels look, or they show nothing.
@@ -141,7 +142,7 @@ def _refuse_flat(picture: Image.Image) -> None:
         if deviation > FLAT_DEVIATION or there[-1] - there[0] > FLAT_RANGE:
             return
         means.append(mean)
-    what = "take the photo again, or check light, shutter and the stage file's bits"
+    what = "take the photo again, or check light, shutter and the stage file's bits and white"
     if max(means) <= BLACK_UP_TO:
         raise PhotoError("nearly_black", f"every pixel is nearly black; {what}")
     if min(means) >= WHITE_FROM:

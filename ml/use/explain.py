@@ -16,7 +16,7 @@ from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError
 from lakehouse.files.photos import PhotoError
 from lakehouse.settings import Settings
-from lakehouse.stage import Stage
+from lakehouse.stage import Levels, Stage
 from lakehouse.statistics import Array, lot_statistics
 from lakehouse.tables.readings import readings
 from ml.data.lots import Matrix, as_matrix, feature_names
@@ -85,7 +85,7 @@ def shap_parts(model: LotModel, features: Matrix) -> Contributions:
 
 
 def heat_picture(
-    model: PhotoModel, content: bytes, settings: Settings, file: Path, bits: int | None = None
+    model: PhotoModel, content: bytes, settings: Settings, file: Path, bits: Levels | None = None
 ) -> Verdict:
     """Write the model's view of the photo as PNG, with the evidence for bad in red.
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lakehouse.errors import PlatelakeError
 from lakehouse.files.photos import PhotoError, read_tensor
 from lakehouse.settings import Settings
+from lakehouse.stage import Levels
 from lakehouse.statistics import Array, Band, lot_statistics
 from ml.data.lots import Matrix, as_matrix
 from ml.figures.thresholds import Thresholds, decide
@@ -118,14 +119,14 @@ class PhotoModel(Model):
         self.width, self.height = int(self.card["width"]), int(self.card["height"])
 
     def predict(
-        self, photos: Sequence[bytes], settings: Settings, bits: int | None = None
+        self, photos: Sequence[bytes], settings: Settings, bits: Levels | None = None
     ) -> list[Verdict]:
         """Return verdicts on image files.
 
         Args:
             photos: contents of the files.
             settings: limits on what is decoded.
-            bits: of the stage file, how many of 16 bits the camera uses.
+            bits: of the stage file, which values are black and white.
 
         Returns:
             A verdict for each file, in order. A file that cannot be read has the verdict
@@ -142,7 +143,7 @@ class PhotoModel(Model):
         return found
 
     def read(
-        self, content: bytes, settings: Settings, bits: int | None = None
+        self, content: bytes, settings: Settings, bits: Levels | None = None
     ) -> NDArray[np.uint8]:
         """Decode an image file into a tensor, shape (height, width, 3), or raise PhotoError."""
         return read_tensor(content, self.width, self.height, settings, bits)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, TiffImagePlugin
+from pydantic import ValidationError
 
 from lakehouse.errors import PhotoError
 from lakehouse.files.photos import Photo, read_photo, read_tensor, read_upright
 from lakehouse.settings import Settings
-from lakehouse.stage import Stage, load_stage
+from lakehouse.stage import Levels, Photos, Stage, load_stage
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -22,20 +23,20 @@ WIDTH, HEIGHT = 64, 48
 EXIF_ORIENTATION = 0x0112
 
 
-def stage_of(bits: int | None = None) -> Stage:
+def stage_of(bits: int | None = None, white: int | None = None) -> Stage:
     stage = load_stage("chromate")
     assert stage.photos is not None
-    what = {"width": WIDTH, "height": HEIGHT, "bits": bits}
+    what = {"width": WIDTH, "height": HEIGHT, "bits": bits, "white": white}
     return stage.model_copy(update={"photos": stage.photos.model_copy(update=what)})
 
 
-def read(content: bytes, bits: int | None = None) -> Photo:
-    return read_photo(content, stage_of(bits), Settings())
+def read(content: bytes, bits: int | None = None, white: int | None = None) -> Photo:
+    return read_photo(content, stage_of(bits, white), Settings())
 
 
-def refusal(content: bytes, bits: int | None = None) -> tuple[str, str]:
+def refusal(content: bytes, bits: int | None = None, white: int | None = None) -> tuple[str, str]:
     with pytest.raises(PhotoError) as error:
-        read(content, bits)
+        read(content, bits, white)
     return error.value.rule, str(error.value)
 
 
@@ -104,9 +105,10 @@ def test_the_stage_says_how_many_bits_there_are(form: str, pixels: Array, bits: 
     photo = read(content, bits)
     assert np.array_equal(photo.tensor, grey(pixels >> (bits - 8)))
     assert photo.mode == "I;16"
-    tensor = read_tensor(content, WIDTH, HEIGHT, Settings(), bits)
+    levels = Levels(bits)
+    tensor = read_tensor(content, WIDTH, HEIGHT, Settings(), levels)
     assert np.array_equal(tensor, photo.tensor)
-    assert np.array_equal(np.asarray(read_upright(content, Settings(), bits)), photo.tensor)
+    assert np.array_equal(np.asarray(read_upright(content, Settings(), levels)), photo.tensor)
 
 
 @pytest.mark.parametrize("bits", [8, 9, 15, 16])
@@ -181,6 +183,43 @@ def test_colours_of_12_bits_keep_them_all(content: bytes) -> None:
     assert np.array_equal(read(content, 12).tensor, (COLOURS >> 4).astype(np.uint8))
     assert refusal(content)[0] == "nearly_black"
     assert refusal(content, 10)[0] == "pixel_type"
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_the_stage_says_which_value_is_white(form: str) -> None:
+    content = saved(Image.fromarray(SHADES), form)
+    assert np.array_equal(read(content, white=3071).tensor, grey(np.round(SHADES / 3071 * 255)))
+    assert read(content, white=6142).tensor.max() == 128
+    assert refusal(content, white=3070)[0] == "pixel_type"
+
+
+def test_the_white_of_colours_and_of_32_bits() -> None:
+    expected = np.round(COLOURS / 3071 * 255).astype(np.uint8)
+    for content in (png(COLOURS, 2), colour_tiff(COLOURS, packed=True)):
+        assert np.array_equal(read(content, white=3071).tensor, expected)
+    for kind in (np.int32, np.float32):
+        content = saved(Image.fromarray(SHADES.astype(kind)), "TIFF")
+        assert np.array_equal(read(content, white=3071).tensor, grey(np.round(SHADES / 3071 * 255)))
+        below = saved(Image.fromarray(SHADES.astype(kind) - 1), "TIFF")
+        assert refusal(below, white=3071)[0] == "pixel_type"
+    nothing = SHADES.astype(np.float32)
+    nothing[0, 0] = np.nan
+    assert refusal(saved(Image.fromarray(nothing), "TIFF"), white=3071)[0] == "pixel_type"
+
+
+def test_the_stage_says_that_white_is_zero() -> None:
+    content = saved(Image.fromarray(SHADES), "TIFF")
+    assert np.array_equal(read(content, 12, 0).tensor, 255 - grey(SHADES >> 4))
+    eight = saved(Image.fromarray((SHADES >> 4).astype(np.uint8)), "PNG")
+    assert np.array_equal(read(eight, white=0).tensor, 255 - grey(SHADES >> 4))
+    says_so = tiff(Image.fromarray(SHADES), {262: 0})
+    assert np.array_equal(read(says_so, 12, 0).tensor, read(says_so, 12).tensor)
+
+
+@pytest.mark.parametrize("said", [{"white": 4095, "bits": 12}, {"white": 12}, {"white": 65536}])
+def test_a_white_that_cannot_be_meant(said: dict[str, int]) -> None:
+    with pytest.raises(ValidationError, match="white"):
+        Photos.model_validate({"labels": {"good": "*"}, **said})
 
 
 @pytest.mark.parametrize("alpha", [4095, 65535])
