@@ -34,7 +34,9 @@ def run(context: RunContext) -> None:
     # A list that cannot be read may mean any day, and no longer once it is read.
     unlisted = GOOD if names_failures and not of_no_day(lake) else UNKNOWN
     label = partial(label_lots, unlisted=unlisted)
-    lots = refresh(lake, LOTS, [readings(context.stage), *lists], label, whole or names_failures)
+    settings = {"unlisted days are good": int(unlisted == GOOD)}
+    sources = [readings(context.stage), *lists]
+    lots = refresh(lake, LOTS, sources, label, whole, settings)
     refresh(lake, LABEL_REPORT, [LOTS, *lists], report_labels, whole)
     relabelled = follow(lake, LABEL_CHANGES, LOTS, ("day", "lot", "label"), difference_of_labels)
     structlog.get_logger().info("labelled", lots_changed=lots, relabelled=relabelled)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs import label
 from jobs.backfill import run_backfill
 from jobs.context import RunContext
 from jobs.options import Options
@@ -291,6 +292,32 @@ def test_midnight_in_excel_is_a_moment(tmp_path: Path) -> None:
     plant = Plant(tmp_path, "timestamp = { column = 'Stamp' }")
     (row,) = plant.rows(xlsx({"S": [["Stamp", "Lot", "pH", "Temp"], [("date", 44445), 17, 7, 40]]}))
     assert (row["rule"], str(row["day"])) == (None, "2021-09-06")
+
+
+def test_days_without_a_list_are_labelled_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = Plant(tmp_path, lists='lots = "LoT*"\nunlisted_days = "good"')
+    files = {"sensor/a.csv": LOTS_OF_DAY}
+    assert plant.labels(files) == dict.fromkeys(("17", "20", "23"), "good")
+    computed: list[int] = []
+    label_lots = label.label_lots
+
+    def counted(readings: pa.Table, *others: Any, **options: Any) -> pa.Table:
+        computed.append(readings.num_rows)
+        return label_lots(readings, *others, **options)
+
+    monkeypatch.setattr(label, "label_lots", counted)
+    next_day = {"sensor/b.csv": HEADER + NEXT}
+    assert plant.labels(next_day)["7: 20"] == "good"
+    assert computed == [2]  # The day that is new.
+    assert plant.labels({"list.csv": "Date;LoT\n"})["7: 20"] == "unknown"
+    assert computed == [2, 5]  # A list that may mean any day.
+    plant.labels({})
+    assert computed == [2, 5]
+    (tmp_path / "in/list.csv").unlink()
+    assert plant.labels({"list.csv": "Date,LoT\n2021-09-07,20\n"})["6: 20"] == "good"
+    assert computed == [2, 5, 5]
 
 
 def test_a_long_file_is_counted_by_its_readings(tmp_path: Path) -> None:

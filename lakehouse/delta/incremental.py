@@ -7,7 +7,7 @@ far, all days. Rows and watermark are one commit, so a crash cannot separate the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -29,17 +29,22 @@ def refresh(
     sources: Sequence[Table],
     compute: Callable[..., pa.Table],
     whole: bool = False,
+    settings: Mapping[str, int] | None = None,
 ) -> int:
     """Recompute the days of `target` that changed in any of `sources`.
 
     `compute` takes the sources' rows of those days, as Arrow, and returns the target's rows. It may
     be called once or for each day. Only the first source may be large. If a source without a day
-    changes, all days are recomputed, as with `whole`. Returns the number of rows that changed; if
-    no source changed, nothing is read or written.
+    changes, all days are recomputed, as with `whole`. So they are if one of the `settings` that
+    `compute` depends on changes; one that is 0 counts as never said. Returns the number of rows
+    that changed; if nothing changed, nothing is read or written.
     """
     before = lake.consumed(target)
-    versions = {source.name: lake.version(source) for source in sources}
-    if (versions == before and not whole) or max(versions.values()) < 0:  # No source exists.
+    settings = settings or {}
+    whole = whole or any(before.get(name, 0) != value for name, value in settings.items())
+    of_sources = {source.name: lake.version(source) for source in sources}
+    versions = of_sources | {name: value for name, value in settings.items() if value}
+    if (versions == before and not whole) or max(of_sources.values()) < 0:  # No source exists.
         return 0
     days = None if whole else changed_days(lake, sources, before, versions)
     if days is not None and not days:

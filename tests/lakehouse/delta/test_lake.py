@@ -378,6 +378,19 @@ def test_refresh_computes_only_the_days_that_changed(lake: Lake, made: Make) -> 
     assert refresh(lake, LOTS, [PLAIN], lots_of) == 0
 
 
+def test_refresh_computes_all_days_if_a_setting_changes(lake: Lake) -> None:
+    asked: list[int] = []
+
+    def lots_of(rows: pa.Table) -> pa.Table:
+        asked.append(rows.num_rows)
+        return LOTS.arrow([LOTS.row(DAY, "1", 1, NOW, NOW, "good")])
+
+    lake.upsert(PLAIN, held((DAY, "1", 1.0, "r"), (date(2021, 9, 7), "1", 1.0, "r")))
+    for value in (0, 0, 1, 1, 0, 0):
+        refresh(lake, LOTS, [PLAIN], lots_of, settings={"rule": value})
+    assert asked == [2, 2, 2]
+
+
 def test_days_that_another_source_has_are_computed_too(lake: Lake, made: Make) -> None:
     """Of every source a day's function gets that day's rows, be there some or not."""
 
