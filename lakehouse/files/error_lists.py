@@ -14,10 +14,9 @@ import pyarrow.compute as pc
 from lakehouse.errors import UsageError
 from lakehouse.files.headers import folded
 from lakehouse.files.layout import FileReport, Layout
-from lakehouse.files.reading_rules import AHEAD, EARLIEST
 from lakehouse.files.readings import cells_at, check_line, lines_of
 from lakehouse.files.rules import CHECKED, Mask, Rule, as_mask, find_broken, line_rules
-from lakehouse.files.values import dates
+from lakehouse.files.values import AHEAD, EARLIEST, dates
 from lakehouse.forms import DATE_FORMS
 from lakehouse.settings import Settings
 from lakehouse.stage import ErrorLists, Stage

@@ -19,6 +19,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from lakehouse.errors import PhotoError
 from lakehouse.files import jpeg
 from lakehouse.files.pixels import as_seen
+from lakehouse.files.values import is_plausible
 from lakehouse.settings import Settings
 from lakehouse.stage import Levels, Stage
 
@@ -38,8 +39,6 @@ HEIC_REMEDY = "send it again, or set the phone's camera to Most Compatible, whic
 
 EXIF_TAKEN, EXIF_OFFSET = 0x9003, 0x9011
 EXIF_IFD = 0x8769
-CAMERA_YEARS = range(1990, 2101)
-"""Accepted years of capture; a clock that was never set says 1970 or 1980."""
 
 SMALLER_PAGE, PAGE_KIND, MOST_PAGES = 1, 254, 16
 """A TIFF's page that says it is a preview, the tag that says so, and the pages looked at."""
@@ -56,7 +55,8 @@ class Photo:
     """A photo file's content.
 
     `tensor` is RGB, uint8, shape (tensor_height, tensor_width, 3), values 0 to 255.
-    `pixel_sha256` is the hash of the upright picture's size and RGB pixels. `taken_at` is in UTC.
+    `pixel_sha256` is the hash of the upright picture's size and RGB pixels. `taken_at` is in UTC;
+    None if the file has no time of capture, or one that cannot be true, as `note` says.
     """
 
     sha256: str
@@ -67,6 +67,7 @@ class Photo:
     width: int
     height: int
     taken_at: datetime | None
+    note: str | None
     tensor: Tensor
 
 
@@ -101,6 +102,7 @@ def read_photo(content: bytes, stage: Stage, settings: Settings) -> Photo:
     assert stage.photos is not None
     image, upright = _decoded(content, settings, stage.photo_bits)
     pixels = np.asarray(upright)
+    taken_at, note = _taken_at(image, stage.zone)
     identity = hashlib.sha256(f"{upright.width}x{upright.height}:".encode())
     identity.update(pixels.data)
     return Photo(
@@ -111,7 +113,8 @@ def read_photo(content: bytes, stage: Stage, settings: Settings) -> Photo:
         mode=image.mode,
         width=upright.width,
         height=upright.height,
-        taken_at=_taken_at(image, stage.zone),
+        taken_at=taken_at,
+        note=note,
         tensor=_as_tensor(upright, stage.photos.width, stage.photos.height),
     )
 
@@ -213,18 +216,21 @@ def _other_pages_are_previews(content: bytes) -> bool:
     return False
 
 
-def _taken_at(image: Image.Image, zone: ZoneInfo) -> datetime | None:
-    """Return EXIF's time of capture in UTC; without a valid offset it is in the plant's time."""
+def _taken_at(image: Image.Image, zone: ZoneInfo) -> tuple[datetime | None, str | None]:
+    """Return EXIF's time of capture in UTC; or None, and why it is not believed.
+
+    Without a valid offset it is in the plant's time.
+    """
     try:
         exif = image.getexif().get_ifd(EXIF_IFD)
         local = datetime.strptime(str(exif[EXIF_TAKEN]).strip("\0 "), "%Y:%m:%d %H:%M:%S")
     except Exception:  # Invalid EXIF does not make the picture bad.
-        return None
-    if local.year not in CAMERA_YEARS:
-        return None
+        return None, None
     offset = str(exif.get(EXIF_OFFSET, "")).strip("\0 ")
     try:
         taken_at = datetime.strptime(f"{local.isoformat()}{offset}", "%Y-%m-%dT%H:%M:%S%z")
     except ValueError:
         taken_at = local.replace(tzinfo=zone)
-    return taken_at.astimezone(UTC)
+    if is_plausible(taken_at):
+        return taken_at.astimezone(UTC), None
+    return None, f"its time of capture, {local}, cannot be true; the file's time counts"

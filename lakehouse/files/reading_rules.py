@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +11,9 @@ import pyarrow.compute as pc
 
 from lakehouse.errors import UsageError
 from lakehouse.files.rules import Mask, Rule, as_mask, line_rules
-from lakehouse.files.values import MOMENT
+from lakehouse.files.values import AHEAD, EARLIEST, MOMENT
 from lakehouse.stage import Readings, Stage, Variable
 
-EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
-"""Clocks that were not set show 1970 or 1980."""
-AHEAD = timedelta(days=1)
-"""A clock may be ahead by this much."""
 SHOWN = 80
 """How many characters of a cell a reason shows."""
 

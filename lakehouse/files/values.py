@@ -38,8 +38,17 @@ SECOND, MINUTE, DAY = 1_000_000, 60_000_000, 86_400_000_000
 """In microseconds."""
 FIRST, LAST = -62_135_596_800 * SECOND, 253_402_300_800 * SECOND - 1
 """First and last moment that Python knows."""
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+"""Clocks that were not set show 1970 or 1980."""
+AHEAD = timedelta(days=1)
+"""A clock may be ahead by this much."""
 EXCEL_EPOCH = -25_569
 """1899-12-30 in days from 1970, from where Excel counts."""
+
+
+def is_plausible(moment: datetime) -> bool:
+    """Return whether a clock that is set may show that moment; it has a time zone."""
+    return EARLIEST <= moment <= datetime.now(UTC) + AHEAD
 
 
 def by_value(values: pa.Array, form: Callable[[Any], object], kind: pa.DataType) -> pa.Array:

@@ -56,6 +56,7 @@ DECODED = pa.schema(
         *((name, pa.string()) for name in ("sha256", "pixel_sha256", "phash", "format", "mode")),
         *((name, pa.int32()) for name in ("width", "height", "tensor_width", "tensor_height")),
         ("taken_at", pa.timestamp("us", "UTC")),
+        ("note", pa.string()),
         ("size", pa.int64()),
         ("bytes", pa.binary()),
         ("tensor", pa.binary()),
@@ -165,6 +166,10 @@ def _store(lake: Lake, new: dict[str, Delivery], decoded: Rows) -> None:
         for row in engine.collected(bad.select(["file", "rule", "reason"])).to_pylist():
             new[row["file"]].report.fault(row["rule"], row["reason"])
             new[row["file"]].status = QUARANTINED
+        for row in engine.collected(sound.select(["file", "note"])).to_pylist():
+            if row["note"]:
+                new[row["file"]].report.note = row["note"]
+                structlog.get_logger().warning("unusual file", kind=KIND, **row)
         for table in (PICTURES, PHOTOS):
             lake.insert(table, sound.select(table.names))
     finally:

@@ -306,3 +306,14 @@ def test_many_photos_make_few_files_and_come_in_several_commits(
     assert spread.lake().version(PHOTOS) == 3  # made, then three commits
     assert digests(spread.lake(), stage) == digests(chain.lake(), stage)
     assert len(chain.lake().file_sizes(PHOTOS)) <= 4
+
+
+def test_the_ledger_names_a_time_that_cannot_be_true(chain: Chain) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "2099:09:07 00:30:00"
+    write_photo(chain.landing, "good/a.jpg", 1, exif=exif)
+    chain(*INGEST)
+    (named,) = chain.lake().rows(PICTURE_NAMES)
+    (event,) = chain.lake().rows(FILES)
+    assert named["captured_from"] == "file time"
+    assert "2099-09-07 00:30:00, cannot be true" in event["note"]
