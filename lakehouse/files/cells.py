@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import IO
 
 import numpy as np
@@ -12,8 +13,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lakehouse.errors import PlatelakeError
+from lakehouse.files.columns import arrange_again
 from lakehouse.files.delimited import BLANK, decodes, ignoring
-from lakehouse.files.headers import Headers, split_cells
+from lakehouse.files.headers import Headers, Section, split_cells
 from lakehouse.files.layout import FileReport, Layout
 from lakehouse.files.opened import opened
 
@@ -79,12 +81,12 @@ def _read(
             continue
         lines, count = _lines(whole, report.encoding, line)
         lines = _in_table(lines, report)
-        for start, end, order, fault in headers.sections(lines["line"], lines["text"]):
-            rows = lines.slice(start, end - start)
+        for section in headers.sections(lines["line"], lines["text"]):
+            rows = lines.slice(section.start, section.end - section.start)
             if layout.ignore_lines:  # Only now: an ignored line may be a header.
                 kept = [not is_ignored(text) for text in rows["text"].to_pylist()]
                 rows = rows.filter(pa.array(kept, pa.bool_()))
-            yield _batch(rows, report, layout.quote, order, fault)
+            yield _batch(rows, report, layout.quote, section)
         line += count
         if not chunk:
             break
@@ -104,9 +106,10 @@ def _in_table(lines: pa.RecordBatch, report: FileReport) -> pa.RecordBatch:
 
 def _headers(report: FileReport, layout: Layout) -> Headers:
     needed = [name for some in layout.fields.values() for name in some]
-    places = report.order[: len(layout.fields)] if layout.has_numbers else []
     form = (report.delimiter, layout.quote)
-    return Headers(report.header, report.order, needed, layout.ignored, *form, places)
+    numbers = len(layout.fields) if layout.has_numbers else 0
+    arrange = partial(arrange_again, report, layout) if layout.has_numbers else None
+    return Headers(report.header, report.order, needed, layout.ignored, *form, numbers, arrange)
 
 
 def whole(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -149,9 +152,10 @@ def _lines(content: bytes, encoding: str, first: int) -> tuple[pa.RecordBatch, i
 
 
 def _batch(
-    rows: pa.RecordBatch, report: FileReport, quote: str, order: list[int], fault: str
+    rows: pa.RecordBatch, report: FileReport, quote: str, section: Section
 ) -> pa.RecordBatch:
-    """Split the lines into cells. If `fault` is given, all rows have it."""
+    """Split the lines into cells. If the section has a fault, all rows have it."""
+    order, width, fault = section.order, section.width, section.fault
     texts, is_torn, delimiter = rows["text"], rows["torn"], report.delimiter
     if pc.any(pc.match_substring(texts, quote)).as_py():
         cells = pa.array(
@@ -160,7 +164,6 @@ def _batch(
         )
     else:
         cells = pc.split_pattern(texts, delimiter)
-    width = sum(place >= 0 for place in order)
     lengths = pc.list_value_length(cells)
     whole = pc.and_not(pc.equal(lengths, width), pa.scalar(True) if fault else is_torn)
     if order != list(range(width)):

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from lakehouse.files.headers import Headings, named, shown, split_cells
+from lakehouse.files.headers import Headings, folded, named, shown, split_cells
 from lakehouse.files.layout import FileReport, Layout
 
 VALUE = re.compile(r"[+-]?[.,]?[0-9]")
@@ -116,6 +116,22 @@ def _arrange(report: FileReport, layout: Layout, found: Sequence[str]) -> None:
     notes += [f"extra columns: {shown(extra)}"] if extra else []
     report.has_extra = bool(extra)
     report.note = "; ".join(notes) or None
+
+
+def arrange_again(report: FileReport, layout: Layout, found: Sequence[str]) -> list[int] | None:
+    """Return the places of the file's columns in a further header; None if it has others.
+
+    It may lack optional columns or have them, use other names of the needed ones, and have or lack
+    columns that are ignored.
+    """
+    trial = FileReport()
+    _arrange(trial, layout, found)
+    count = len(layout.fields)
+    others = {folded(name): place for name, place in zip(trial.header, trial.order, strict=True)}
+    known = set(map(folded, [*report.header[count:], *layout.ignored]))
+    if trial.rule or not set(map(folded, trial.header[count:])) <= known:
+        return None
+    return trial.order[:count] + [others.get(folded(name), -1) for name in report.header[count:]]
 
 
 def _matching(names: Sequence[str], places: Sequence[int], patterns: Sequence[str]) -> list[int]:

@@ -6,9 +6,9 @@ import csv
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +25,20 @@ SECOND_HEADER = "below another header"
 """Start of a row's fault if the row is not read because the header above it has other columns."""
 
 
+Arrange = Callable[[Sequence[str]], list[int] | None]
+"""Returns the places of the file's columns in a further header; None if its columns are others."""
+
+
+class Section(NamedTuple):
+    """Rows from `start` to before `end`, below one header of `width` columns in that `order`."""
+
+    start: int
+    end: int
+    order: list[int]
+    width: int
+    fault: str
+
+
 class Headers:
     """Finds the header that each row belongs to: the first, or a further one in the file."""
 
@@ -36,13 +50,16 @@ class Headers:
         ignored: Sequence[str],
         delimiter: str,
         quote: str,
-        places: Sequence[int],
+        fields: int,
+        arrange: Arrange | None,
     ) -> None:
         """`needed` and `ignored` are column names; `order` gives the places of `header`'s columns.
 
-        `places` are those of the needed columns, if a row has a number there.
+        `fields` counts the first of these in which a row has a number. `arrange` finds the columns
+        of a further header whose names differ.
         """
-        self._places = [place for place in places if place >= 0]
+        self._fields, self._arrange = fields, arrange
+        self._places = [place for place in order[:fields] if place >= 0]
         words = {n for n in (*needed, *ignored, *header) if LETTER.search(n)}
         self._words = set(map(folded, words))
         needles = [name for name in needed if name in words and "\\" not in name]
@@ -51,10 +68,8 @@ class Headers:
         self._width = sum(place >= 0 for place in order)
         self._order, self._fault = list(order), ""
 
-    def sections(
-        self, lines: pa.Array, texts: pa.Array
-    ) -> Iterator[tuple[int, int, list[int], str]]:
-        """Yield start, end, order of columns and fault of each run of rows below one header.
+    def sections(self, lines: pa.Array, texts: pa.Array) -> Iterator[Section]:
+        """Yield the runs of rows below one header.
 
         `lines` are the rows' numbers. A header is the first row of its section.
         """
@@ -64,11 +79,11 @@ class Headers:
             if not names:
                 continue
             if at > start:
-                yield start, at, self._order, self._fault
+                yield Section(start, at, self._order, self._width, self._fault)
             start = at
             self._follow(lines[at].as_py(), names)
         if len(texts):
-            yield start, len(texts), self._order, self._fault
+            yield Section(start, len(texts), self._order, self._width, self._fault)
 
     def _names(self, text: str) -> list[str]:
         """Return the column names in the row; empty if it is not a header.
@@ -100,12 +115,17 @@ class Headers:
     def _follow(self, line: int, names: list[str]) -> None:
         at = {folded(name): place for place, name in enumerate(named(names))}
         there = [name for name, place in zip(self._header, self._order, strict=True) if place >= 0]
+        order: list[int] | None
         if len(at) == len(names) and sorted(at) == sorted(map(folded, there)):
-            self._order = [
+            order = [
                 at[folded(name)] if place >= 0 else -1
                 for name, place in zip(self._header, self._order, strict=True)
             ]
-            self._fault = ""
+        else:
+            order = self._arrange(names) if self._arrange else None
+        if order is not None:
+            self._order, self._width, self._fault = order, len(names), ""
+            self._places = [place for place in order[: self._fields] if place >= 0]
         else:
             said = shown([name or f"column {at}" for at, name in enumerate(names, 1)])
             self._fault = f"{SECOND_HEADER}, in line {line}, with other columns: {said}"

@@ -823,6 +823,35 @@ def test_an_optional_column_that_a_file_lacks_is_null() -> None:
     assert rows(b"pH,Lot\n2.1,17\nLot,pH\n18,2.2\n", layout)[2][1] == ["18", None, "2.2"]
 
 
+OPTIONAL = replace(SENSOR, has_numbers=True, optional=frozenset({"ph"}))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "row", "expected"),
+    [
+        ("Lot,Time", "pH,Lot,Time", "7,1,2", ["1", "2", "7"]),
+        ("Lot,Time,pH", "Time,Lot", "2,1", ["1", "2", None]),
+        ("Lot,Time,pH", "LoT,Time,Index,pH", "1,2,9,7", ["1", "2", "7"]),
+        ("Lot,Time,Index,pH", "Time,LOT,pH", "2,1,7", ["1", "2", "7", None]),
+    ],
+)
+def test_a_second_header_with_or_without_a_column_that_is_not_needed(
+    first: str, second: str, row: str, expected: list[str | None]
+) -> None:
+    filled = ",".join("1" * len(first.split(",")))
+    found = rows(f"{first}\n{filled}\n{second}\n{row}\n1\n".encode(), OPTIONAL)
+    assert [fault for _, _, fault in found[:3]] == [None] * 3
+    assert found[2] == (4, expected, None)
+    width = len(second.split(","))
+    assert found[3] == (5, ["1"], f"1 cells where the header has {width}")
+
+
+@pytest.mark.parametrize("second", ["Lot,pH", "Lot,Time,pH,Flow", "Lot,Time,pH,Lot"])
+def test_a_second_header_of_another_table(second: str) -> None:
+    found = rows(f"Lot,Time\n1,2\n{second}\n1,2\n".encode(), OPTIONAL)
+    assert [bool(fault) for _, _, fault in found] == [False, True, True]
+
+
 def test_a_header_that_is_not_first_is_named() -> None:
     rule, reason = fault_of(b"made by x\nLot,Time,pH\n1,2,3\n")
     assert rule == "missing_column"
