@@ -26,6 +26,7 @@ from lakehouse.settings import Settings
 from lakehouse.stage import Stage, load_stage
 from lakehouse.tables.lots import LOTS
 from lakehouse.tables.quarantine import QUARANTINE
+from lakehouse.tables.readings import readings
 from lakehouse.tables.runs import RUNS
 from tests.sheets import xlsx
 
@@ -318,6 +319,37 @@ def test_days_without_a_list_are_labelled_once(
     (tmp_path / "in/list.csv").unlink()
     assert plant.labels({"list.csv": "Date,LoT\n2021-09-07,20\n"})["6: 20"] == "good"
     assert computed == [2, 5, 5]
+
+
+def test_rows_that_clashed_are_stored_when_the_other_file_is_corrected(tmp_path: Path) -> None:
+    def log(lot: int, hour: int = 8) -> str:
+        rows = [f"2021-09-06,{hour}:{at}0:00,{lot},7,40\n" for at in range(3)]
+        return HEADER + "".join(rows)
+
+    plant = Plant(tmp_path)
+    plant.run({"sensor/b.csv": log(17)})
+    plant.run({"sensor/a.csv": log(17) + "2021-09-06,09:00:00,20,7,40\n"})
+    assert plant.rules() == ["duplicate_key"] * 3
+    context = plant.run({"sensor/b.csv": log(18)})
+    assert plant.rules() == []
+    files = [row["file"] for row in context.lake.rows(readings(plant.stage)) if row["lot"] == "17"]
+    assert files == ["sensor/a.csv"] * 3
+    # The same lot again: what is stored stays.
+    plant.run({"sensor/b.csv": log(17)})
+    plant.run({"sensor/b.csv": log(17) + "2021-09-06,09:00:01,18,7,40\n"})
+    files = [row["file"] for row in context.lake.rows(readings(plant.stage)) if row["lot"] == "17"]
+    assert files == ["sensor/a.csv"] * 3 and plant.rules() == ["duplicate_key"] * 3
+
+
+def test_lots_that_were_mixed_are_stored_when_the_other_file_is_corrected(tmp_path: Path) -> None:
+    plant = Plant(tmp_path)
+    plant.run({"sensor/a.csv": LOTS_OF_DAY})
+    plant.run({"sensor/b.csv": LOTS_OF_DAY.replace(":00:00", ":00:30")})
+    assert plant.rules() == ["mixed_lot"] * 3
+    plant.run({"sensor/a.csv": LOTS_OF_DAY.replace(",17,", ",18,")})
+    assert plant.rules() == ["mixed_lot"] * 2
+    plant.run({"sensor/a.csv": HEADER})
+    assert plant.rules() == ["header_only"]
 
 
 def test_a_long_file_is_counted_by_its_readings(tmp_path: Path) -> None:

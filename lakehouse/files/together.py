@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -233,5 +234,24 @@ def _with_rule(rows: pa.Table, rule: str, reasons: Mapping[int, str]) -> pa.Tabl
     return rows
 
 
+CLASHES = ("duplicate_key", "mixed_lot")
+"""Rules of rows that would be stored if another file did not have such rows."""
+OTHER_FILE = re.compile(
+    r"the same .* as line \d+ of (.*)|.* is also in (.*), which has readings of the same time.*",
+    re.DOTALL,
+)
+"""Reasons of these rules."""
+
+
 def _duplicate(key: Sequence[str], file: str, line: int) -> str:
     return f"the same {', '.join(key)} as line {line} of {file}"
+
+
+def other_file(reason: str) -> str | None:
+    """Return the file that a row clashes with, from its reason.
+
+    >>> other_file(_duplicate(["day", "lot"], "a of b.csv", 7))
+    'a of b.csv'
+    """
+    found = OTHER_FILE.fullmatch(reason)
+    return found and (found[1] or found[2])

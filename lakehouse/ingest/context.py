@@ -26,13 +26,14 @@ class Found(NamedTuple):
 
     `landed` are those that do not grow, `known` the ledger's states of these and of all that they
     have to do with, `reports` what was found in those that may be new. Files in `again` are read
-    although they are known.
+    although they are known, of these `freed` because a file that they clashed with has changed.
     """
 
     landed: list[LandedFile]
     known: dict[str, FileState]
     reports: dict[str, FileReport]
     again: frozenset[str]
+    freed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def ingest_photos(context: IngestContext) -> Counts:
         return Counts()
     put_back_left(context)
     there = context.list_files(KIND)
-    landed, known, reports, _ = context.inspect(
+    landed, known, reports, *_ = context.inspect(
         KIND, there, lambda files: hash_files(context.lake, context.landing, files)
     )
     hold_back_reused_names(context, KIND, known, reports)

@@ -1,4 +1,6 @@
-"""Copies of corrected text: content that was superseded under one name stays superseded.
+"""Files to read again because another has new content: its copies, and those it clashed with.
+
+Copies of corrected text: content that was superseded under one name stays superseded.
 
 A file is a copy if it never had other content, and another file had the same content and was then
 delivered with other content: the correction. The order of the two does not matter. Rows of a copy
@@ -8,12 +10,18 @@ plant renames before it starts the next one looks the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse.delta.lake import Lake
 from lakehouse.files.layout import FileReport
+from lakehouse.files.together import CLASHES, other_file
 from lakehouse.ingest.ledger import LOADED, Delivery, FileState
 from lakehouse.landing.zone import LandedFile
+from lakehouse.tables.quarantine import QUARANTINE
 
 
 def copies(
@@ -40,6 +48,32 @@ def copies(
         and (file.file not in reports or reports[file.file].sha256 == copy.sha256)
         and (copy.sha256 in superseded or copy.seen_at < corrected.get(copy.sha256, copy.seen_at))
     ]
+
+
+def freed(
+    lake: Lake,
+    kind: str,
+    landed: Sequence[LandedFile],
+    known: Mapping[str, FileState],
+    reports: Mapping[str, FileReport],
+) -> list[LandedFile]:
+    """Return the files with quarantined rows that clashed with rows of a file that has new content.
+
+    Without these, their rows may be stored now.
+    """
+    changed = {
+        file
+        for file, new in reports.items()
+        if file in known and new.sha256 and known[file].brought not in ("", new.sha256)
+    }
+    if not changed:
+        return []
+    clashing = (pc.field("kind") == kind) & pc.field("rule").isin(pa.array(CLASHES))
+    held = lake.load(QUARANTINE, where=clashing, columns=("file", "reason"))
+    waiting = {
+        row["file"] for row in held.to_pylist() if other_file(row["reason"] or "") in changed
+    }
+    return [file for file in landed if file.file in waiting]
 
 
 def _corrected_at(known: dict[str, FileState]) -> dict[str, datetime]:

@@ -8,7 +8,7 @@ delivered again with other content replaces its own rows in one commit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
 
@@ -29,7 +29,7 @@ from lakehouse.ingest.events import in_files
 from lakehouse.ingest.ledger import LOADED, Counts, Delivery
 from lakehouse.ingest.list_doubts import never_doubted, replace_doubts
 from lakehouse.ingest.losses import refuse_loss
-from lakehouse.ingest.stale_copies import copies, superseders
+from lakehouse.ingest.stale_copies import copies, freed, superseders
 from lakehouse.ingest.text_rows import (
     checked_rows,
     count_rows,
@@ -57,11 +57,15 @@ class TextKind:
 
 @dataclass(frozen=True)
 class TextPlan:
-    """What to do: the ledger's plan, its deliveries, and which files replace which copies."""
+    """What to do: the ledger's plan, its deliveries, and which files replace which copies.
+
+    Files in `freed` are read after all others, so that what is stored stays.
+    """
 
     plan: ledger.Plan
     deliveries: list[Delivery]
     superseded: dict[str, set[str]]
+    freed: frozenset[str]
 
 
 def ingest_readings(context: IngestContext) -> Counts:
@@ -106,10 +110,15 @@ def _inspect(context: IngestContext, kind: TextKind, listed: Sequence[LandedFile
     found = context.inspect(kind.name, listed, inspect)
     hold_back_reused_names(context, kind.name, found.known, found.reports)
     again = copies(found.landed, found.known, found.reports, context.again)
+    clashed = freed(context.lake, kind.name, found.landed, found.known, found.reports)
+    again += clashed
     unread = [file for file in again if file.file not in found.reports]
+    names = frozenset(file.file for file in clashed)
     return found._replace(
         reports=found.reports | inspect(unread),
         again=context.again | {file.file for file in again},
+        known=found.known | events.related_states(context.lake, kind.name, names, ()),
+        freed=names,
     )
 
 
@@ -118,13 +127,14 @@ def _plan(context: IngestContext, kind: TextKind, found: Found) -> TextPlan:
     means = context.meaning(kind.name)
     plan = ledger.plan(found.landed, found.known, found.reports, found.again, means)
     deliveries = [*plan.deliveries, *plan.released]
-    return TextPlan(plan, deliveries, superseders(deliveries, found.known, means))
+    superseded = superseders(deliveries, found.known, means)
+    return TextPlan(plan, deliveries, superseded, found.freed)
 
 
 def _write(context: IngestContext, kind: TextKind, plan: TextPlan) -> None:
     """Write the deliveries commit by commit, until one does not reconcile."""
     done = 0
-    for some in _slices(context.lake, plan.deliveries, plan.superseded):
+    for some in _slices(context.lake, plan):
         _warn(kind.name, some)
         _load(context, kind, some, plan.superseded)
         if not ledger.count(ledger.Plan(some)).rows_reconciled:
@@ -134,15 +144,19 @@ def _write(context: IngestContext, kind: TextKind, plan: TextPlan) -> None:
         structlog.get_logger().info("files stored", done=done, of=len(plan.deliveries))
 
 
-def _slices(
-    lake: Lake, deliveries: Sequence[Delivery], superseded: Mapping[str, set[str]]
-) -> list[list[Delivery]]:
+def _slices(lake: Lake, plan: TextPlan) -> list[list[Delivery]]:
     """Return the deliveries of each commit; copies and their superseders come together, first."""
-    related = {*superseded, *(by for some in superseded.values() for by in some)}
-    ordered = sorted(deliveries, key=lambda d: d.landed.file not in related)
-    is_read = [d.status == LOADED and d.landed.file not in related for d in ordered]
-    sizes = [d.landed.size if read else 0 for d, read in zip(ordered, is_read, strict=True)]
-    return engine.in_commits(lake, ordered, sizes)
+    related = {*plan.superseded, *(by for some in plan.superseded.values() for by in some)}
+    last = plan.freed - related
+
+    def slices(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
+        ordered = sorted(deliveries, key=lambda d: d.landed.file not in related)
+        is_read = [d.status == LOADED and d.landed.file not in related for d in ordered]
+        sizes = [d.landed.size if read else 0 for d, read in zip(ordered, is_read, strict=True)]
+        return engine.in_commits(lake, ordered, sizes)
+
+    first = slices([d for d in plan.deliveries if d.landed.file not in last])
+    return [*first, *slices([d for d in plan.deliveries if d.landed.file in last])]
 
 
 def _warn(kind: str, deliveries: Sequence[Delivery]) -> None:
