@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
-from PIL import Image
-
 from lakehouse.errors import PlatelakeError
 from lakehouse.files.text_form import FormatError
 from lakehouse.guess.columns import GUESS, LIKELY, Columns, guess_columns
+from lakehouse.guess.photos import PhotoFolder, look_at_photos
 from lakehouse.guess.text import Table, guess_table
 from lakehouse.landing.matching import NOISE, PACKED
 
@@ -32,10 +31,6 @@ PHOTOS = (
 )
 LOOKED_AT = 20
 """Files of one folder and ending that are opened."""
-LABELS = {
-    "good": r"(?i)^(good|ok|pass|normal|양품|정상|良品?|gut)$",
-    "bad": r"(?i)^(bad|ng|nok|fail(ed)?|defect(s|ive)?|불량|不良|schlecht)$",
-}
 IN_NAME = (
     (r"\d{4}-\d{2}-\d{2}", "%Y-%m-%d"),
     (r"\d{4}\.\d{2}\.\d{2}", "%Y.%m.%d"),
@@ -57,16 +52,6 @@ class Texts:
     globs: list[str] = field(default_factory=list)
     forms: set[tuple[int, int]] = field(default_factory=set)
     """How many lines stand above and below the headers of the files."""
-
-
-@dataclass
-class PhotoFolder:
-    """Photos of one folder."""
-
-    glob: str
-    label: str | None
-    count: int
-    about: str
 
 
 @dataclass
@@ -93,14 +78,16 @@ def look_at(path: Path) -> Found:
         raise PlatelakeError(f"{path} is not there; give a file, or a folder of a plant's files")
     found = Found(path if path.is_dir() else path.parent)
     groups: dict[tuple[Path, str], list[Path]] = {}
+    photos: dict[Path, list[Path]] = {}
     for file in [path] if path.is_file() else _files(path):
         ending = Path(PACKED.sub("", file.name)).suffix.lower()
         groups.setdefault((file.parent, ending), []).append(file)
     for (folder, ending), files in sorted(groups.items()):
         if ending in PHOTOS:
-            found.photos.append(_photos(found.root, folder, files))
+            photos.setdefault(folder, []).extend(files)
         else:
             _add_texts(found, files)
+    found.photos = [look_at_photos(found.root, *one) for one in photos.items()]
     for texts in found.texts:
         texts.globs = sorted({_glob(found, texts, folder) for folder in _folders(texts)})
         _date_of_name(texts)
@@ -177,17 +164,3 @@ def _date_of_name(texts: Texts) -> None:
             return
     said = {"file_name": r"(\d{4}-\d{2}-\d{2})", "format": "%Y-%m-%d"}
     texts.columns.add("date", said, GUESS, "neither a column nor the file's name has a date")
-
-
-def _photos(root: Path, folder: Path, files: Sequence[Path]) -> PhotoFolder:
-    name = folder.relative_to(root).as_posix()
-    label = next((label for label, form in LABELS.items() if re.search(form, folder.name)), None)
-    return PhotoFolder(f"{name}/*" if name != "." else "*", label, len(files), _about(files[0]))
-
-
-def _about(file: Path) -> str:
-    try:
-        with Image.open(file) as image:
-            return f"{image.format}, {image.width} x {image.height}, {image.mode}"
-    except Exception as error:  # Whatever a decoder raises, the file is only described here.
-        return f"cannot be opened: {error}"

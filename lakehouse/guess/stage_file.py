@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from lakehouse.errors import PlatelakeError
 from lakehouse.guess.columns import CERTAIN, GUESS, LIKELY, Guess
-from lakehouse.guess.folder import Found, PhotoFolder, Texts
+from lakehouse.guess.folder import Found, Texts
+from lakehouse.guess.photos import PhotoFolder
 from lakehouse.settings import explain
 from lakehouse.stage import Stage
 
@@ -93,7 +94,11 @@ def _photos(folders: list[PhotoFolder]) -> Iterator[str]:
     yield "\n[photos]"
     labels: dict[str, list[str]] = {}
     for folder in folders:
-        yield f"# {folder.glob}: {folder.count} photos; the first: {folder.about}"
+        yield f"# {folder.glob}: {folder.count} photos"
+        for kind, count in folder.kinds.most_common():
+            yield f"#   {count} of {folder.kinds.total()}: {kind}"
+        for reason, count in folder.refused.most_common():
+            yield _comment(f"  {count} would be quarantined", reason).strip()
         if folder.label:
             labels.setdefault(folder.label, []).append(folder.glob)
     unlabelled = [folder.glob for folder in folders if not folder.label]
@@ -101,6 +106,9 @@ def _photos(folders: list[PhotoFolder]) -> Iterator[str]:
     yield f"labels = {_value(said)}" + _comment(CERTAIN if labels else GUESS, "")
     if unlabelled:
         yield f"unlabelled = {_value(unlabelled)}" + _comment(GUESS, "no folder says good or bad")
+    depths = [folder.bits for folder in folders if folder.bits]
+    if depths:
+        yield f"bits = {max(depths)}" + _comment(GUESS, "no value needs more; see the camera")
 
 
 def _value(value: Any) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -102,6 +103,28 @@ def test_folders_of_photos_and_what_is_not_read(tmp_path: Path) -> None:
     stage = guessed_stage(stage_text(found, "trial"), "trial")
     assert stage.photos and stage.photos.labels == {"good": ["parts/OK/*"], "bad": ["parts/NG/*"]}
     assert stage.photos.unlabelled == ["parts/new/*"]
+
+
+def test_each_kind_of_photo_in_a_folder_is_described(tmp_path: Path) -> None:
+    (tmp_path / "ok").mkdir()
+    dim = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) // 3
+    for at in range(30):
+        Image.fromarray(dim + at).save(tmp_path / "ok" / f"{at}.tif")
+    Image.fromarray(np.dstack([dim // 4] * 3).astype(np.uint8)).save(tmp_path / "ok" / "b.png")
+    (tmp_path / "ok" / "c.jpg").write_bytes(b"no photo")
+    found = look_at(tmp_path)
+    (folder,) = found.photos
+    assert (folder.count, folder.bits, folder.label) == (32, 12, "good")
+    assert set(folder.kinds) == {
+        "TIFF, 64 x 48, grey, 16 bits",
+        "PNG, 64 x 48, colours (RGB), 8 bits",
+        "not readable",
+    }
+    assert [reason.partition(":")[0] for reason in folder.refused] == ["not_an_image"]
+    text = stage_text(found, "trial")
+    assert "PNG, 64 x 48, colours (RGB), 8 bits" in text and "1 would be quarantined" in text
+    stage = guessed_stage(text, "trial")
+    assert stage.photos and (stage.photos.labels, stage.photos.bits) == ({"good": ["ok/*"]}, 12)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\0\1\2"])
