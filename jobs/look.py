@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from lakehouse.errors import UsageError
-from lakehouse.guess.folder import Found, look_at
+from lakehouse.errors import PlatelakeError, UsageError
+from lakehouse.guess.folder import Found, Texts, look_at
 from lakehouse.guess.preview import Preview, preview
 from lakehouse.guess.stage_file import guessed_stage, stage_text
 from lakehouse.settings import Settings, load_settings
@@ -33,21 +33,51 @@ def look(path: Path, write: Path | None, rows: int) -> None:
     name = name if re.match(NAME, name) else "stage"
     text = stage_text(found, name)
     console = Console()
-    console.print(escape(text), highlight=False)
+    console.print(escape(text), highlight=False, soft_wrap=True)
     stage, settings = guessed_stage(text, name), load_settings()
     for kind in ("readings", "error_lists"):
         for texts in found.of(kind)[:1]:
             _show(console, kind, found, texts.files[0], stage, settings, rows)
     for file, why in list(found.unread.items())[:REASONS]:
         console.print(escape(f"not read: {file}: {why}"))
-    for texts in [*found.of("other"), *found.of("readings")[1:], *found.of("error_lists")[1:]]:
-        console.print(escape(f"not in the stage file: {', '.join(texts.globs)}"))
+    for kind in ("readings", "error_lists"):
+        for texts in found.of(kind)[1:]:
+            _show_other(console, kind, found, texts, settings, rows)
+    for texts in found.of("other"):
+        console.print(escape(f"not in the stage file: {_described(found, texts)}"))
     if write:
         write.parent.mkdir(parents=True, exist_ok=True)
         write.write_text(text, "utf-8")
         console.print(
             escape(f"written: {write}. Try it: platelake plan --stage-file {write} --landing DIR")
         )
+
+
+def _show_other(
+    console: Console, kind: str, found: Found, texts: Texts, settings: Settings, rows: int
+) -> None:
+    """Print another kind of such files by a stage of its own, since a stage has one of each."""
+    console.print(
+        escape(f"another kind, not in the stage file: {_described(found, texts)}"), soft_wrap=True
+    )
+    file = texts.files[0]
+    console.print(
+        escape(f"a stage of its own: platelake look {file} --write conf/stages/NAME.toml"),
+        soft_wrap=True,
+    )
+    try:
+        stage = guessed_stage(stage_text(Found(found.root, [texts]), "stage"), "stage")
+    except PlatelakeError as error:
+        console.print(escape(str(error)))
+        return
+    _show(console, kind, found, file, stage, settings, rows)
+
+
+def _described(found: Found, texts: Texts) -> str:
+    """Return globs, number of files, and columns."""
+    names = ", ".join(texts.table.names)
+    count = len(texts.files)
+    return f"{', '.join(texts.globs)}: {count} file{'s' * (count > 1)} with the columns {names}"
 
 
 def _show(

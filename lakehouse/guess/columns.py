@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from lakehouse.files.values import dates, moments, numbers, times_of_day
 from lakehouse.forms import DATE_FORMS
+from lakehouse.guess.long import Long, guess_long
 from lakehouse.guess.text import Table
 
 CERTAIN, LIKELY, GUESS = "certain", "likely", "a guess"
@@ -76,6 +77,10 @@ def guess_columns(table: Table) -> Columns:
     decimal = _notation(found, texts)
     found.kind = _time(found, texts, left)
     if found.kind == "other":
+        return found
+    long = guess_long(texts, left) if found.kind == "readings" else None
+    if long:
+        _long(found, long, texts, left, decimal)
         return found
     _lots(found, texts, left)
     if found.kind == "readings":
@@ -205,6 +210,44 @@ def _lots(found: Columns, texts: dict[str, list[str]], left: list[str]) -> None:
     for name in named[:1]:
         left.remove(name)
         found.add("lot", name, certainty, why)
+
+
+def _long(
+    found: Columns,
+    long: Long,
+    texts: dict[str, list[str]],
+    left: list[str],
+    notation: tuple[str, str | None],
+) -> None:
+    """Say the columns of a long table, its lot and its variables."""
+    said: dict[str, Any] = {"variable": long.variable, "value": long.value}
+    rest = [name for name in left if name not in (long.variable, long.value, long.quality)]
+    why = "a row a variable"
+    values = dict(long.values)
+    if column := next((name for name in rest if LOT.search(name)), None):
+        rest.remove(column)
+        found.add("lot", column)
+    elif variable := next((name for name in values if LOT.search(name)), None):
+        said["lot"] = variable
+        del values[variable]
+    else:
+        said["lot"] = next(iter(values))
+        why = f"a row a variable; none is called a lot: which one is it, if not {said['lot']}?"
+    if long.quality:
+        said["quality"] = {"column": long.quality, "good": long.good}
+        why += f"; is {', '.join(long.good)} the word for a good value?"
+    columns = {
+        name: cells
+        for name, cells in values.items()
+        if not name.startswith("$") and _fits(numbers(pa.array(cells), *notation), cells)
+    }
+    ignored = [name for name in values if name not in columns and name != said.get("lot")]
+    if ignored:
+        said["ignore"] = ignored
+    _variables(found, columns, [name for name in columns if name != said.get("lot")], notation)
+    found.add("long", said, LIKELY if "which" not in why else GUESS, why)
+    if rest:
+        found.add("ignore", rest, LIKELY, "columns that are not needed")
 
 
 def _changes(texts: Sequence[str]) -> tuple[bool, int]:

@@ -31,6 +31,8 @@ PHOTOS = (
 )
 LOOKED_AT = 20
 """Files of one folder and ending that are opened."""
+FREE = ("missing", "ignore", "thousands")
+"""Keys that files of one kind may need or not, by what stands in them."""
 IN_NAME = (
     (r"\d{4}-\d{2}-\d{2}", "%Y-%m-%d"),
     (r"\d{4}\.\d{2}\.\d{2}", "%Y.%m.%d"),
@@ -88,6 +90,7 @@ def look_at(path: Path) -> Found:
         else:
             _add_texts(found, files)
     found.photos = [look_at_photos(found.root, *one) for one in photos.items()]
+    _merge_forms(found)
     for texts in found.texts:
         texts.globs = sorted({_glob(found, texts, folder) for folder in _folders(texts)})
         _date_of_name(texts)
@@ -125,6 +128,34 @@ def _add_texts(found: Found, files: Sequence[Path]) -> None:
             found.texts.append(texts)
     if len(files) > LOOKED_AT and found.texts:
         found.texts[-1].files += files[LOOKED_AT:]
+
+
+def _merge_forms(found: Found) -> None:
+    """Join sensor files that differ only in columns that some lack: those are optional."""
+    for wide in sorted(found.of("readings"), key=lambda one: -len(one.columns.variables)):
+        for other in [one for one in found.of("readings") if one is not wide]:
+            if wide not in found.texts or not _is_part(other, wide):
+                continue
+            there = {variable.value["column"] for variable in other.columns.variables}
+            for variable in wide.columns.variables:
+                if variable.value["column"] not in there:
+                    variable.value["optional"] = True
+            wide.files += other.files
+            wide.forms |= other.forms
+            found.texts.remove(other)
+
+
+def _is_part(other: Texts, wide: Texts) -> bool:
+    """Return whether both have the same meaning, but for variables that the other lacks."""
+    means = [
+        {guess.key: guess.value for guess in one.columns.guesses if guess.key not in FREE}
+        for one in (other, wide)
+    ]
+    mine, all_ = (
+        {variable.value["column"] for variable in one.columns.variables} for one in (other, wide)
+    )
+    same_text = other.table.delimiter == wide.table.delimiter
+    return means[0] == means[1] and mine <= all_ and same_text
 
 
 def _folders(texts: Texts) -> set[Path]:

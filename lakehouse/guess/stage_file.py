@@ -44,13 +44,24 @@ def guessed_stage(text: str, name: str) -> Stage:
 def _lot_pattern(texts: list[Texts]) -> list[str]:
     """Numbers, or letters as well if the lots of the example have some."""
     for one in texts:
-        lot = next((guess.value for guess in one.columns.guesses if guess.key == "lot"), None)
-        lots = one.table.column(lot) if lot else []
+        lots = _lots(one)
         if any(re.search(r"[^0-9.]", text) for text in lots):
             return ['lot_pattern = "[0-9A-Za-z_-]+"' + _comment(LIKELY, f"lots such as {lots[0]}")]
         if any(re.match("0[0-9]", text) for text in lots):
             return ['lot_pattern = "0*([0-9]+)"' + _comment(LIKELY, "leading zeros do not count")]
     return []
+
+
+def _lots(texts: Texts) -> list[str]:
+    """Return the lots of the example, from a column or, of a long table, from a variable."""
+    said = {guess.key: guess.value for guess in texts.columns.guesses}
+    if "lot" in said:
+        return texts.table.column(said["lot"])
+    long = said.get("long")
+    if not long:
+        return []
+    columns = (texts.table.column(long[key]) for key in ("variable", "value"))
+    return [value for name, value in zip(*columns, strict=True) if name == long["lot"]]
 
 
 def _section(name: str, texts: Texts) -> Iterator[str]:
@@ -80,6 +91,8 @@ def _section(name: str, texts: Texts) -> Iterator[str]:
         for key in ("minimum", "maximum"):
             why = "say what is physically possible" if key == "minimum" else ""
             yield f"{key} = {_value(variable.value[key])}" + _comment(GUESS, why)
+        if variable.value.get("optional"):
+            yield "optional = true" + _comment(CERTAIN, "some files lack the column")
 
 
 def _unit(column: str) -> str:

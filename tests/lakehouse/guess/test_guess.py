@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jobs.look import look
 from lakehouse.errors import PlatelakeError
 from lakehouse.guess.folder import look_at
 from lakehouse.guess.preview import preview
@@ -46,6 +47,17 @@ def packed(folder: Path) -> None:
     (folder / "old.csv.gz").write_bytes(gzip.compress(text.encode()))
 
 
+def long(folder: Path) -> None:
+    rows = [
+        f"{name};06.09.2021 08:00:0{n};{value}{n};1"
+        for n in range(6)
+        for name, value in (("pH", "7,"), ("Charge", "B-"), ("$RT_OFF$", "1"))
+    ]
+    rows[2] = rows[2].removesuffix("1") + "0"
+    text = "\n".join(["VarName;TimeString;VarValue;Validity", *rows])
+    (folder / "archive.csv").write_text(text)
+
+
 def daily(folder: Path) -> None:
     for day in ("06", "07"):
         rows = [f"{n},17,오후 4:05:0{n}.0,7.{n}" for n in range(6)]
@@ -58,6 +70,7 @@ def daily(folder: Path) -> None:
     [
         (german, {"lot": "17", "ph": 7.0, "druck": 1040.5, "utc": "2021-09-05 23:00:00"}),
         (logger, {"lot": "17", "ph": 7.0, "utc": "2021-09-05 23:00:00"}),
+        (long, {"lot": "B-0", "ph": 7.0, "utc": "2021-09-05 23:00:00"}),
         (excel_text, {"lot": "A-0", "variable": 7.0, "utc": "2021-09-06 07:05:00"}),
         (packed, {"lot": "17", "ph": 7.0, "flow": None, "utc": "2021-09-06 09:00:00"}),
         (daily, {"lot": "17", "ph": 7.0, "utc": "2021-09-06 07:05:00"}),
@@ -103,6 +116,30 @@ def test_folders_of_photos_and_what_is_not_read(tmp_path: Path) -> None:
     stage = guessed_stage(stage_text(found, "trial"), "trial")
     assert stage.photos and stage.photos.labels == {"good": ["parts/OK/*"], "bad": ["parts/NG/*"]}
     assert stage.photos.unlabelled == ["parts/new/*"]
+
+
+def test_a_sensor_that_some_files_lack_is_optional(tmp_path: Path) -> None:
+    for name, header, cells in (("a", "Time,Lot,pH", "7"), ("b", "Time,Lot,pH,Flow", "7,3")):
+        rows = [f"2021-09-06 08:00:0{n},17,{cells}" for n in range(6)]
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *rows]))
+    found = look_at(tmp_path)
+    stage = guessed_stage(stage_text(found, "trial"), "trial")
+    assert len(found.texts) == 1 and stage.readings and stage.readings.files == ["*.csv"]
+    assert [(v.column, v.optional) for v in stage.variables] == [(["pH"], False), (["Flow"], True)]
+
+
+def test_every_kind_of_sensor_file_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stamps = [f"2021-09-06T08:00:0{n}" for n in range(6)]
+    main_ = "\n".join(["Stamp,Lot,pH", *(f"{at},17,7.1" for at in stamps)])
+    other = "\n".join(["When;Batch;Torque", *(f"{at};18;9,3" for at in stamps[1:])])
+    (tmp_path / "a.csv").write_text(main_)
+    (tmp_path / "torque.csv").write_text(other)
+    look(tmp_path, None, 3)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "torque*.csv: 1 file with the columns When, Batch, Torque" in said
+    assert "6 of 6 rows would be stored" in said and "5 of 5 rows would be stored" in said
 
 
 def test_each_kind_of_photo_in_a_folder_is_described(tmp_path: Path) -> None:
