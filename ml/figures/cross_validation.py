@@ -10,10 +10,23 @@ from numpy.typing import NDArray
 
 from ml.data.splits import Round, Split
 from ml.figures.metrics import FIGURES, Figure, Interval, Probabilities, bootstrap
-from ml.figures.thresholds import Costs, Thresholds, expected_cost, fit_thresholds
+from ml.figures.thresholds import Costs, Thresholds, decide, fit_thresholds, item_costs
 
-Fit = Callable[[Split, Round], Probabilities]
-"""Trains on a round and returns the probabilities of its test items, shape (len(test),)."""
+
+@dataclass(frozen=True)
+class Answers:
+    """A model's answers on items that it did not train on.
+
+    `p` are the probabilities of bad, shape (n,). `refused`, bool, shape (n,), says for which items
+    a person must decide whatever `p` is, because they are unlike what the model knows; None: none.
+    """
+
+    p: Probabilities
+    refused: NDArray[np.bool_] | None = None
+
+
+Fit = Callable[[Split, Round], Answers]
+"""Trains on a round and returns the answers on its test items."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +34,8 @@ class CrossValidation:
     """Probabilities of each item by a model that did not train on it.
 
     `p` has shape (tested items, splits): the same items, in each split's own folds. `fold`, of the
-    same shape, is the fold that tested the item. `overlap` counts the groups on both sides of a
-    round.
+    same shape, is the fold that tested the item; `refused`, too, says whether the model left it to
+    a person. `overlap` counts the groups on both sides of a round.
     """
 
     splits: tuple[Split, ...]
@@ -31,6 +44,7 @@ class CrossValidation:
     p: NDArray[np.float64]
     fold: NDArray[np.int64]
     groups: tuple[str, ...]
+    refused: NDArray[np.bool_]
     overlap: int = 0
 
     def by_fold(self, figure: Figure) -> list[float]:
@@ -58,8 +72,7 @@ def cross_validate(
 
     Args:
         splits: they must be of the same items.
-        fit: trains on a round, and returns the probability of bad of its test items, shape
-            (len(test),).
+        fit: trains on a round, and returns its answers on the round's test items.
         progress: called after each round with the number of rounds done and the total.
 
     Returns:
@@ -72,20 +85,24 @@ def cross_validate(
         >>> from ml.data.splits import Item, make_split
         >>> items = [Item(f"lot-{n}", n % 2, f"lot-{n}") for n in range(8)]
         >>> splits = [make_split("lots", items, {}, folds=2, seed=seed) for seed in range(3)]
-        >>> found = cross_validate(
-        ...     splits, lambda split, one: np.full(len(one.test), 0.5), lambda done, total: None
-        ... )
+        >>> def fit(split, one):
+        ...     return Answers(np.full(len(one.test), 0.5))
+        >>> found = cross_validate(splits, fit, lambda done, total: None)
         >>> found.p.shape
         (8, 3)
     """
     first = splits[0]
     evaluated = first.evaluated
     p = np.full((len(first.items), len(splits)), np.nan)
+    refused = np.zeros(p.shape, bool)
     total, done, overlap = sum(split.folds for split in splits), 0, 0
     for at, split in enumerate(splits):
         assert split.items == first.items, "splits of one study must have the same items"
         for one in split.rounds():
-            p[one.test, at] = fit(split, one)
+            tested = fit(split, one)
+            p[one.test, at] = tested.p
+            if tested.refused is not None:
+                refused[one.test, at] = tested.refused
             done += 1
             overlap += one.overlap
             progress(done, total)
@@ -97,6 +114,7 @@ def cross_validate(
         p[evaluated],
         np.stack([split.fold[evaluated] for split in splits], axis=1),
         tuple(first.groups[at] for at in evaluated),
+        refused[evaluated],
         overlap,
     )
 
@@ -106,24 +124,26 @@ def deployed_thresholds(evaluated: CrossValidation, costs: Costs) -> Thresholds:
     return fit_thresholds(np.repeat(evaluated.y, evaluated.p.shape[1]), evaluated.p.ravel(), costs)
 
 
-def item_costs(evaluated: CrossValidation, costs: Costs) -> NDArray[np.float64] | None:
-    """Compute the cost of each item, shape of `p`, by thresholds fitted on the other folds.
+def verdicts(evaluated: CrossValidation, costs: Costs) -> NDArray[np.str_] | None:
+    """Decide on each item, shape of `p`, by thresholds fitted on the other folds.
 
     Return None if there are no other folds to fit on.
     """
-    found = np.full(evaluated.p.shape, np.nan)
+    found = np.full(evaluated.p.shape, "needs_human")
     for at, split in enumerate(evaluated.splits):
         if split.folds < 2:
             return None
         for number in range(split.folds):
             own = evaluated.fold[:, at] == number
             thresholds = fit_thresholds(evaluated.y[~own], evaluated.p[~own, at], costs)
-            for n in np.flatnonzero(own):
-                one = slice(n, n + 1)
-                found[n, at] = expected_cost(
-                    evaluated.y[one], evaluated.p[one, at], thresholds, costs
-                )
-    return found
+            found[own, at] = decide(evaluated.p[own, at], thresholds)
+    return np.where(evaluated.refused, "needs_human", found)
+
+
+def paid_costs(evaluated: CrossValidation, costs: Costs) -> NDArray[np.float64] | None:
+    """Compute the cost of each item, shape of `p`, by `verdicts`; None if there are none."""
+    found = verdicts(evaluated, costs)
+    return None if found is None else item_costs(evaluated.y[:, None], found, costs)
 
 
 MEAN = Figure(lambda _, values, drawn: drawn @ values / drawn.sum(axis=1))
@@ -133,7 +153,7 @@ MEAN = Figure(lambda _, values, drawn: drawn @ values / drawn.sum(axis=1))
 def figures(evaluated: CrossValidation, paid: NDArray[np.float64] | None) -> dict[str, Interval]:
     """Compute each figure over all tested items, as the mean over the splits, with its interval.
 
-    `paid` are the `item_costs`, if there are any.
+    `paid` are the `paid_costs`, if there are any.
     """
     found = {
         name: bootstrap(mean_over_splits(figure), evaluated.y, evaluated.p, evaluated.groups)

@@ -45,10 +45,32 @@ def decide(p: float | Probabilities, thresholds: Thresholds) -> NDArray[np.str_]
     return np.where(is_bad, "bad", np.where(is_good, "good", "needs_human"))
 
 
-def expected_cost(y: Labels, p: Probabilities, thresholds: Thresholds, costs: Costs) -> float:
-    """Compute the mean cost of an item (Elkan 2001; with review as a third decision, Chow 1970).
+def item_costs(y: Labels, verdicts: NDArray[np.str_], costs: Costs) -> NDArray[np.float64]:
+    """Compute the cost of each verdict (Elkan 2001; with review as a third decision, Chow 1970).
 
     A review finds the truth, so it costs only itself.
+
+    Args:
+        y: labels, 1 for bad.
+        verdicts: good, bad or needs_human, of the shape of `y`.
+        costs: of an escape, a scrapped good item and a review.
+
+    Returns:
+        The costs, of the same shape, in their unit.
+
+    Example:
+        >>> y, verdicts = np.array([0, 1, 0]), np.array(["good", "good", "needs_human"])
+        >>> item_costs(y, verdicts, Costs(escape=10, scrap=1, review=2)).tolist()
+        [0.0, 10.0, 2.0]
+    """
+    escaped, scrapped = (verdicts == "good") & (y == 1), (verdicts == "bad") & (y == 0)
+    reviewed = verdicts == "needs_human"
+    paid = costs.escape * escaped + costs.scrap * scrapped + costs.review * reviewed
+    return np.asarray(paid, np.float64)
+
+
+def expected_cost(y: Labels, p: Probabilities, thresholds: Thresholds, costs: Costs) -> float:
+    """Compute the mean cost of an item by these thresholds.
 
     Args:
         y: labels, shape (n,), 1 for bad.
@@ -64,17 +86,15 @@ def expected_cost(y: Labels, p: Probabilities, thresholds: Thresholds, costs: Co
         >>> expected_cost(y, p, Thresholds(0.2, 0.8), Costs(escape=10, scrap=1, review=2))
         3.0
     """
-    good, bad = p < thresholds.low, p >= thresholds.high
-    escaped, scrapped = good & (y == 1), bad & (y == 0)
-    total = costs.escape * escaped.sum() + costs.scrap * scrapped.sum()
-    return float((total + costs.review * (~good & ~bad).sum()) / len(y))
+    return float(item_costs(y, decide(p, thresholds), costs).mean())
 
 
 def fit_thresholds(y: Labels, p: Probabilities, costs: Costs) -> Thresholds:
     """Find the pair of thresholds with the least cost on these items.
 
-    Cuts are halfway between neighbouring probabilities. Of pairs that cost the same, the one with
-    the widest review wins: a person should decide what no item decides.
+    Many pairs cost the same. The one with the widest review wins: `low` is just above the highest
+    probability that is good, and `high` is the lowest that is bad. So a person decides on a new
+    item with a probability that lies where no item did.
 
     Args:
         y: labels, shape (n,), 1 for bad. Give items that the model was not trained on.
@@ -85,15 +105,17 @@ def fit_thresholds(y: Labels, p: Probabilities, costs: Costs) -> Thresholds:
         The thresholds. A high one above 1 means that no item is bad.
 
     Example:
-        >>> y, p = np.array([0, 0, 1, 1]), np.array([0.1, 0.3, 0.5, 0.9])
-        >>> fit_thresholds(y, p, Costs(escape=10, scrap=1, review=2))
-        Thresholds(low=0.4, high=0.4)
+        >>> y, p = np.array([0, 0, 1, 1]), np.array([0.1, 0.25, 0.5, 0.9])
+        >>> found = fit_thresholds(y, p, Costs(escape=10, scrap=1, review=2))
+        >>> decide(np.array([0.25, 0.3, 0.49, 0.5]), found).tolist()
+        ['good', 'needs_human', 'needs_human', 'bad']
     """
     order = np.argsort(p, kind="stable")
     y, p = y[order], p[order]
     distinct = np.flatnonzero(np.diff(p)) + 1
     at = np.concatenate([[0], distinct, [len(p)]])
-    cuts = np.concatenate([[0.0], (p[distinct - 1] + p[distinct]) / 2, [np.nextafter(1.0, 2.0)]])
+    lows = np.concatenate([[0.0], np.nextafter(p[at[1:] - 1], 2.0)])
+    highs = np.concatenate([p[at[:-1]], [np.nextafter(1.0, 2.0)]])
     bad_below = np.concatenate([[0], np.cumsum(y)])[at]
     good_above = np.concatenate([np.cumsum((1 - y)[::-1])[::-1], [0]])[at]
     low_cost = costs.escape * bad_below - costs.review * at
@@ -103,4 +125,4 @@ def fit_thresholds(y: Labels, p: Probabilities, costs: Costs) -> Thresholds:
     best_low = np.maximum.accumulate(np.where(is_new_best, np.arange(len(at)), 0))
     total = low_cost[best_low] + high_cost
     high = len(total) - 1 - int(np.argmin(total[::-1]))
-    return Thresholds(float(cuts[best_low[high]]), float(cuts[high]))
+    return Thresholds(float(lows[best_low[high]]), float(highs[high]))

@@ -26,10 +26,11 @@ from ml.figures.cross_validation import (
     deployed_thresholds,
     figures,
     flat,
-    item_costs,
+    paid_costs,
 )
 from ml.figures.metrics import FIGURES
 from ml.figures.plots import plot_figures
+from ml.figures.savings import savings
 from ml.figures.thresholds import Costs
 from ml.onnx import with_card
 from ml.registry import MODEL_FILE, Registry, Version
@@ -130,13 +131,13 @@ def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
 def run_as_json(study: Study, candidate: Candidate, evaluated: CrossValidation) -> dict[str, Any]:
     """Return parameters, figures and tags of the candidate's run."""
     by_fold = {f"{name}_by_fold": evaluated.by_fold(figure) for name, figure in FIGURES.items()}
-    paid = item_costs(evaluated, study.costs)
+    paid = paid_costs(evaluated, study.costs)
     if paid is not None:
         by_fold["cost_by_fold"] = evaluated.mean_by_fold(paid)
     return {
         "params": {**study.options, **_flat_params(candidate.recipe)},
         "metrics": {
-            **flat(figures(evaluated, paid)),
+            **flat(figures(evaluated, paid) | savings(evaluated, study.costs)),
             "fold_overlap": float(evaluated.overlap),
             "items": float(len(evaluated.items)),
             "bad": float(evaluated.y.sum()),

@@ -10,7 +10,7 @@ import numpy as np
 
 from ml.data.lots import LotFrame, feature_names, lot_frame
 from ml.data.splits import Round, Split
-from ml.figures.metrics import Probabilities
+from ml.figures.cross_validation import Answers
 from ml.figures.plots import plot_importance, plot_lots, plot_shap
 from ml.onnx import trees_to_onnx
 from ml.registry import Version
@@ -54,8 +54,8 @@ def train_lots(
 def lot_candidate(recipe: TreeRecipe, frame: LotFrame, split: Split) -> Candidate:
     """Make the candidate that trains one recipe on rounds and on all lots."""
 
-    def fit(split: Split, one: Round) -> Probabilities:
-        return fit_trees(recipe, frame, split, one.train).predict(frame, one.test)
+    def fit(split: Split, one: Round) -> Answers:
+        return Answers(fit_trees(recipe, frame, split, one.train).predict(frame, one.test))
 
     def finish() -> Final:
         everything = np.arange(len(frame.lots))

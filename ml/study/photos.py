@@ -16,6 +16,7 @@ import torch
 from ml.data.folds import Indices
 from ml.data.pictures import PERCEPTUAL_NEIGHBOURS, PictureFrame, picture_frame
 from ml.data.splits import Round, Split
+from ml.figures.cross_validation import Answers
 from ml.figures.metrics import Probabilities
 from ml.photos.distributed import fit_cnn_together
 from ml.photos.fitted import Ensemble, Fitted
@@ -84,7 +85,7 @@ def photo_candidate(
         ]
         return Ensemble(recipe, tuple(members))
 
-    def evaluated(split: Split, one: Round) -> Probabilities:
+    def predicted(split: Split, one: Round) -> Probabilities:
         name = f"{split.split_id}-{one.fold}"
         place.mkdir(parents=True, exist_ok=True)
         done = place / f"{name}.npy"
@@ -109,6 +110,9 @@ def photo_candidate(
         blank = np.zeros((1, frame.height, frame.width, 3), np.uint8)
         card = {"width": frame.width, "height": frame.height}
         return Final(model.onnx(frame), card, {"pictures": blank}, by_epoch=_by_epoch(model))
+
+    def evaluated(split: Split, one: Round) -> Answers:
+        return Answers(predicted(split, one))
 
     return Candidate(recipe.network.replace(":", "_"), asdict(recipe), evaluated, finish)
 

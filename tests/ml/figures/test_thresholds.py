@@ -38,3 +38,20 @@ def test_thresholds_are_the_cheapest_there_are(seed: int, costs: Costs) -> None:
         for low, high in itertools.combinations_with_replacement(cuts, 2)
     )
     assert expected_cost(y, p, found, costs) == pytest.approx(best)
+
+
+def test_a_person_decides_where_no_item_did() -> None:
+    # Judged lots are separated: nothing between 0.1 and 0.9 was ever seen.
+    y, p = np.array([0] * 30 + [1] * 3), np.array([0.0, 0.05, 0.1] * 10 + [0.9, 0.95, 1.0])
+    found = fit_thresholds(y, p, COSTS)
+    assert expected_cost(y, p, found, COSTS) == 0
+    new = np.array([0.1, 0.11, 0.5, 0.89, 0.9])
+    assert decide(new, found).tolist() == ["good", *["needs_human"] * 3, "bad"]
+
+
+@pytest.mark.parametrize(("label", "new"), [(0, 0.7), (1, 0.1)])
+def test_of_one_kind_alone_only_what_was_seen_is_decided(label: int, new: float) -> None:
+    y, p = np.full(5, label), np.linspace(0.2, 0.6, 5)
+    found = fit_thresholds(y, p, COSTS)
+    assert expected_cost(y, p, found, COSTS) == 0
+    assert decide(new, found) == "needs_human"
