@@ -55,7 +55,7 @@ def lot_candidate(recipe: TreeRecipe, frame: LotFrame, split: Split) -> Candidat
     """Make the candidate that trains one recipe on rounds and on all lots."""
 
     def fit(split: Split, one: Round) -> Answers:
-        return Answers(fit_trees(recipe, frame, split, one.train).predict(frame, one.test))
+        return fit_trees(recipe, frame, split, one.train).answers(frame, one.test)
 
     def finish() -> Final:
         everything = np.arange(len(frame.lots))
@@ -66,6 +66,7 @@ def lot_candidate(recipe: TreeRecipe, frame: LotFrame, split: Split) -> Candidat
         card = {
             "variables": list(frame.variables),
             "bands": {name: vars(band) for name, band in fitted.bands.items()},
+            "known": asdict(fitted.known),
             "background": features[np.sort(chosen)].tolist(),
         }
 

@@ -18,7 +18,9 @@ from lakehouse.statistics import Band
 from ml.data.folds import Indices
 from ml.data.lots import LotFrame
 from ml.data.splits import Split
+from ml.figures.cross_validation import Answers
 from ml.figures.metrics import average_precision
+from ml.trees.known_lots import KnownLots
 
 SEARCH_FOLDS = 3
 WIDTHS = (1.5, 1.75, 2.0, 2.25, 2.5, 3.0)
@@ -50,7 +52,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class FittedTrees:
-    """A fitted model with the bands that its features are computed with.
+    """A fitted model with the bands that its features are computed with, and the lots it knows.
 
     `trials` are the tries of the search that found its parameters, in order.
     """
@@ -58,7 +60,14 @@ class FittedTrees:
     recipe: TreeRecipe
     bands: Mapping[str, Band]
     model: Any
+    known: KnownLots
     trials: tuple[Trial, ...] = ()
+
+    def answers(self, frame: LotFrame, at: Indices) -> Answers:
+        """Answer on the frame's lots at `at`, and refuse those that are unlike the known ones."""
+        reasons = self.known.reasons(frame.features(self.bands)[at])
+        refused = np.array([reason is not None for reason in reasons], bool)
+        return Answers(self.predict(frame, at), refused)
 
     def predict(self, frame: LotFrame, at: Indices) -> NDArray[np.float64]:
         """Predict the probability of failure of the frame's lots at `at`, shape (len(at),)."""
@@ -224,8 +233,9 @@ def _fit(recipe: TreeRecipe, frame: LotFrame, train: Indices) -> FittedTrees:
     kind = KINDS[recipe.kind]
     bands = frame.fit_bands(train, recipe.width)
     model = kind.make(random_state=recipe.seed, **{**kind.params, **recipe.params})
-    model.fit(frame.features(bands)[train], frame.labels[train])
-    return FittedTrees(recipe, bands, model)
+    features = frame.features(bands)[train]
+    model.fit(features, frame.labels[train])
+    return FittedTrees(recipe, bands, model, KnownLots.of(features, frame.variables))
 
 
 def _searched(

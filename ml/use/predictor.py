@@ -23,8 +23,9 @@ from lakehouse.statistics import Array, Band, lot_statistics
 from ml.data.lots import Matrix, as_matrix
 from ml.figures.thresholds import Thresholds, decide
 from ml.onnx import read_card, session
+from ml.trees.known_lots import KnownLots
 
-UNREADABLE = "unreadable"
+UNREADABLE, NEEDS_HUMAN = "unreadable", "needs_human"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Verdict:
     """A model's verdict on one item, with what decided it.
 
     `probability` is that of failed or bad. With the verdict `unreadable` it is None, and `reason`
-    says why. p < `low`: good; p ≥ `high`: bad; between them: needs_human.
+    says why. p < `low`: good; p ≥ `high`: bad; between them: needs_human. A verdict needs_human
+    with a `reason` is one whatever p is: the reason is a key of `ml.use.reasons`.
     """
 
     verdict: str
@@ -69,10 +71,11 @@ class Model:
         """Send only the file to a worker of Spark. The worker opens it once."""
         return open_once, (self.content, self.name, self.version)
 
-    def verdict(self, p: float) -> Verdict:
-        """Return the verdict on a probability."""
+    def verdict(self, p: float, reason: str | None = None) -> Verdict:
+        """Return the verdict on a probability. With a reason, a person must decide."""
         low, high = self.thresholds.low, self.thresholds.high
-        return Verdict(str(decide(p, self.thresholds)), p, low, high, self.name, self.version)
+        found = NEEDS_HUMAN if reason else str(decide(p, self.thresholds))
+        return Verdict(found, p, low, high, self.name, self.version, reason)
 
     def unreadable(self, reason: str) -> Verdict:
         """Return the verdict on an item that could not be read."""
@@ -87,6 +90,9 @@ class LotModel(Model):
         super().__init__(content, name, version, opened)
         self.variables: tuple[str, ...] = tuple(self.card["variables"])
         self.bands = {key: Band(**value) for key, value in self.card["bands"].items()}
+        known = self.card.get("known")
+        self.known = KnownLots(**known) if known else None
+        """The limits of the lots that it learned from. None: an older model, without them."""
 
     def predict(self, lots: Sequence[Mapping[str, Array]]) -> list[Verdict]:
         """Return verdicts on lots.
@@ -103,7 +109,12 @@ class LotModel(Model):
 
     def predict_features(self, features: Matrix) -> list[Verdict]:
         """Return verdicts on lots by their features, shape (lots, features), by its own bands."""
-        return [self.verdict(float(p)) for p in self.probabilities(features)]
+        found = zip(self.probabilities(features), self.reasons(features), strict=True)
+        return [self.verdict(float(p), reason) for p, reason in found]
+
+    def reasons(self, features: Matrix) -> list[str | None]:
+        """Say of each lot, by its features, why a person must decide; None if the model may."""
+        return self.known.reasons(features) if self.known else [None] * len(features)
 
     def probabilities(self, features: Matrix) -> NDArray[np.float64]:
         """Predict the probability of failure, shape (lots,)."""

@@ -36,7 +36,7 @@ from lakehouse.tables.readings import readings
 from ml.data.lots import matrix_of
 from ml.figures.metrics import Probabilities
 from ml.figures.thresholds import Thresholds, decide
-from ml.use.predictor import UNREADABLE, LotModel, Model, PhotoModel
+from ml.use.predictor import NEEDS_HUMAN, UNREADABLE, LotModel, Model, PhotoModel
 
 AT_ONCE = 256
 """Pictures that are read at once: 40 MB of tensors at 224 x 224."""
@@ -74,8 +74,8 @@ def score_lots(lake: Lake, stage: Stage, model: LotModel) -> int:
 
     def evaluated(rows: pa.Table) -> pa.Table:
         lots = features(rows)
-        p = model.probabilities(matrix_of(lots, model.variables))
-        reasons = pa.nulls(len(p), pa.string())
+        matrix = matrix_of(lots, model.variables)
+        p, reasons = model.probabilities(matrix), pa.array(model.reasons(matrix), pa.string())
         return _verdicts(LOT_VERDICTS, lots.select(["day", "lot"]), p, reasons, about)
 
     versions = {table.name: version}
@@ -183,13 +183,15 @@ def _verdicts(
 ) -> pa.Table:
     """Make the table's rows with the verdicts on the items with these keys.
 
-    `p` are probabilities, shape (items,). An item with a reason is unreadable, and gets none.
+    `p` are probabilities, shape (items,); NaN: unreadable. An item with a probability and a reason
+    needs a person.
     """
     schema = table.arrow_schema()
     thresholds = Thresholds(about["low"], about["high"])
-    is_unreadable = pc.is_valid(reasons)
+    is_unreadable = pa.array(np.isnan(p))
+    decided = pc.if_else(pc.is_valid(reasons), NEEDS_HUMAN, pa.array(decide(p, thresholds)))
     columns = {name: keys[name] for name in keys.column_names} | {
-        "verdict": pc.if_else(is_unreadable, UNREADABLE, pa.array(decide(p, thresholds))),
+        "verdict": pc.if_else(is_unreadable, UNREADABLE, decided),
         "probability": pc.if_else(is_unreadable, None, pa.array(p)),
         "reason": reasons,
     }
