@@ -22,48 +22,95 @@ from jobs.train import open_registry, training_context
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.files.photos import PhotoError
 from ml.registry import CHALLENGER, CHAMPION, Version
-from ml.study.promotion import Comparison, NotBetterError, promote, rollback
+from ml.study.promotion import Comparison, NotBetterError, promote, rollback, run_in_words
 from ml.study.promotion import compare as compare_versions
 from ml.study.reproduction import predict_again, reproduce
 from ml.use.explain import explain_lot, heat_picture
 from ml.use.predictor import LotModel, PhotoModel, Verdict
 
-FIGURES = ("ap", "auroc", "recall_at_5_fpr", "brier", "cost")
+FIGURES = ("ap", "auroc", "recall_at_5_fpr", "brier", "cost", "cost_ratio")
 TRAINS = {"lots": "trees", "photos": "cnn"}
 """What the training of each kind of model is called."""
 KINDS = tuple(TRAINS)
 
 
-def compare(options: Options, kind: str | None, at_most: int) -> None:
-    """Print the candidates of the last studies; of those on the same splits, the best first."""
+def compare(options: Options, kind: str | None, at_most: int, as_json: bool = False) -> None:
+    """Print the candidates of the last studies; of those on the same splits, the best first.
+
+    With `as_json`, a JSON line for each. On a terminal, a table; else a line with tabs for each.
+    """
     context = begin(options, lake_must_exist=True)
     registry = open_registry(context)
-    console = Console(width=None if sys.stdout.isatty() else 150)
     for one in [kind] if kind else KINDS:
         name = _model(context, one)
-        runs = registry.runs(name, "tags.candidate LIKE '%' AND attributes.status = 'FINISHED'")
+        runs = registry.candidates(name)
+        shown = _by_study(runs[:at_most])
         aliases = {
             version.run_id: alias
             for alias in (CHALLENGER, CHAMPION)
             if (version := registry.version(name, alias))
         }
-        grid = Grid(title=f"{name}: mean over splits, 95 % interval", title_justify="left")
-        for column in ("candidate", *FIGURES, "protocol", "run", ""):
-            grid.add_column(column)
-        shown = runs[:at_most]
-        studies = list(dict.fromkeys(run["tags"]["splits"] for run in shown))
-        for splits in studies:  # Candidates of the same items and folds stand together.
-            same = [run for run in shown if run["tags"]["splits"] == splits]
-            for run in sorted(same, key=lambda run: -run["metrics"].get("ap", 0)):
-                cells = [_figure(run["metrics"], figure) for figure in FIGURES]
-                alias = aliases.get(run["id"], "")
-                name_shown = run["tags"]["candidate"]
-                grid.add_row(name_shown, *cells, _protocol(run), run["id"][:8], alias)
-            grid.add_section()
-        train = f"platelake train {TRAINS[one]}{options.advice}"
-        console.print(
-            grid if runs else f"{name}: nothing trained yet; `{train}` does it", soft_wrap=not runs
+        if as_json:
+            for run in shown:
+                print(json.dumps(_as_json(name, run, runs, aliases.get(run["id"], ""))), flush=True)
+        elif not runs:
+            train = f"platelake train {TRAINS[one]}{options.advice}"
+            print(f"{name}: nothing trained yet; `{train}` does it")
+        else:
+            _show(name, shown, aliases)
+            for run in shown:
+                for sentence in run_in_words(runs, run) if run["id"] in aliases else ():
+                    print(f"{aliases[run['id']]} {run['tags']['candidate']}: {sentence}")
+
+
+def _by_study(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Order runs by study, the newest first, and those of one study by average precision."""
+    studies = list(dict.fromkeys(run["tags"]["splits"] for run in runs))
+    at = {splits: number for number, splits in enumerate(studies)}
+    return sorted(runs, key=lambda run: (at[run["tags"]["splits"]], -run["metrics"].get("ap", 0)))
+
+
+def _show(name: str, runs: Sequence[dict[str, Any]], aliases: Mapping[str, str]) -> None:
+    """Print the runs: a table on a terminal, else lines with tabs."""
+    columns = ("candidate", *FIGURES, "protocol", "run", "alias")
+    rows = [
+        (
+            run["tags"]["candidate"],
+            *(_figure(run["metrics"], figure) for figure in FIGURES),
+            _protocol(run),
+            run["id"][:8],
+            aliases.get(run["id"], ""),
         )
+        for run in runs
+    ]
+    if not sys.stdout.isatty():
+        for at, row in enumerate([columns, *rows]):
+            print("\t".join((name if at else "model", *row)))
+        return
+    grid = Grid(title=f"{name}: mean over splits, 95 % interval", title_justify="left")
+    for column in columns:
+        grid.add_column(column)
+    for at, row in enumerate(rows):
+        if at and runs[at]["tags"]["splits"] != runs[at - 1]["tags"]["splits"]:
+            grid.add_section()
+        grid.add_row(*row)
+    Console().print(grid)
+
+
+def _as_json(
+    name: str, run: dict[str, Any], runs: Sequence[dict[str, Any]], alias: str
+) -> dict[str, Any]:
+    tags = run["tags"]
+    return {
+        "model": name,
+        "candidate": tags["candidate"],
+        "alias": alias or None,
+        "run": run["id"],
+        "metrics": run["metrics"],
+        "params": run["params"],
+        "splits": tags["splits"].split(","),
+        "words": list(run_in_words(runs, run)),
+    }
 
 
 def _protocol(run: dict[str, Any]) -> str:
@@ -115,6 +162,8 @@ def _promoted(
 
     found = compare_versions(training.registry, challenger, evaluated)
     _show_differences(found)
+    for sentence in found.words:
+        Console(soft_wrap=True).print(f"{challenger}: {sentence}")
     try:
         record = promote(training.registry, found, force, getpass.getuser())
     except NotBetterError as error:

@@ -63,7 +63,12 @@ def training_context(context: RunContext) -> TrainingContext:
 
 
 def train_trees(
-    options: Options, kinds: list[str], protocol: Protocol, group: str, trials: int
+    options: Options,
+    kinds: list[str],
+    protocol: Protocol,
+    group: str,
+    trials: int,
+    width: float | None = None,
 ) -> Version:
     """A study of trees, and of the logistic baseline, on the lots."""
     if group not in ("lot", "day"):
@@ -72,7 +77,6 @@ def train_trees(
         check_kind(kind)
     with failure_reported(options.json_file, ["train trees"]):
         context = begin(options, lake_must_exist=True)
-        width = context.settings.excursion_width
         chosen = dict.fromkeys(kinds or KINDS)
         recipes = [TreeRecipe(kind, width=width, trials=trials) for kind in chosen]
         return said(context, train_lots(training_context(context), recipes, protocol, group))

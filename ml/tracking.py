@@ -193,6 +193,10 @@ class Tracking:
             for run in pages
         ]
 
+    def candidates(self, experiment: str) -> list[dict[str, Any]]:
+        """List the finished runs of candidates, the newest first."""
+        return self.runs(experiment, "tags.candidate LIKE '%' AND attributes.status = 'FINISHED'")
+
     def read_run(self, run_id: str) -> dict[str, Any]:
         """Read a run's metrics, params, run_id and experiment_id."""
         with self._speaking():

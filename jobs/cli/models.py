@@ -32,6 +32,10 @@ def train_trees(
     trials: Annotated[
         int, typer.Option("--trials", min=0, help="Tries of a search in each round; 0: none")
     ] = 0,
+    width: Annotated[
+        float | None,
+        typer.Option("--width", min=0.1, help="Width of the bands; else chosen in each round"),
+    ] = None,
     stage: Stage = None,
     stage_file: StageFile = None,
     lake: LakeOption = None,
@@ -42,7 +46,8 @@ def train_trees(
     from ml.study.context import Protocol
 
     options = Options(stage, stage_file, lake=lake, json_file=json_file)
-    train.train_trees(options, kind or [], Protocol(protocol, folds, seeds), group, trials)
+    protocol_of = Protocol(protocol, folds, seeds)
+    train.train_trees(options, kind or [], protocol_of, group, trials, width)
 
 
 @train_app.command("cnn")
@@ -110,14 +115,15 @@ def train_log(
 def compare(
     kind: Annotated[str | None, typer.Option("--of", help="lots or photos; else both")] = None,
     last: Annotated[int, typer.Option("--last", min=1, help="Candidates at most")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON line for each candidate")] = False,
     stage: Stage = None,
     stage_file: StageFile = None,
     lake: LakeOption = None,
 ) -> None:
-    """The trained candidates with their figures and intervals."""
+    """The trained candidates with their figures and intervals, and what they save."""
     from jobs import models
 
-    models.compare(Options(stage, stage_file, lake=lake), kind, last)
+    models.compare(Options(stage, stage_file, lake=lake), kind, last, as_json)
 
 
 def promote(

@@ -165,6 +165,18 @@ def plot_lots(frame: LotFrame, features: Matrix, names: Sequence[str], folder: P
     _save(folder / "failed_beside_good.png", beside, "Good (blue) and failed (red) lots")
 
 
+def plot_widths(widths: Sequence[float], ap: Sequence[float], folder: Path) -> None:
+    """Plot, and write as csv, how the average precision depends on the width of the bands."""
+
+    def curve(axes: Axes) -> None:
+        axes.plot(widths, ap, "o-", color=GOOD)
+        axes.set(xlabel="width of the bands, in scales", ylabel="average precision", ylim=(0, 1.05))
+
+    _save(folder / "width.png", curve, "Average precision by the width of the bands")
+    rows = [f"{width},{value:.6f}" for width, value in zip(widths, ap, strict=True)]
+    (folder / "width.csv").write_text("\n".join(["width,ap", *rows]) + "\n", "utf-8")
+
+
 def _scaled(values: Any, whole: Any) -> Any:
     return (values - whole.mean()) / (whole.std() or 1.0)
 

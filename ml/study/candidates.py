@@ -34,6 +34,7 @@ from ml.figures.savings import savings
 from ml.figures.thresholds import Costs
 from ml.onnx import with_card
 from ml.registry import MODEL_FILE, Registry, Version
+from ml.study.evidence import Contender, best, largest_study
 
 STUDY_FILE, RUN_FILE, PREDICTIONS_FILE, EXAMPLE_FILE = (
     "study.json",
@@ -62,12 +63,16 @@ class Final:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A recipe, and how to train it: `fit` on one round of a split, `finish` on everything."""
+    """A recipe, and how to train it: `fit` on one round of a split, `finish` on everything.
+
+    Of candidates that are as good as each other, the one with the lowest `order` wins.
+    """
 
     name: str
     recipe: Mapping[str, Any]
     fit: Fit
     finish: Callable[[], Final]
+    order: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,7 @@ def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
     _write(part / PREDICTIONS_FILE, predictions_as_json(evaluated))
     about = run_as_json(study, candidate, evaluated)
     about |= {"trials": [dict(one) for one in final.trials], "by_epoch": dict(final.by_epoch)}
+    about["order"] = candidate.order
     _write(part / RUN_FILE, about)
     plot_figures(evaluated, thresholds, study.costs, part / "plots")
     if final.draw:
@@ -175,8 +181,8 @@ def predictions_as_json(evaluated: CrossValidation) -> dict[str, Any]:
 def log_study(registry: Registry, folder: Path, run_id: str, place: str = "") -> Version:
     """Log a study's folder below this run, and register its best candidate as challenger.
 
-    The best has the highest average precision. Of equals, it has the lowest Brier score. `place` is
-    what names stage and lake on the command line.
+    `ml.study.evidence.best` says which is the best. `place` is what names stage and lake on the
+    command line.
 
     Raises:
         PlatelakeError: the study cannot be logged. The message names the folder and the command
@@ -194,7 +200,7 @@ def log_study(registry: Registry, folder: Path, run_id: str, place: str = "") ->
 def _log_study(registry: Registry, folder: Path, run_id: str) -> Version:
     about = json.loads((folder / STUDY_FILE).read_text("utf-8"))
     registry.log(run_id, about["options"], {}, folder / "report")
-    ranked = []
+    contenders, logged = [], {}
     for candidate in sorted(path.parent for path in folder.glob(f"models/*/{RUN_FILE}")):
         found = json.loads((candidate / RUN_FILE).read_text("utf-8"))
         tags = {**about["tags"], **found["tags"]}
@@ -213,10 +219,14 @@ def _log_study(registry: Registry, folder: Path, run_id: str) -> Version:
                 tried = {"trial": str(number)}
                 with registry.run(about["model"], f"trial {number}", tried, child) as one:
                     registry.log(one, trial["params"], {"inner_ap": trial["ap"]})
-        ranked.append((-found["metrics"]["ap"], found["metrics"]["brier"], child, uri, content))
-    if not ranked:
+        predictions = json.loads((candidate / PREDICTIONS_FILE).read_text("utf-8"))
+        order = found.get("order", 0)
+        contenders.append(Contender(candidate.name, tags, found["metrics"], predictions, order))
+        logged[candidate.name] = child, uri, content
+    if not contenders:
         raise PlatelakeError(f"{folder} holds no trained model")
-    *_, child, uri, content = min(ranked)
+    larger = largest_study(registry.candidates(about["model"]), contenders[0])
+    child, uri, content = logged[best(contenders, larger).name]
     version = registry.register(about["model"], uri, child, content)
     registry.log(run_id, {"challenger": str(version)}, {})
     return version

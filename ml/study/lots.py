@@ -11,12 +11,13 @@ import numpy as np
 from ml.data.lots import LotFrame, feature_names, lot_frame
 from ml.data.splits import Round, Split
 from ml.figures.cross_validation import Answers
-from ml.figures.plots import plot_importance, plot_lots, plot_shap
+from ml.figures.plots import plot_importance, plot_lots, plot_shap, plot_widths
 from ml.onnx import trees_to_onnx
 from ml.registry import Version
 from ml.study.candidates import Candidate, Final
 from ml.study.context import Protocol, TrainingContext, check_inner, run_study
-from ml.trees.models import TreeRecipe, check_kind, fit_trees
+from ml.trees.models import SIMPLEST_FIRST, TreeRecipe, check_kind, fit_trees
+from ml.trees.widths import USUAL_WIDTH, WIDTHS, WidthChoice
 
 BACKGROUND = 40
 """Number of lots that an explanation compares with. The model's card holds them."""
@@ -42,24 +43,31 @@ def train_lots(
         check_inner(splits)
     study = context.study("lots", splits, frame.sha256, {**asdict(protocol), "group": group})
 
-    def report(folder: Path) -> None:
-        width = recipes[0].width
-        bands = frame.fit_bands(np.arange(len(frame.lots)), width)
-        plot_lots(frame, frame.features(bands), feature_names(frame.variables), folder)
+    widths = WidthChoice(frame)
 
-    candidates = [lot_candidate(recipe, frame, splits[0]) for recipe in recipes]
+    def report(folder: Path) -> None:
+        bands = frame.fit_bands(np.arange(len(frame.lots)), recipes[0].width or USUAL_WIDTH)
+        plot_lots(frame, frame.features(bands), feature_names(frame.variables), folder)
+        plot_widths(WIDTHS, widths.curve(splits[0], recipes[0].seed), folder)
+
+    candidates = [lot_candidate(recipe, frame, splits[0], widths) for recipe in recipes]
     return run_study(context, study, candidates, report)
 
 
-def lot_candidate(recipe: TreeRecipe, frame: LotFrame, split: Split) -> Candidate:
-    """Make the candidate that trains one recipe on rounds and on all lots."""
+def lot_candidate(
+    recipe: TreeRecipe, frame: LotFrame, split: Split, widths: WidthChoice | None = None
+) -> Candidate:
+    """Make the candidate that trains one recipe on rounds and on all lots.
+
+    Candidates of one study share `widths`.
+    """
 
     def fit(split: Split, one: Round) -> Answers:
-        return fit_trees(recipe, frame, split, one.train).answers(frame, one.test)
+        return fit_trees(recipe, frame, split, one.train, widths).answers(frame, one.test)
 
     def finish() -> Final:
         everything = np.arange(len(frame.lots))
-        fitted = fit_trees(recipe, frame, split, everything)
+        fitted = fit_trees(recipe, frame, split, everything, widths)
         features = frame.features(fitted.bands)
         names = feature_names(frame.variables)
         chosen = np.random.default_rng(recipe.seed).permutation(everything)[:BACKGROUND]
@@ -87,4 +95,5 @@ def lot_candidate(recipe: TreeRecipe, frame: LotFrame, split: Split) -> Candidat
         trials = [vars(trial) for trial in fitted.trials]
         return Final(trees_to_onnx(fitted, features), card, example, draw, trials)
 
-    return Candidate(recipe.kind, asdict(recipe), fit, finish)
+    order = SIMPLEST_FIRST.index(recipe.kind)
+    return Candidate(recipe.kind, asdict(recipe), fit, finish, order)

@@ -7,8 +7,8 @@ So the comparison is between two ways to make a model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,11 +17,10 @@ import numpy as np
 from lakehouse.errors import PlatelakeError, UsageError
 from ml.figures.cross_validation import mean_over_splits
 from ml.figures.metrics import FIGURES, Interval, paired_bootstrap
+from ml.figures.savings import evidence_in_words, saves_nothing, savings_in_words
 from ml.registry import Registry, Version
 from ml.study.candidates import PREDICTIONS_FILE
-
-DECIDES = "ap"
-"""The figure that decides: average precision. Its whole interval must be above zero."""
+from ml.study.evidence import DECIDES, larger_study_in_words
 
 
 class NotBetterError(PlatelakeError):
@@ -36,7 +35,9 @@ PredictAgain = Callable[[Version, list[str]], Mapping[str, Any]]
 class Comparison:
     """Challenger minus champion on the same items, by figure.
 
-    Without a champion, there are no differences, and the challenger counts as better.
+    Without a champion, there are no differences, and the challenger counts as better. `metrics` are
+    those of the challenger's run. `words` say what it saves, how little its study can show, and
+    what a larger study found.
 
     Example:
         >>> old, new = (Version("chromate-lots", number, "run", "") for number in (1, 2))
@@ -48,6 +49,8 @@ class Comparison:
     champion: Version | None
     splits: list[str]
     differences: Mapping[str, Interval]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
 
     @property
     def is_better(self) -> bool:
@@ -72,8 +75,9 @@ def compare(registry: Registry, challenger: Version, predict_again: PredictAgain
     """
     champion = registry.version(challenger.name)
     new = registry.read_json(challenger.run_id, PREDICTIONS_FILE)
+    metrics, words = _about(registry, challenger)
     if champion is None or champion.number == challenger.number:
-        return Comparison(challenger, None, new["splits"], {})
+        return Comparison(challenger, None, new["splits"], {}, metrics, words)
     old = registry.read_json(champion.run_id, PREDICTIONS_FILE)
     if old["splits"] != new["splits"]:
         old = predict_again(champion, new["splits"])
@@ -88,7 +92,27 @@ def compare(registry: Registry, challenger: Version, predict_again: PredictAgain
         name: paired_bootstrap(mean_over_splits(figure), y, p, q, new["groups"])
         for name, figure in FIGURES.items()
     }
-    return Comparison(challenger, champion, new["splits"], differences)
+    return Comparison(challenger, champion, new["splits"], differences, metrics, words)
+
+
+def _about(registry: Registry, version: Version) -> tuple[Mapping[str, float], tuple[str, ...]]:
+    """Return the metrics of a version's run, and what they say in words."""
+    runs = registry.candidates(version.name)
+    own = next((run for run in runs if run["id"] == version.run_id), None)
+    if own is None:
+        return {}, ()
+    return own["metrics"], run_in_words(runs, own)
+
+
+def run_in_words(runs: Sequence[Mapping[str, Any]], run: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say what the candidate of a run saves, how little its study can show, and a larger study."""
+    metrics = run["metrics"]
+    said = (
+        savings_in_words(metrics),
+        evidence_in_words(metrics),
+        larger_study_in_words(runs, run["tags"], metrics),
+    )
+    return tuple(one for one in said if one)
 
 
 def promote(registry: Registry, found: Comparison, force: str | None, by: str) -> dict[str, Any]:
@@ -104,8 +128,8 @@ def promote(registry: Registry, found: Comparison, force: str | None, by: str) -
         The record that is added to the model's history: what, why, by whom and when.
 
     Raises:
-        NotBetterError: the challenger is not shown to be better, and no reason is given, or it is
-            the champion already. The message has the interval.
+        NotBetterError: the challenger is not shown to be better or saves nothing, and no reason is
+            given, or it is the champion already. The message has the figures.
     """
     champion = registry.version(found.challenger.name)
     if champion and champion.number == found.challenger.number:
@@ -117,13 +141,19 @@ def promote(registry: Registry, found: Comparison, force: str | None, by: str) -
             f"in {DECIDES} is {one.value:+.3f}, 95 % interval {one.low:+.3f} to {one.high:+.3f} on "
             "the same items; collect more data, or give a reason by --force"
         )
+    if saves_nothing(found.metrics) and not force:
+        raise NotBetterError(
+            f"{found.challenger} saves nothing: it {savings_in_words(found.metrics)}; train a "
+            "better one, change the costs in the settings, or give a reason by --force"
+        )
     record = {
         "action": "promote",
         "before": champion.number if champion else None,
         "differences": {name: asdict(one) for name, one in found.differences.items()},
         "splits": found.splits,
         "reason": force or ("better on the same items" if champion else "first champion"),
-        "forced": bool(force and not found.is_better),
+        "forced": bool(force and (not found.is_better or saves_nothing(found.metrics))),
+        "words": list(found.words),
         "by": by,
         "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
     }

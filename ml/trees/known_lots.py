@@ -89,7 +89,7 @@ class KnownLots:
         still = {name: self._is_still(features, names, name) for name in self.still}
         found: list[str | None] = [None] * len(features)
         is_odd = (beyond > 0).any(axis=1) | np.any(list(still.values()), axis=0)
-        relative = beyond / np.maximum(high - low, np.finfo(float).tiny)
+        relative = beyond / np.maximum(high - low, 1e-9)
         for at in np.flatnonzero(is_odd):
             stuck = [name for name, is_still in still.items() if is_still[at]]
             found[at] = self._reason(features[at], names, names[int(relative[at].argmax())], stuck)

@@ -21,23 +21,23 @@ from ml.data.splits import Split
 from ml.figures.cross_validation import Answers
 from ml.figures.metrics import average_precision
 from ml.trees.known_lots import KnownLots
+from ml.trees.widths import WIDTHS, WidthChoice
 
 SEARCH_FOLDS = 3
-WIDTHS = (1.5, 1.75, 2.0, 2.25, 2.5, 3.0)
-"""Widths of bands that a search chooses from."""
 
 
 @dataclass(frozen=True)
 class TreeRecipe:
     """Everything that decides a model besides its data. Every run keeps it as JSON.
 
-    `kind` is a key of `KINDS`. `width` is that of the bands. `trials` is the number of tries of the
-    search in each round; 0: no search. `params` replace the defaults of the kind.
+    `kind` is a key of `KINDS`. `width` is that of the bands; None: chosen within the training lots
+    of each round. `trials` is the number of tries of the search in each round; 0: no search.
+    `params` replace the defaults of the kind.
     """
 
     kind: str
     seed: int = 0
-    width: float = 2.0
+    width: float | None = None
     trials: int = 0
     params: Mapping[str, Any] = field(default_factory=dict)
 
@@ -185,6 +185,19 @@ KINDS: Mapping[str, Kind] = {
 }
 """Class imbalance: the logistic baseline weighs classes. Trees leave it to thresholds by cost."""
 
+SIMPLEST_FIRST = (
+    "logistic",
+    "random_forest",
+    "extra_trees",
+    "gradient_boosting",
+    "lightgbm",
+    "decision_tree",
+)
+"""Of kinds that are as good, the first wins: it is simpler, or its probabilities are calibrated.
+
+A single tree comes last: its probabilities are shares of a few lots, mostly 0 and 1.
+"""
+
 
 def check_kind(kind: str) -> None:
     """Raise UsageError if there is no such kind."""
@@ -192,14 +205,21 @@ def check_kind(kind: str) -> None:
         raise UsageError(f"no model kind {kind!r}; known: {', '.join(KINDS)}")
 
 
-def fit_trees(recipe: TreeRecipe, frame: LotFrame, split: Split, train: Indices) -> FittedTrees:
+def fit_trees(
+    recipe: TreeRecipe,
+    frame: LotFrame,
+    split: Split,
+    train: Indices,
+    widths: WidthChoice | None = None,
+) -> FittedTrees:
     """Fit bands and model on the training lots only, after a search if the recipe asks for one.
 
     Args:
         recipe: kind of model, parameters, seed and search.
         frame: lots with their readings and labels.
-        split: makes the inner folds of a search. It is not used without a search.
+        split: makes the inner folds of a search, and of the choice of a width.
         train: indices of the training lots in the frame, shape (n,).
+        widths: chooses the width; candidates of one study share it.
 
     Returns:
         The fitted model. It predicts any lots of a frame with the same variables.
@@ -223,14 +243,18 @@ def fit_trees(recipe: TreeRecipe, frame: LotFrame, split: Split, train: Indices)
         True
     """
     check_kind(recipe.kind)
-    if not recipe.trials:
-        return _fit(recipe, frame, train)
-    found, trials = _searched(recipe, frame, split, train)
-    return replace(_fit(found, frame, train), trials=trials)
+    if recipe.trials:
+        found, trials = _searched(recipe, frame, split, train)
+        return replace(_fit(found, frame, train), trials=trials)
+    if recipe.width is None:
+        widths = widths or WidthChoice(frame)
+        recipe = replace(recipe, width=widths.of(split, train, recipe.seed))
+    return _fit(recipe, frame, train)
 
 
 def _fit(recipe: TreeRecipe, frame: LotFrame, train: Indices) -> FittedTrees:
     kind = KINDS[recipe.kind]
+    assert recipe.width is not None
     bands = frame.fit_bands(train, recipe.width)
     model = kind.make(random_state=recipe.seed, **{**kind.params, **recipe.params})
     features = frame.features(bands)[train]
