@@ -1,8 +1,8 @@
 """What a model saves a plant: what it decides alone, its mistakes, and the cost of its verdicts.
 
 All of it is out of fold: each item is decided by a model that did not train on it and by thresholds
-fitted on other folds. The cost stands beside the cost of a person who inspects every item, which
-is 1.0. A model saves something if its ratio is below 1.
+fitted on other folds. The cost is compared with that of a person who inspects every item. A model
+saves something if the ratio is below 1.
 """
 
 from __future__ import annotations
