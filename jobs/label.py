@@ -7,8 +7,11 @@ one commit. A second run finds nothing changed and writes nothing.
 """
 
 import sys
+from collections.abc import Collection
+from datetime import date
 from functools import partial
 
+import pyarrow.compute as pc
 import structlog
 
 from jobs.context import RunContext
@@ -22,6 +25,7 @@ from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.label_changes import LABEL_CHANGES
 from lakehouse.tables.label_report import LABEL_REPORT
 from lakehouse.tables.lots import LOTS
+from lakehouse.tables.quarantine import QUARANTINE
 from lakehouse.tables.readings import readings
 
 
@@ -60,14 +64,39 @@ def _warn_of_doubts(lake: Lake) -> None:
             "list quarantined, and none of its days is known: lots that it names may count as good",
             file=file,
         )
-    for row in lake.rows(LABEL_REPORT, "day", "listed", "unmatched_lots", "lots_unknown"):
-        if row["listed"] and row["unmatched_lots"] and row["lots_unknown"]:
+    unmatched = {
+        row["day"]: row
+        for row in lake.rows(LABEL_REPORT, "day", "listed", "unmatched_lots", "lots_unknown")
+        if row["listed"] and row["unmatched_lots"]
+    }
+    held_back = _quarantined_lots(lake, unmatched)
+    for day, row in unmatched.items():
+        lots = row["unmatched_lots"]
+        if row["lots_unknown"]:
             structlog.get_logger().warning(
                 "failed lots have no readings: lots that they may be are unknown",
-                day=str(row["day"]),
-                lots=row["unmatched_lots"][:SHOWN],
+                day=str(day),
+                lots=lots[:SHOWN],
                 lots_unknown=row["lots_unknown"],
             )
+        gone = [f"{lot} by {held_back[day, lot]}" for lot in lots if (day, lot) in held_back]
+        if gone:
+            structlog.get_logger().warning(
+                "all readings of failed lots are quarantined",
+                day=str(day),
+                lots=gone[:SHOWN],
+                lots_in_all=len(gone),
+            )
+
+
+def _quarantined_lots(lake: Lake, days: Collection[date]) -> dict[tuple[date, str], str]:
+    """Map the lots of these days that have quarantined readings to the rule of one of them."""
+    if not days:
+        return {}
+    where = pc.field("day").isin(list(days)) & (pc.field("kind") == "readings")
+    rows = lake.load(QUARANTINE, where=where, columns=("day", "lot", "rule"))
+    found = rows.group_by(["day", "lot"]).aggregate([("rule", "min")]).to_pylist()
+    return {(row["day"], row["lot"]): row["rule_min"] for row in found if row["lot"]}
 
 
 SHOWN = 10

@@ -98,6 +98,9 @@ def report(context: RunContext) -> dict[str, Any]:
             "stored": c.rows_stored,
             "quarantined": c.rows_quarantined,
         },
+        "much_quarantined": [
+            {**vars(one), "share": round(one.share, 4)} for one in c.large_shares[:SHOWN]
+        ],
         "sql": context.sql_rows,
         "maintained": context.maintained,
         "seconds": context.seconds,
@@ -143,6 +146,7 @@ def show(context: RunContext) -> None:
     for name in ("pictures", "picture_names", "quarantined"):
         grid.add_row(name.replace("_", " "), f"{found[name]:,}")
     grid.add_row("files unmatched", f"{found['unmatched']['count']:,}")
+    grid.add_row("files and days with much in quarantine", f"{len(context.counts.large_shares):,}")
     grid.add_section()
     for name, count in found["files"].items():
         grid.add_row(f"files {name}", f"{count:,}")

@@ -26,6 +26,7 @@ from jobs.report import (
 )
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import QualityGateError
+from lakehouse.ingest.shares import too_large
 from lakehouse.ingest.unmatched import record_unmatched
 from lakehouse.landing.leaving import check_movable
 from lakehouse.landing.stable import Looks
@@ -132,6 +133,7 @@ def do_jobs(names: Sequence[str], context: RunContext) -> None:
                 log.info("done", seconds=context.seconds[name])
         if "sync" not in names and ingests:
             write_run_row(context, names)
+        refuse_large_shares(context)
 
 
 def begin(options: Options, *, lake_must_exist: bool = False) -> RunContext:
@@ -156,6 +158,18 @@ def begin(options: Options, *, lake_must_exist: bool = False) -> RunContext:
         here=settings.here,
     )
     return RunContext(lake, stage, settings, options, run_id, started_at, looks)
+
+
+def refuse_large_shares(context: RunContext) -> None:
+    """Raise QualityGateError if this run quarantined too much of a file or day."""
+    found = too_large(context.counts.large_shares, context.settings)
+    if found:
+        more = f"; {len(found) - 1} more" if len(found) > 1 else ""
+        raise QualityGateError(
+            f"much is quarantined: {found[0]}{more}. What is right is stored. `platelake "
+            f"quarantine list{context.options.advice}` shows the rows; correct the stage file or "
+            "the files, then replay; the setting quarantined_share_fails is the limit"
+        )
 
 
 def looks_at(landing: str, stage: Stage, settings: Settings) -> Looks:

@@ -92,6 +92,12 @@ class Settings(BaseSettings):
     here_rows: int = Field(
         Here.rows, ge=0, description="Up to this many rows are computed in the driver"
     )
+    quarantined_share_warns: float = Field(
+        0.05, ge=0, le=1, description="A run warns of a file or day with more of it in quarantine"
+    )
+    quarantined_share_fails: float = Field(
+        0.5, ge=0, le=1, description="A run ends with exit code 3 above it; 1: never"
+    )
     excursion_width: float = Field(
         2.0,
         gt=0,

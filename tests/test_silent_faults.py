@@ -20,7 +20,7 @@ from jobs.backfill import run_backfill
 from jobs.context import RunContext
 from jobs.options import Options
 from jobs.runner import CHAIN, run_jobs
-from lakehouse.errors import LossError
+from lakehouse.errors import LossError, QualityGateError
 from lakehouse.files.readings import read_file
 from lakehouse.settings import Settings
 from lakehouse.stage import Stage, load_stage
@@ -375,3 +375,43 @@ def test_fill_down_stops_at_a_malformed_row(tmp_path: Path) -> None:
     }
     assert plant.labels(files)["23"] != "good"
     assert plant.rules() == ["date", "torn_row"]
+
+
+FORTY = HEADER + "".join(f"2021-09-06,08:{at:02}:00,17,7.1,40\n" for at in range(40))
+
+
+def test_a_stage_with_a_wrong_clock_ends_the_run_after_what_is_right_is_stored(
+    tmp_path: Path,
+) -> None:
+    plant = Plant(tmp_path)
+    wrong = FORTY.replace("2021-09-06,08:", "2021-09-07,99:")
+    with pytest.raises(
+        QualityGateError, match="2021-09-07: 40 of 40 quarantined, most by time"
+    ) as end:
+        plant.run({"sensor/a.csv": FORTY, "sensor/b.csv": wrong})
+    assert end.value.exit_code == 3
+    report = plant.run({}).counts  # Nothing is new: the run ends well.
+    assert (report.seen, report.known, report.large_shares) == (0, 2, ())
+    stage = plant.stage
+    assert plant.context.lake.count(readings(stage)) == 40
+    rows = plant.context.lake.rows(QUARANTINE, "day", "lot")
+    assert rows == [{"day": date(2021, 9, 7), "lot": "17"}] * 40
+
+
+def test_failed_lots_that_a_range_of_another_stage_took_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant = Plant(tmp_path)
+    odd = FORTY.replace(",17,7.1,", ",20,-9999,")[len(HEADER) :]
+    whole = FORTY + "".join(
+        line.replace("08:", f"{hour:02}:", 1).replace(",17,", ",23,") + "\n"
+        for hour in (9, 10)
+        for line in FORTY[len(HEADER) :].splitlines()
+    )
+    plant.run({"sensor/a.csv": whole + odd, "list.csv": "Date,LoT\n2021-09-06,20\n"})
+    said = capsys.readouterr().err
+    assert "all readings of failed lots are quarantined" in said
+    assert "20 by physical_range" in said
+    [of_file, of_day] = plant.context.counts.large_shares
+    assert str(of_file) == "2021-09-06: 40 of 160 quarantined, most by physical_range"
+    assert of_day.of == "sensor/a.csv"

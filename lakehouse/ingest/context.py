@@ -136,8 +136,10 @@ def entry(
     rule: str | None,
     reason: str | None,
     raw: str | None,
+    day: date | None = None,
+    lot: str | None = None,
 ) -> dict[str, Any]:
     """A row of `quarantine`; line 0 is the whole file."""
     named = hashlib.sha256(f"{kind}\n{file}\n{sha256}\n{line}".encode()).hexdigest()[:16]
-    about = (kind, file, sha256, line, rule, reason, raw)
+    about = (kind, file, sha256, line, rule, reason, day, lot, raw)
     return QUARANTINE.row(named, *about, run_id, datetime.now(UTC))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from lakehouse.files.layout import FileReport
 from lakehouse.landing.zone import LandedFile
@@ -128,6 +129,8 @@ class Counts:
     rows_read: int = 0
     rows_stored: int = 0
     rows_quarantined: int = 0
+    large_shares: tuple[Any, ...] = ()
+    """Files and days of which much was quarantined; see `lakehouse.ingest.shares`."""
 
     def __add__(self, other: Counts) -> Counts:
         """Add field by field."""

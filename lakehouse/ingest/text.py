@@ -29,6 +29,7 @@ from lakehouse.ingest.events import in_files
 from lakehouse.ingest.ledger import LOADED, Counts, Delivery
 from lakehouse.ingest.list_doubts import never_doubted, replace_doubts
 from lakehouse.ingest.losses import refuse_loss
+from lakehouse.ingest.shares import RowCounts, count_by_rule, large_shares, warn_of_shares
 from lakehouse.ingest.stale_copies import copies, freed, superseders
 from lakehouse.ingest.text_rows import (
     checked_rows,
@@ -91,8 +92,11 @@ def _ingest(context: IngestContext, kind: TextKind) -> Counts:
     listed = context.list_files(kind.name)
     found = _inspect(context, kind, listed)
     plan = _plan(context, kind, found)
-    _write(context, kind, plan)
+    by_rule = _write(context, kind, plan)
     counts = ledger.count(plan.plan)
+    least = context.settings.quarantined_share_warns
+    counts.large_shares = large_shares(kind.name, by_rule, plan.plan.deliveries, least)
+    warn_of_shares(counts.large_shares)
     if counts.reconciled:
         clear_landing(context, kind.name, kind.table, found.landed)
     return counts
@@ -131,17 +135,22 @@ def _plan(context: IngestContext, kind: TextKind, found: Found) -> TextPlan:
     return TextPlan(plan, deliveries, superseded, found.freed)
 
 
-def _write(context: IngestContext, kind: TextKind, plan: TextPlan) -> None:
-    """Write the deliveries commit by commit, until one does not reconcile."""
-    done = 0
+def _write(context: IngestContext, kind: TextKind, plan: TextPlan) -> RowCounts:
+    """Write the deliveries commit by commit, until one does not reconcile.
+
+    Returns:
+        How many rows were read, by file, day and rule.
+    """
+    done, by_rule = 0, RowCounts()
     for some in _slices(context.lake, plan):
         _warn(kind.name, some)
-        _load(context, kind, some, plan.superseded)
+        by_rule += _load(context, kind, some, plan.superseded)
         if not ledger.count(ledger.Plan(some)).rows_reconciled:
             break
         events.record(context.lake, some, context.run_id)
         done += len(some)
         structlog.get_logger().info("files stored", done=done, of=len(plan.deliveries))
+    return by_rule
 
 
 def _slices(lake: Lake, plan: TextPlan) -> list[list[Delivery]]:
@@ -176,7 +185,7 @@ def _load(
     kind: TextKind,
     deliveries: Sequence[Delivery],
     superseded: dict[str, set[str]],
-) -> None:
+) -> RowCounts:
     """Write quarantine, doubts and table; a file that cannot be read keeps its earlier rows."""
     lake, table = context.lake, kind.table
     files = [delivery.landed.file for delivery in deliveries if delivery.report.sha256]
@@ -195,6 +204,7 @@ def _load(
         refuse_loss(context, table, checked, deliveries)
         if table is ERROR_LISTS:
             replace_doubts(context, engine.collected(checked), deliveries, by)
+        by_rule = count_by_rule(checked)
         held_back = quarantined_rows(context, kind.name, checked, deliveries)
         context.replace_quarantine(kind.name, held_back, files, unread)
         if loading or lake.counts(table, "file", in_files(files)):
@@ -203,3 +213,4 @@ def _load(
         engine.release(typed)
         engine.release(checked)
     count_rows(lake, kind.name, table, deliveries, gathered)
+    return by_rule

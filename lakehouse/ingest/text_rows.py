@@ -166,7 +166,8 @@ def quarantined_rows(
     def entries(rows: pa.Table) -> pa.Table:
         bad = rules.filter_held_back(rows)
         raw = rules.raw_json(bad, {file: header for file, (_, header) in about.items()})
-        bad = bad.select(["file", "line", "rule", "reason"]).append_column("raw", raw)
+        whose = [name for name in ("day", "lot") if name in bad.column_names]
+        bad = bad.select(["file", "line", "rule", "reason", *whose]).append_column("raw", raw)
         return QUARANTINE.arrow(
             [entry(run_id, kind, sha256=about[row["file"]][0], **row) for row in bad.to_pylist()]
         )

@@ -17,6 +17,8 @@ QUARANTINE = Table(
         Column("line", "bigint", "Line in the file, from 1; 0 for the whole file"),
         Column("rule", "string", "The first rule that was broken"),
         Column("reason", "string", "Every rule that was broken, with the value, in words"),
+        Column("day", "date", "Production day of the row, if it could be read"),
+        Column("lot", "string", "Lot of the row, if it could be read"),
         Column("raw", "string", "The row as delivered, as JSON of column to text"),
         Column("run_id", "string", "The run that quarantined it", bookkeeping=True),
         Column("quarantined_at", "timestamp", "When", "UTC", bookkeeping=True),

@@ -14,9 +14,13 @@ import numpy as np
 
 from ml.figures.cross_validation import mean_over_splits
 from ml.figures.metrics import FIGURES, paired_bootstrap
+from ml.figures.savings import COST_RATIO
 
 DECIDES = "ap"
 """The figure that decides: average precision. Its whole interval must be above zero."""
+
+SAME_COST = 2
+"""Decimals of the cost ratio that count: a hundredth of a person for each item is no difference."""
 
 Runs = Sequence[Mapping[str, Any]]
 
@@ -80,7 +84,8 @@ def best(contenders: Sequence[Contender], larger: Runs = ()) -> Contender:
 
     def rank(one: Contender) -> tuple[float, float, int, str]:
         known = ap_in(larger, one.tags["candidate"])
-        return (-round(known, 6), one.metrics.get("cost", np.inf), one.order, one.name)
+        cost = one.metrics.get(COST_RATIO, np.inf)
+        return (-round(known, 6), round(cost, SAME_COST), one.order, one.name)
 
     return min((one for one in contenders if one is leader or ties(leader, one)), key=rank)
 

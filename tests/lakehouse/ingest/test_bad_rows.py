@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lakehouse.errors import PlatelakeError
+from lakehouse.errors import PlatelakeError, QualityGateError
 from lakehouse.stage import Stage, load_stage
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.files import FILES
@@ -84,7 +84,8 @@ def ingested(module_chain: Chain) -> Chain:
     cp949.write_bytes("\n".join(sensor_lines(level=3.0)).encode("cp949"))
     write_errors(landing, {"2021-09-01": ["1.0"], "someday": ["1"], "2021-09-02": ["x"]})
     (landing / "Error Lot list torn.csv").write_text("0,1,2\n2021-09-03,1\n2021-09-05,,\n")
-    module_chain("ingest_readings", "ingest_error_lists")
+    with pytest.raises(QualityGateError, match="19 of 23 quarantined"):  # All is stored before.
+        module_chain("ingest_readings", "ingest_error_lists")
     return module_chain
 
 

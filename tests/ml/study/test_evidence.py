@@ -14,7 +14,7 @@ GROUPS = [f"lot-{n}" for n in range(len(Y))]
 
 def contender(name: str, p: Any, order: int = 0, cost: float = 0.0) -> Contender:
     p = np.asarray(p, float)
-    metrics = {"ap": average_precision(Y, p), "brier": brier(Y, p), "cost": cost, "bad": 4.0}
+    metrics = {"ap": average_precision(Y, p), "brier": brier(Y, p), "cost_ratio": cost, "bad": 4.0}
     predictions = {"y": Y.tolist(), "p": p[:, None].tolist(), "groups": GROUPS}
     tags = {"candidate": name, "splits": "a", "recipe": "{}"}
     return Contender(name, tags, metrics, predictions, order)
@@ -42,9 +42,10 @@ def test_the_larger_study_decides_first() -> None:
     assert best([cheap, dear], larger) is dear
 
 
-def test_then_the_cost_of_the_verdicts() -> None:
-    dear = contender("random_forest", CALM, 1, cost=0.5)
+def test_then_the_cost_of_the_verdicts_if_it_differs_by_more_than_a_hundredth() -> None:
+    dear, same = (contender("random_forest", CALM, 1, cost=cost) for cost in (0.5, 0.004))
     assert best([TREE, dear]) is TREE
+    assert best([TREE, same]) is same
 
 
 def test_one_that_is_shown_to_be_better_wins_whatever_it_costs() -> None:

@@ -51,6 +51,7 @@ pytestmark = pytest.mark.heavy
 
 PROTOCOL = Protocol("kfold", 3, 2)
 NAME = "chromate-lots"
+BETTER = Interval(0.2, 0.1, 0.3)
 RECIPES = [TreeRecipe("decision_tree"), TreeRecipe("logistic")]
 
 
@@ -506,7 +507,9 @@ def test_trials_of_a_search_are_runs_below_the_candidates(context: TrainingConte
     found = compare(context.registry, version, lambda *given: predict_again(context, *given))
     assert set(found.differences) >= {"ap", "auroc"}
     champion = context.registry.need(NAME)
-    better = replace(found, differences={DECIDES: Interval(0.2, 0.1, 0.3)})
+    with pytest.raises(PlatelakeError, match="saves nothing: it decides"):  # Few lots, one tree.
+        promote(context.registry, replace(found, differences={DECIDES: BETTER}), None, "tester")
+    better = replace(found, differences={DECIDES: BETTER}, metrics={})
     assert promote(context.registry, better, None, "tester")["forced"] is False
     assert context.registry.need(NAME) == version
     assert rollback(context.registry, NAME, "a try", "tester") == champion
