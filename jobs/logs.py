@@ -2,8 +2,12 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
+
+from jobs.progress import follow
 
 
 def set_up_logs(level: str) -> None:
@@ -12,6 +16,7 @@ def set_up_logs(level: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            *([follow, _without_run] if person else []),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if person else "iso", utc=not person),
             *([] if person else [structlog.processors.format_exc_info]),
@@ -23,3 +28,9 @@ def set_up_logs(level: str) -> None:
         # Looked up each time: whoever runs jobs within a process may have redirected it since.
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
+
+
+def _without_run(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Leave out the run's id, which a person on a terminal would read in every line."""
+    event.pop("run", None)
+    return event

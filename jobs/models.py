@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
@@ -16,7 +17,7 @@ from rich.table import Table as Grid
 
 from jobs.context import RunContext
 from jobs.options import Options
-from jobs.report import failure_reported, write_json
+from jobs.report import failure_reported, grid, write_json
 from jobs.runner import begin
 from jobs.train import open_registry, training_context
 from lakehouse.errors import PlatelakeError, UsageError
@@ -116,7 +117,8 @@ def _as_json(
 def _protocol(run: dict[str, Any]) -> str:
     """How the candidate was evaluated, and on what."""
     params, metrics = run["params"], run["metrics"]
-    name, folds, seeds = (params.get(key) for key in ("name", "folds", "seeds"))
+    name = params.get("protocol") or params.get("name")  # As studies before 0.2 logged it.
+    folds, seeds = params.get("folds"), params.get("seeds")
     of = {"kfold": f"{folds} folds, {seeds} seeds"}.get(name, name)
     group = f"by {params['group']}" if "group" in params else f"near {params.get('near')}"
     return f"{of}, {group}: {metrics['items']:.0f}, {metrics['bad']:.0f} bad"
@@ -178,10 +180,10 @@ def _promoted(
 def _show_differences(found: Comparison) -> None:
     if not found.differences:
         return
-    grid = Grid("figure", "challenger − champion", "95 % interval")
+    shown = grid("figure", "challenger − champion", "95 % interval")
     for name, one in found.differences.items():
-        grid.add_row(name, f"{one.value:+.4f}", f"{one.low:+.4f} to {one.high:+.4f}")
-    Console().print(grid)
+        shown.add_row(name, f"{one.value:+.4f}", f"{one.low:+.4f} to {one.high:+.4f}")
+    Console().print(shown)
 
 
 def roll_back(options: Options, name: str, reason: str) -> None:
@@ -198,12 +200,15 @@ def predict(options: Options, photos: Sequence[Path], model: str | None, as_json
     opened = registry.load(model or _model(context, "photos"))
     if not isinstance(opened, PhotoModel):
         raise UsageError(f"{opened.name} is a model of lots, not of photos; name a model of photos")
-    failed = 0
+    failed, verdicts = 0, Counter[str]()
     for photo in photos:
         line = {"file": str(photo), **asdict(_predicted(opened, photo, context))}
         failed += line["probability"] is None
         text = f"{photo}: {_said(line)}".encode(errors="backslashreplace").decode()
         print(json.dumps(line) if as_json else text, flush=True)
+        verdicts[line["verdict"]] += 1
+    if len(photos) > 1 and not as_json:
+        print(f"{len(photos)} photos: " + ", ".join(f"{n} {one}" for one, n in verdicts.items()))
     return 1 if failed else 0
 
 
@@ -211,7 +216,10 @@ def _said(line: Mapping[str, Any]) -> str:
     """The verdict for a person, or why there is none."""
     if line["probability"] is None:
         return str(line["reason"])
-    return f"{line['verdict']}, probability {line['probability']:.3f}"
+    return (
+        f"{line['verdict']}, probability {line['probability']:.3f} "
+        f"(good below {line['low']:.3f}, bad from {line['high']:.3f})"
+    )
 
 
 def _predicted(model: PhotoModel, photo: Path, context: RunContext) -> Verdict:
@@ -266,16 +274,14 @@ def _explain_lot(context: RunContext, model: LotModel, lot: str) -> None:
     except ValueError:
         raise UsageError(f"--lot {lot}: give day and lot, such as 2021-09-06/17") from None
     verdict, parts = explain_lot(context.lake, context.stage, model, when, name)
-    grid = Grid(
-        title=f"{lot}: {verdict.verdict}, probability {verdict.probability:.3f} by {model.name} "
-        f"version {model.version}",
-        title_justify="left",
+    Console(soft_wrap=True).print(
+        f"{lot}: {verdict.verdict}, probability {verdict.probability:.3f} by {model.name} version "
+        f"{model.version}"
     )
-    for column in ("feature", "value", "moves the probability by"):
-        grid.add_column(column)
+    shown = grid("feature", "value", "moves the probability by")
     for feature, value, effect in parts:
-        grid.add_row(feature, f"{value:.4g}", f"{effect:+.4f}")
-    Console().print(grid)
+        shown.add_row(feature, f"{value:.4g}", f"{effect:+.4f}")
+    Console().print(shown)
 
 
 def reproduce_model(options: Options, reference: str) -> int:
@@ -283,10 +289,10 @@ def reproduce_model(options: Options, reference: str) -> int:
     context = begin(options, lake_must_exist=True)
     training = training_context(context)
     found = reproduce(training, training.registry.need(reference))
-    grid = Grid("figure", "logged", "found again")
+    shown = grid("figure", "logged", "found again")
     for name, value in found.logged.items():
-        grid.add_row(name, f"{value:.6f}", f"{found.found[name]:.6f}")
-    Console().print(grid)
+        shown.add_row(name, f"{value:.6f}", f"{found.found[name]:.6f}")
+    Console().print(shown)
     equal = "equal" if found.is_equal else "not equal"
     Console(soft_wrap=True).print(
         f"{found.version}: data as trained on, figures {equal}; the largest difference of a "

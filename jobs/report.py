@@ -135,28 +135,69 @@ def write_json(file: Path, found: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
+def grid(*columns: str, title: str = "", numbers: Sequence[str] = ()) -> Grid:
+    """A table for standard output: with lines on a terminal, without in a pipe or a file.
+
+    Args:
+        columns: Heads of the columns.
+        title: Stands above the table.
+        numbers: The columns of numbers, which end at the right.
+    """
+    found = Grid(title=title or None, title_justify="left")
+    if not sys.stdout.isatty():
+        found.box = None
+    for name in columns:
+        found.add_column(name, justify="right" if name in numbers else "left")
+    return found
+
+
 def show(context: RunContext) -> None:
-    """The report as a table for a person, on standard output."""
-    found = report(context)
-    grid = Grid(title=f"Stage {found['stage']}, run {found['run']}", title_justify="left")
-    grid.add_column("what")
-    grid.add_column("count", justify="right")
+    """The report as tables for a person, on standard output, and where to look on."""
+    found, of = report(context), context.options.advice
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    console.print(f"Stage {found['stage']}, run {found['run']}")
+    lake = grid("in the lake", "count", numbers=("count",))
     for name in ("readings", "lots", "lots_failed", "lots_good", "lots_unknown"):
-        grid.add_row(name.replace("_", " "), f"{found[name]:,}")
-    for name in ("pictures", "picture_names", "quarantined"):
-        grid.add_row(name.replace("_", " "), f"{found[name]:,}")
-    grid.add_row("files unmatched", f"{found['unmatched']['count']:,}")
-    grid.add_row("files and days with much in quarantine", f"{len(context.counts.large_shares):,}")
-    grid.add_section()
-    for name, count in found["files"].items():
-        grid.add_row(f"files {name}", f"{count:,}")
-    grid.add_section()
-    for name, count in found["sql"].items():
-        grid.add_row(f"SQL rows of {name}", f"{count:,}")
-    grid.add_section()
-    for name, seconds in found["seconds"].items():
-        grid.add_row(f"seconds {name}", f"{seconds:.1f}")
-    Console().print(grid)
+        lake.add_row(name.replace("_", " "), f"{found[name]:,}")
+    for name in ("pictures", "picture_names"):
+        lake.add_row(name.replace("_", " "), f"{found[name]:,}")
+    lake.add_row(*_marked("quarantined", found["quarantined"]))
+    console.print(lake)
+    files, rows = found["files"], found["rows"]
+    run = grid("in this run", "files", "rows", numbers=("files", "rows"))
+    run.add_row("seen, read", f"{files['seen']:,}", f"{rows['read']:,}")
+    run.add_row("loaded, stored", f"{files['loaded']:,}", f"{rows['stored']:,}")
+    run.add_row("duplicate", f"{files['duplicate']:,}", "")
+    run.add_row(*_marked("quarantined", files["quarantined"], rows["quarantined"]))
+    run.add_row("known, not read again", f"{files['known']:,}", "")
+    run.add_row(*_marked("unmatched", found["unmatched"]["count"]), "")
+    console.print(run)
+    if found["sql"]:
+        sql = grid("copied to SQL", "rows", numbers=("rows",))
+        for name, count in found["sql"].items():
+            sql.add_row(name, f"{count:,}")
+        console.print(sql)
+    spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in found["seconds"].items())
+    console.print(f"seconds: {spent}", soft_wrap=True)
+    for line in _where_to_look(found, of):
+        console.print(line, soft_wrap=True)
+
+
+def _marked(name: str, *counts: int) -> list[str]:
+    """A row of counts; in colour on a terminal if there are any."""
+    cells = [name, *(f"{count:,}" for count in counts)]
+    return [f"[yellow]{cell}[/]" for cell in cells] if any(counts) else cells
+
+
+def _where_to_look(found: Mapping[str, Any], of: str) -> Iterator[str]:
+    if found["quarantined"]:
+        yield f"{found['quarantined']:,} quarantined; see `platelake quarantine list{of}`"
+    for one in found["much_quarantined"][:3]:
+        yield "{of}: {quarantined:,} of {rows:,} quarantined, most by {rule}".format_map(one)
+    if unmatched := found["unmatched"]["count"]:
+        names = ", ".join(found["unmatched"]["files"][:3])
+        more = ", …" if unmatched > 3 else ""
+        yield f"{unmatched:,} not read, since no pattern of the stage names them: {names}{more}"
 
 
 def failure(error: BaseException) -> dict[str, Any]:

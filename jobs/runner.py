@@ -15,6 +15,7 @@ import structlog
 from jobs.context import RunContext
 from jobs.logs import set_up_logs
 from jobs.options import Options
+from jobs.progress import steps
 from jobs.report import (
     check_report,
     exit_code,
@@ -114,7 +115,7 @@ def do_jobs(names: Sequence[str], context: RunContext) -> None:
     The reconciliation row is written before the sync, which copies it.
     """
     ingests = set(names) & set(INGESTS)
-    with context.lake.lock("run") as waited:
+    with context.lake.lock("run") as waited, steps(len(names)) as step:
         if waited and context.looks:
             context.looks.forget()  # The other run may have cleared files since.
         if ingests and context.looks:
@@ -123,6 +124,7 @@ def do_jobs(names: Sequence[str], context: RunContext) -> None:
             if name == "sync" and ingests:
                 write_run_row(context, names)
             start = time.monotonic()
+            step(f"{context.stage.name}: {name}")
             with structlog.contextvars.bound_contextvars(job=name):
                 log = structlog.get_logger()
                 log.info("started")

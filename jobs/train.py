@@ -21,6 +21,7 @@ from rich.console import Console
 
 from jobs.context import RunContext
 from jobs.options import Options
+from jobs.progress import steps
 from jobs.report import failure_reported, write_json
 from jobs.runner import begin
 from jobs.submit import leave, submit
@@ -79,7 +80,10 @@ def train_trees(
         context = begin(options, lake_must_exist=True)
         chosen = dict.fromkeys(kinds or KINDS)
         recipes = [TreeRecipe(kind, width=width, trials=trials) for kind in chosen]
-        return said(context, train_lots(training_context(context), recipes, protocol, group))
+        with steps(1) as step:
+            step(f"{context.stage.name}: train trees")
+            version = train_lots(training_context(context), recipes, protocol, group)
+        return said(context, version)
 
 
 def train_cnn(
@@ -96,9 +100,11 @@ def train_cnn(
         context = begin(options, lake_must_exist=True)
         by_name = read_groups(groups)
         bits = PERCEPTUAL_NEIGHBOURS if near is None else near
-        return said(
-            context, train_photos(training_context(context), recipes, protocol, by_name, bits)
-        )
+        with steps(1) as step:
+            step(f"{context.stage.name}: train cnn")
+            training = training_context(context)
+            version = train_photos(training, recipes, protocol, by_name, bits)
+        return said(context, version)
 
 
 def read_groups(given: str | None) -> dict[str, str] | None:

@@ -121,11 +121,12 @@ WHOLE = {
 }
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add a command for each job."""
+def add_to(app: typer.Typer, panel: str, of_maintain: str) -> None:
+    """Add a command for each job to this group of `--help`; `maintain` to its own."""
     for name, meaning in JOBS.items():
         make: Callable[[str], Callable[..., object]]
         make = _lake_job if name in WHOLE else _plain_job
         make = _reading_job if name.startswith("ingest") else make
         make = _score_job if name.startswith("score") else make
-        app.command(name.replace("_", "-"), help=meaning)(make(name))
+        group = of_maintain if name == "maintain" else panel
+        app.command(name.replace("_", "-"), help=meaning, rich_help_panel=group)(make(name))

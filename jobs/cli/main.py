@@ -25,19 +25,36 @@ from jobs.options import (
 from jobs.submit import leave
 from lakehouse.errors import PlatelakeError
 
+LAKE, REPAIR, MODELS, APP, JOBS = "Run", "Look after the lake", "Models", "App", "Single jobs"
+"""The groups of commands, as `--help` shows them."""
+
 app = typer.Typer(
     help="A Spark data lake for manufacturing quality.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-quarantine.add_to(app)
-models.add_to(app)
-users.add_to(app)
-app.command("doctor")(doctor)
 
 
-@app.command("run")
+def _version(asked: bool) -> None:
+    """Print the version and end."""
+    if asked:
+        from importlib.metadata import version
+
+        print(f"platelake {version('platelake')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version")
+    ] = False,
+) -> None:
+    """A Spark data lake for manufacturing quality."""
+
+
+@app.command("run", rich_help_panel=LAKE)
 def run(
     landing: Landing,
     stage: Stages = None,
@@ -54,7 +71,7 @@ def run(
     return run_stages(CHAIN, options, show)
 
 
-@app.command("backfill")
+@app.command("backfill", rich_help_panel=REPAIR)
 def backfill(
     landing: Landing,
     first_day: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day")],
@@ -77,7 +94,7 @@ def backfill(
     show(run_backfill(options))
 
 
-@app.command("look")
+@app.command("look", rich_help_panel=LAKE)
 def look(
     path: Annotated[Path, typer.Argument(help="A file of the plant, or a folder of its files")],
     write: Annotated[
@@ -92,7 +109,7 @@ def look(
     look_at(path, write, rows)
 
 
-@app.command("plan")
+@app.command("plan", rich_help_panel=LAKE)
 def plan(
     landing: Landing,
     stage: Stage = None,
@@ -106,7 +123,7 @@ def plan(
     run_plan(Options(stage, stage_file, landing, lake, json_file=json_file))
 
 
-@app.command("demo")
+@app.command("demo", rich_help_panel=LAKE)
 def demo(
     landing: SampleLanding = None,
     stage: Stage = None,
@@ -123,7 +140,7 @@ def demo(
     run_demo(landing, stage, stage_file, lake, sample, serve)
 
 
-@app.command("serve")
+@app.command("serve", rich_help_panel=APP)
 def serve(
     landing: Landing,
     stage: Stage = None,
@@ -144,7 +161,11 @@ def serve(
     run_serve(Options(stage, stage_file, landing, lake, sql_url), host, port, tls)
 
 
-jobs.add_to(app)
+quarantine.add_to(app, REPAIR)
+models.add_to(app, MODELS)
+users.add_to(app, APP)
+jobs.add_to(app, JOBS, REPAIR)
+app.command("doctor", rich_help_panel=REPAIR)(doctor)
 
 
 def invoke(argv: Sequence[str]) -> int:

@@ -200,8 +200,8 @@ def reproduce(
     return models.reproduce_model(Options(stage, stage_file, lake=lake), reference)
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands for models."""
-    app.add_typer(train_app, name="train", no_args_is_help=True)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the commands for models to this group of `--help`."""
+    app.add_typer(train_app, name="train", no_args_is_help=True, rich_help_panel=panel)
     for command in (compare, promote, rollback, predict, explain, reproduce):
-        app.command(command.__name__)(command)
+        app.command(command.__name__, rich_help_panel=panel)(command)

@@ -59,6 +59,6 @@ def quarantine_replay(
     replay(options, file or [], withdraw or [])
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands of the quarantine."""
-    app.add_typer(quarantine_app, name="quarantine", no_args_is_help=True)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the commands of the quarantine to this group of `--help`."""
+    app.add_typer(quarantine_app, name="quarantine", no_args_is_help=True, rich_help_panel=panel)

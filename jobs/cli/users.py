@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table as Grid
 from rich.text import Text
 
 from jobs.accounts import COMMAND_LINE, open_accounts
@@ -41,12 +40,14 @@ def invite(role: Role = "operator", lake: LakeOption = None, sql_url: SqlUrl = N
 @users_app.command("list")
 def everybody(lake: LakeOption = None, sql_url: SqlUrl = None) -> None:
     """All accounts."""
-    grid = Grid("name", "role", "state", "since (UTC)")
+    from jobs.report import grid
+
+    found = grid("name", "role", "state", "since (UTC)")
     for one in open_accounts(lake, sql_url).everybody():
         state = "disabled" if one["disabled"] else "enabled"
         since = f"{one['created_at']:%Y-%m-%d %H:%M}"
-        grid.add_row(Text(one["name"]), one["role"], state, since)
-    Console().print(grid if grid.row_count else "There are no accounts; `platelake users add`")
+        found.add_row(Text(one["name"]), one["role"], state, since)
+    Console().print(found if found.row_count else "There are no accounts; `platelake users add`")
 
 
 @users_app.command("disable")
@@ -77,6 +78,6 @@ def token(name: Name, lake: LakeOption = None, sql_url: SqlUrl = None) -> None:
     _say(f"{made} is {name}'s token, which is shown only now; send it as Authorization: Bearer")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands for accounts."""
-    app.add_typer(users_app, name="users", no_args_is_help=True)
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Add the commands for accounts to this group of `--help`."""
+    app.add_typer(users_app, name="users", no_args_is_help=True, rich_help_panel=panel)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,40 @@ def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(
     assert invoke(["run", *options, *lake, *stage]) == code
     assert sentence in said(capsys)
     assert not (tmp_path / "lake").exists() or not list((tmp_path / "lake").glob("*/readings"))
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    for asked in ("-h", "--help"):
+        assert invoke([asked]) == 0
+        shown = capsys.readouterr().out
+        assert shown.index("─ Run ─") < shown.index(" look ") < shown.index("─ Models ─")
+        assert shown.index("─ Models ─") < shown.index(" promote ")
+    assert invoke(["run", "-h"]) == 0 and "--landing" in capsys.readouterr().out
+    assert invoke(["--version"]) == 0
+    assert capsys.readouterr().out == f"platelake {version('platelake')}\n"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from jobs.cli.main import invoke; invoke(['--help']);"
+        "print({name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"pyspark", "torch", "mlflow", "numpy", "pandas", "pyarrow", "sqlalchemy", "pydantic"}
+    assert not {name for name in heavy if f"'{name}'" in done.stdout.splitlines()[-1]}
+
+
+def test_the_last_table_points_on(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
+    write_sensor(chain.landing, DAY)
+    (chain.landing / "notes.docx").write_bytes(b"x")
+    sensor = next(chain.landing.glob("sensor/*.csv"))
+    sensor.write_bytes(sensor.read_bytes() + b"1,2,3\r\n")
+    where = ["--stage", "chromate", "--lake", str(chain.lake_folder)]
+    assert invoke(["run", "--landing", str(chain.landing), *where]) == 0
+    shown = capsys.readouterr().out
+    assert "see `platelake quarantine list --stage chromate --lake" in shown
+    assert "1 not read, since no pattern of the stage names them: notes.docx" in shown
+    assert not set("│┃━─┏") & set(shown)  # In a pipe there are no lines.
 
 
 def test_every_job_reports_how_it_ended(chain: Chain, tmp_path: Path) -> None:
