@@ -26,6 +26,12 @@ from ml.use.predictor import open_model
 CHAMPION, CHALLENGER = "champion", "challenger"
 SHA256, HISTORY = "sha256", "champion_history"
 MODEL_FILE = "model.onnx"
+ABOUT_MODEL = (
+    "The app and the jobs use the version with the alias champion. The alias challenger is the "
+    "best of the last study; `platelake promote` compares the two on the same items. The tags of a "
+    "version have its figures, thresholds and data; the tag champion_history of the model says who "
+    "promoted what, and why."
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,15 @@ class Registry(Tracking):
         super().__init__(uri, artifacts)
         self._place = place
 
-    def register(self, name: str, model_uri: str, run_id: str, content: bytes) -> Version:
+    def register(
+        self,
+        name: str,
+        model_uri: str,
+        run_id: str,
+        content: bytes,
+        tags: Mapping[str, str] | None = None,
+        note: str = "",
+    ) -> Version:
         """Register a logged model as the next version of a name, and make it the challenger.
 
         Args:
@@ -72,6 +86,8 @@ class Registry(Tracking):
             model_uri: what `log_model` returned.
             run_id: the run that trained the model.
             content: the ONNX file that was logged. If MLflow stored other bytes, these must open.
+            tags: of the version, such as its figures and thresholds.
+            note: description of the version, in Markdown.
 
         Returns:
             The version, with the hash of the stored file.
@@ -81,13 +97,16 @@ class Registry(Tracking):
         """
         with self._speaking():
             with suppress(MlflowException):  # If it exists already, the next line works.
-                self._client.create_registered_model(name)
+                self._client.create_registered_model(name, description=ABOUT_MODEL)
             model_id = model_uri.rpartition("/")[2]
             made = self._client.create_model_version(name, model_uri, run_id, model_id=model_id)
             stored = Path(mlflow.artifacts.download_artifacts(model_uri)) / MODEL_FILE
             sha256 = hashlib.sha256(stored.read_bytes()).hexdigest()
             number = int(made.version)
-            self._client.set_model_version_tag(name, str(number), SHA256, sha256)
+            for key, value in {**(tags or {}), SHA256: sha256}.items():
+                self._client.set_model_version_tag(name, str(number), key, value)
+            if note:
+                self._client.update_model_version(name, str(number), note)
             self._client.set_registered_model_alias(name, CHALLENGER, str(number))
         if sha256 != hashlib.sha256(content).hexdigest():
             open_model(stored.read_bytes(), name, number)  # MLflow may have rewritten it.
@@ -157,6 +176,11 @@ class Registry(Tracking):
         history = [*self.history(version.name), {**record, "version": version.number}]
         with self._speaking():
             self._client.set_registered_model_tag(version.name, HISTORY, json.dumps(history[-40:]))
+            action = record.get("action", "promote")
+            for key in ("reason", "by", "at"):
+                self._client.set_model_version_tag(
+                    version.name, str(version.number), f"{action}_{key}", str(record[key])
+                )
             self._client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
 
     def history(self, name: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ Only this module and the registry import MLflow.
 
 from __future__ import annotations
 
+import getpass
 import json
 import logging
 import math
@@ -28,6 +29,21 @@ from mlflow.models import infer_signature
 from lakehouse.errors import PlatelakeError
 from lakehouse.urls import without_password
 from ml.onnx import run as run_onnx
+
+NOTE, KIND = "mlflow.note.content", "mlflow.experimentKind"
+TRAINING = "custom_model_development"
+"""The kind of experiment whose page begins with runs and charts, not with prompts and traces."""
+ABOUT = (
+    "Studies of {}, by `platelake train`. A run is a study: its figures are those of the winner. "
+    "The runs below it are the candidates, tested out of fold on the same splits."
+)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # A container may run as a user without a name.
+        return "unknown"
 
 
 class Tracking:
@@ -60,7 +76,12 @@ class Tracking:
 
     @contextmanager
     def run(
-        self, experiment: str, name: str, tags: Mapping[str, str], parent: str | None = None
+        self,
+        experiment: str,
+        name: str,
+        tags: Mapping[str, str],
+        parent: str | None = None,
+        note: str = "",
     ) -> Iterator[str]:
         """Open a run: it ends as FINISHED, as FAILED on an error, as KILLED on an interrupt.
 
@@ -69,6 +90,7 @@ class Tracking:
             name: of the run.
             tags: of the run. Host and process are added, to find runs of a dead process.
             parent: id of the parent run.
+            note: description of the run, in Markdown.
 
         Yields:
             The run's id.
@@ -78,9 +100,17 @@ class Tracking:
             experiment_id = (
                 found.experiment_id
                 if found
-                else self._client.create_experiment(experiment, self._artifacts)
+                else self._client.create_experiment(
+                    experiment, self._artifacts, {KIND: TRAINING, NOTE: ABOUT.format(experiment)}
+                )
             )
             own = {"host": socket.gethostname(), "process": str(os.getpid())}
+            own |= {"mlflow.source.name": "platelake", "mlflow.source.type": "JOB"}
+            own["mlflow.user"] = _user()
+            if "git_commit" in tags:
+                own["mlflow.source.git.commit"] = tags["git_commit"]
+            if note:
+                own[NOTE] = note
             if parent:
                 own["mlflow.parentRunId"] = parent
             run = self._client.create_run(experiment_id, run_name=name, tags={**tags, **own})
@@ -130,6 +160,12 @@ class Tracking:
             )
             if folder is not None and folder.is_dir():
                 self._client.log_artifacts(run_id, str(folder))
+
+    def describe_run(self, run_id: str, note: str, tags: Mapping[str, str]) -> None:
+        """Set the description of a run, in Markdown, and tags."""
+        with self._speaking():
+            for name, value in {NOTE: note, **tags}.items():
+                self._client.set_tag(run_id, name, value)
 
     def log_files(self, run_id: str, *files: Path) -> None:
         """Log single files."""

@@ -27,7 +27,7 @@ def _save(file: Path, draw: Callable[[Axes], None], title: str) -> None:
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    axes.set_title(title)
+    axes.set_title(title, fontsize="medium" if "\n" in title else None)
     draw(axes)
     figure.savefig(file, dpi=110)
 
@@ -57,8 +57,14 @@ def plot_figures(
     _save(folder / "pr.png", pr, "Precision and recall, a line a split")
     _save(folder / "roc.png", roc, "ROC, a line a split")
     _save(folder / "calibration.png", lambda a: _calibration(a, evaluated), "Calibration")
-    _save(folder / "confusion.png", lambda a: _confusion(a, evaluated, thresholds), "Verdicts")
-    title = f"Cost an item: escape {costs.escape:g}, scrap {costs.scrap:g}, review {costs.review:g}"
+    used = (
+        f"deployed thresholds {thresholds.low:.3f}, {thresholds.high:.3f}, chosen on all folds\n"
+        "(the metric cost has each fold's own thresholds, chosen without it)"
+    )
+    title = f"Verdicts at the {used}"
+    _save(folder / "confusion.png", lambda a: _confusion(a, evaluated, thresholds), title)
+    paid = f"escape {costs.escape:g}, scrap {costs.scrap:g}, review {costs.review:g}"
+    title = f"Cost an item ({paid}) at the {used}"
     _save(folder / "cost.png", lambda a: _cost(a, evaluated, thresholds, costs), title)
 
 
@@ -76,9 +82,12 @@ def _confusion(axes: Axes, evaluated: CrossValidation, thresholds: Thresholds) -
     for label, row in zip(evaluated.y, evaluated.p, strict=True):
         for p in row:
             counts[label, verdicts.index(str(decide(p, thresholds)))] += 1 / len(row)
-    axes.imshow(np.log1p(counts), cmap="Blues")
+    shades = np.log1p(counts)
+    axes.imshow(shades, cmap="Blues")
     for (label, at), count in np.ndenumerate(counts):
-        axes.text(at, label, f"{count:.1f}", ha="center", va="center")
+        color = "white" if shades[label, at] > 0.6 * shades.max() else "black"
+        text = f"{count:.0f}" if count == round(count) else f"{count:.1f}"
+        axes.text(at, label, text, ha="center", va="center", color=color, fontsize="large")
     axes.set(xticks=range(3), xticklabels=verdicts, yticks=range(2), yticklabels=["good", "bad"])
     axes.set(xlabel="verdict, mean count over splits", ylabel="label")
 

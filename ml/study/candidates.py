@@ -50,7 +50,7 @@ class Final:
 
     `card` is what its predictor needs to know besides thresholds and provenance. `trials` are the
     tries of the search that found its parameters: params, and ap over the inner folds. `by_epoch`
-    has values of its training, one for each epoch.
+    has values of its training, one for each epoch. `params` are the model's own, defaults included.
     """
 
     content: bytes
@@ -59,6 +59,7 @@ class Final:
     draw: Callable[[Path], None] | None = None
     trials: Sequence[Mapping[str, Any]] = ()
     by_epoch: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
     about = run_as_json(study, candidate, evaluated)
     about |= {"trials": [dict(one) for one in final.trials], "by_epoch": dict(final.by_epoch)}
     about["order"] = candidate.order
+    about["params"] = {**final.params, **about["params"]}
+    about["thresholds"] = vars(thresholds)
     _write(part / RUN_FILE, about)
     plot_figures(evaluated, thresholds, study.costs, part / "plots")
     if final.draw:
@@ -141,7 +144,7 @@ def run_as_json(study: Study, candidate: Candidate, evaluated: CrossValidation) 
     if paid is not None:
         by_fold["cost_by_fold"] = evaluated.mean_by_fold(paid)
     return {
-        "params": {**study.options, **_flat_params(candidate.recipe)},
+        "params": {**protocol_params(study.options), **_flat_params(candidate.recipe)},
         "metrics": {
             **flat(figures(evaluated, paid) | savings(evaluated, study.costs)),
             "fold_overlap": float(evaluated.overlap),
@@ -156,6 +159,11 @@ def run_as_json(study: Study, candidate: Candidate, evaluated: CrossValidation) 
             "data_sha256": study.data_sha256,
         },
     }
+
+
+def protocol_params(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a study's options as MLflow shows them: the protocol's name is `protocol`."""
+    return {"protocol" if key == "name" else key: value for key, value in options.items()}
 
 
 def _flat_params(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,14 +207,15 @@ def log_study(registry: Registry, folder: Path, run_id: str, place: str = "") ->
 
 def _log_study(registry: Registry, folder: Path, run_id: str) -> Version:
     about = json.loads((folder / STUDY_FILE).read_text("utf-8"))
-    registry.log(run_id, about["options"], {}, folder / "report")
+    registry.log(run_id, protocol_params(about["options"]), {}, folder / "report")
     contenders, logged = [], {}
     for candidate in sorted(path.parent for path in folder.glob(f"models/*/{RUN_FILE}")):
         found = json.loads((candidate / RUN_FILE).read_text("utf-8"))
         tags = {**about["tags"], **found["tags"]}
         content = (candidate / MODEL_FILE).read_bytes()
+        note = run_note(about, candidate.name, found)
         with (
-            registry.run(about["model"], candidate.name, tags, run_id) as child,
+            registry.run(about["model"], candidate.name, tags, run_id, note) as child,
             np.load(candidate / EXAMPLE_FILE) as example,
         ):
             metrics = found["metrics"] | found["by_fold"] | found["by_epoch"]
@@ -222,14 +231,56 @@ def _log_study(registry: Registry, folder: Path, run_id: str) -> Version:
         predictions = json.loads((candidate / PREDICTIONS_FILE).read_text("utf-8"))
         order = found.get("order", 0)
         contenders.append(Contender(candidate.name, tags, found["metrics"], predictions, order))
-        logged[candidate.name] = child, uri, content
+        logged[candidate.name] = child, uri, content, found, note
     if not contenders:
         raise PlatelakeError(f"{folder} holds no trained model")
     larger = largest_study(registry.candidates(about["model"]), contenders[0])
-    child, uri, content = logged[best(contenders, larger).name]
-    version = registry.register(about["model"], uri, child, content)
-    registry.log(run_id, {"challenger": str(version)}, {})
+    winner = best(contenders, larger).name
+    child, uri, content, found, note = logged[winner]
+    told = version_tags(about, winner, found)
+    version = registry.register(about["model"], uri, child, content, told, note)
+    # On the parent too: MLflow's table and charts show it first, and fold its children away.
+    metrics = found["metrics"] | found["by_fold"]
+    registry.log(run_id, {"challenger": str(version), "winner": winner}, metrics)
+    registry.describe_run(run_id, f"The best of {len(logged)}: {note}", {"winner": winner})
     return version
+
+
+SHOWN = ("ap", "auroc", "recall_at_5_fpr", "brier", "cost")
+"""The figures that descriptions and version tags have."""
+
+
+def version_tags(about: Mapping[str, Any], winner: str, found: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of a model's version: figures, thresholds, candidate, data and protocol."""
+    options = protocol_params(about["options"])
+    return {
+        "candidate": winner,
+        **{name: f"{found['metrics'][name]:.4f}" for name in SHOWN if name in found["metrics"]},
+        **{f"threshold_{name}": f"{at:.6g}" for name, at in found.get("thresholds", {}).items()},
+        "protocol": ", ".join(f"{key} {value}" for key, value in options.items()),
+        "data_versions": ", ".join(f"{name} {at}" for name, at in about["versions"].items()),
+        "data_sha256": found["tags"]["data_sha256"],
+        "git_commit": str(about["tags"].get("git_commit", "")),
+    }
+
+
+def run_note(about: Mapping[str, Any], name: str, found: Mapping[str, Any]) -> str:
+    """Return what a candidate is and how good, in sentences for people."""
+    metrics, options = found["metrics"], protocol_params(about["options"])
+
+    def figure(name: str) -> str:
+        low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+        span = f" (95 % interval {low:.3f} to {high:.3f})" if low is not None else ""
+        return f"{name} {metrics[name]:.3f}{span}"
+
+    figures_said = "; ".join(figure(one) for one in SHOWN if one in metrics)
+    how = ", ".join(f"{key} {value}" for key, value in options.items())
+    data = ", ".join(f"{table} version {at}" for table, at in about["versions"].items())
+    return (
+        f"**{name}** for {about['model']}. {figures_said}.\n\nTested out of fold on "
+        f"{metrics['items']:.0f} items, {metrics['bad']:.0f} of them bad ({how}).\n\n"
+        f"Data of the lake: {data}."
+    )
 
 
 def begin_folder(study: Study, folder: Path, tags: Mapping[str, str]) -> None:

@@ -16,7 +16,7 @@ from ml.onnx import trees_to_onnx
 from ml.registry import Version
 from ml.study.candidates import Candidate, Final
 from ml.study.context import Protocol, TrainingContext, check_inner, run_study
-from ml.trees.models import SIMPLEST_FIRST, TreeRecipe, check_kind, fit_trees
+from ml.trees.models import KINDS, SIMPLEST_FIRST, TreeRecipe, check_kind, fit_trees
 from ml.trees.widths import USUAL_WIDTH, WIDTHS, WidthChoice
 
 BACKGROUND = 40
@@ -93,7 +93,8 @@ def lot_candidate(
 
         example = {"features": features[:3]}
         trials = [vars(trial) for trial in fitted.trials]
-        return Final(trees_to_onnx(fitted, features), card, example, draw, trials)
+        params = {**KINDS[recipe.kind].params, **fitted.recipe.params}
+        return Final(trees_to_onnx(fitted, features), card, example, draw, trials, params=params)
 
     order = SIMPLEST_FIRST.index(recipe.kind)
     return Candidate(recipe.kind, asdict(recipe), fit, finish, order)

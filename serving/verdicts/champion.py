@@ -33,7 +33,7 @@ class ChampionRecord:
     def protocol(self) -> str:
         """How it was evaluated: `kfold, folds 5, seeds 3, by lot`."""
         known = [
-            self.params.get("name", ""),
+            self.params.get("protocol") or self.params.get("name", ""),
             f"folds {self.params['folds']}" if "folds" in self.params else "",
             f"seeds {self.params['seeds']}" if "seeds" in self.params else "",
             f"by {self.params['group']}" if "group" in self.params else "",

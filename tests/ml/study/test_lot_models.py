@@ -105,6 +105,30 @@ def test_a_run_names_the_delta_versions_it_learned_from(
     assert found == {"readings": lake.version(table), "lots": lake.version(LOTS)}
 
 
+def test_people_find_in_mlflow_what_a_study_found(context: TrainingContext, first: Version) -> None:
+    client = context.registry._client
+    experiment = client.get_experiment_by_name(NAME)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    assert "platelake train" in experiment.tags["mlflow.note.content"]
+    runs = context.registry.runs(NAME)
+    parent = next(run for run in runs if run["params"].get("challenger") == str(first))
+    winner = next(run for run in runs if run["id"] == first.run_id)
+    name = winner["tags"]["candidate"]
+    assert parent["params"]["winner"] == parent["tags"]["winner"] == name
+    assert parent["metrics"]["ap"] == winner["metrics"]["ap"]  # Or its charts are empty.
+    assert parent["params"]["protocol"] == winner["params"]["protocol"] == PROTOCOL.name
+    assert f"**{name}**" in winner["tags"]["mlflow.note.content"]
+    assert "The best of" in parent["tags"]["mlflow.note.content"]
+    for run in (run for run in runs if "candidate" in run["tags"]):
+        own = KINDS[run["tags"]["candidate"]].params  # Not only what the recipe changes.
+        assert {key: str(value) for key, value in own.items()}.items() <= run["params"].items()
+    version = client.get_model_version(NAME, str(first.number))
+    assert version.tags["ap"] == f"{winner['metrics']['ap']:.4f}"
+    assert {"threshold_low", "threshold_high", "data_versions", "git_commit"} <= set(version.tags)
+    assert f"**{name}**" in version.description
+    assert "alias champion" in client.get_registered_model(NAME).description
+
+
 def test_plots_and_figures_by_fold_are_kept(context: TrainingContext, first: Version) -> None:
     names = {file.path for file in context.registry._client.list_artifacts(first.run_id)}
     expected = {"pr", "roc", "calibration", "confusion", "cost", "importance"}
