@@ -1,6 +1,6 @@
 """Answers of the HTTP interface, as JSON."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 from pydantic import BaseModel, Field
 
@@ -13,7 +13,7 @@ class Verdict(BaseModel):
 
     inspection_id: str
     link: str = Field(description="Path of its page")
-    inspected_at: datetime = Field(description="UTC")
+    inspected_at: datetime = Field(description="UTC, with its zone")
     file: str
     sha256: str
     day: date | None
@@ -25,6 +25,7 @@ class Verdict(BaseModel):
     model: str
     model_version: int
     model_sha256: str
+    reason: str | None = Field(None, description="Why it needs a human, such as unlike")
 
 
 class Judged(BaseModel):
@@ -43,6 +44,13 @@ class Answer(BaseModel):
     results: list[Judged]
 
 
+class LotsOfDay(BaseModel):
+    """The lots that the lake has of a day."""
+
+    day: date
+    lots: list[str]
+
+
 def as_json(one: Result) -> Judged:
     """Return a result as the interface gives it."""
     if one.inspection is None:
@@ -54,4 +62,5 @@ def as_json(one: Result) -> Judged:
 def as_verdict(one: Inspection) -> Verdict:
     """Return an inspection as the interface gives it."""
     known = vars(one) | {"link": f"/inspections/{one.inspection_id}", "file": one.file_name}
+    known["inspected_at"] = one.inspected_at.replace(tzinfo=UTC)
     return Verdict(**{name: known[name] for name in Verdict.model_fields})

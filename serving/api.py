@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from lakehouse.errors import UsageError
-from serving.answers import Answer, Verdict, as_json, as_verdict
+from serving.answers import Answer, LotsOfDay, Verdict, as_json, as_verdict
 from serving.context import AppContext
 from serving.html import texts_of
 from serving.pages import RefusedError, Shown, Visitor, seen
@@ -79,6 +81,13 @@ async def post_verdicts(request: Request, response: Response, html: Shown, user:
 def get_inspection(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Verdict:
     """An inspection that this user may see."""
     return as_verdict(seen(html.context, request, user, inspection_id))
+
+
+@router.get("/api/lots")
+def get_lots(html: Shown, user: Visitor, day: date | None = None) -> LotsOfDay:
+    """The lots of the lake on that day, or on this production day."""
+    when = day or html.context.stage.production_day()
+    return LotsOfDay(day=when, lots=html.context.lots.names(when))
 
 
 @router.get("/healthz", include_in_schema=False)

@@ -22,7 +22,7 @@ from serving import api
 from serving.context import AppContext
 from serving.door import Door
 from serving.html import STATIC, Html, texts_of
-from serving.pages import RefusedError, accounts, home, inspections, lake, oidc, review
+from serving.pages import RefusedError, accounts, home, inspections, intake, lake, oidc, review
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 LOOK_SECONDS = 5.0
@@ -62,7 +62,7 @@ def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastA
 
     _answer_errors(app, html)
     app.mount("/static", StaticFiles(directory=STATIC))
-    for pages in (home, accounts, inspections, review, lake, oidc, api):
+    for pages in (home, accounts, intake, inspections, review, lake, oidc, api):
         app.include_router(pages.router)
     app.include_router(gradio_pages.file_routes)
     gradio_pages.mount(app, html)
@@ -108,11 +108,16 @@ def _watching(
     ended = threading.Event()
 
     def watch() -> None:
+        _try(context.warm)
         while not ended.wait(seconds):
-            try:
-                context.look_around()
-            except Exception as error:  # The next try may succeed.
-                structlog.get_logger().error("cannot refresh the app", error=str(error))
+            _try(context.look_around)
+            _try(context.warm)
+
+    def _try(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # The next try may succeed.
+            structlog.get_logger().error("cannot refresh the app", error=str(error))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

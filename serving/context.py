@@ -56,6 +56,11 @@ class AppContext:
         """Whether the registry did not answer the last request."""
         return not (self.photo_champion.reachable and self.lot_champion.reachable)
 
+    def warm(self) -> None:
+        """Load what the first visitors would wait for: seconds at a start, nothing afterwards."""
+        self.inspector.warm()
+        self.lots.warm()
+
     def look_around(self) -> None:
         """Deliver waiting rows to SQL, and ask for new champions."""
         try:

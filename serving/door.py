@@ -35,7 +35,7 @@ ROLES = (
     (re.compile(r"/audit(/.*)?"), "admin"),
 )
 """Pages that need more than an account. A page itself checks who owns an inspection."""
-UPLOADS = re.compile(r"/api/verdicts|/(inspect|sensor)/\w\w/gradio_api/upload")
+UPLOADS = re.compile(r"/api/verdicts|/inspections|/sensor|/(inspect|sensor)/\w\w/gradio_api/upload")
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 GRADIO = re.compile(r"/(inspect|sensor)/")

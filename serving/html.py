@@ -103,7 +103,10 @@ class Html:
         said = texts_of(request)(f"refused.{why}")
         for_person = "text/html" in request.headers.get("accept", "")
         if for_person and not request.url.path.startswith("/api/"):
-            return self.page(request, "refused", {"why": said}, status)
+            again = _page(request) if why == "login" else ""
+            return self.page(request, "refused", {"why": said, "again": again}, status)
+        if why == "login":
+            said = texts_of(request)("refused.token")
         return JSONResponse({"detail": detail or said}, status)
 
 

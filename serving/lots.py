@@ -87,7 +87,16 @@ class Lots:
     def __init__(self, lake: Lake, stage: Stage, settings: Settings, champion: Champion) -> None:
         self.lake, self.stage, self.settings = lake, stage, settings
         self.champion = champion
+        self._warm = False
+        self._names = functools.lru_cache(KEPT_LOTS)(self._read_names)
         self._explained = functools.lru_cache(KEPT_LOTS)(self._view)
+
+    def warm(self) -> None:
+        """Load what explanations need, by one of them, so that no visitor waits for it."""
+        model: LotModel | None = self.champion.model
+        if model and not self._warm:
+            shap_parts(model, np.asarray(model.card["background"][:1], np.float32))
+            self._warm = True
 
     def days(self) -> list[date]:
         """Return the last days that have readings, newest first."""
@@ -109,6 +118,15 @@ class Lots:
             self.lake.load(LOTS, columns=("ended_at",))["ended_at"]
         ).as_py()
         return found
+
+    def names(self, day: date) -> list[str]:
+        """Return the names of the lots that have readings of that day, in order."""
+        return list(self._names(day, self.lake.version(LOTS)))
+
+    def _read_names(self, day: date, version: int) -> tuple[str, ...]:
+        """Read the names. `version` is part of the cache key."""
+        found = {row["lot"] for row in self._of_day(LOTS, day, "lot")}
+        return tuple(sorted(found, key=lambda name: (len(name), name)))
 
     def of_day(self, day: date, sort: str = "risk") -> list[dict[str, Any]]:
         """Return a row for each lot of a day.

@@ -41,12 +41,18 @@ class Result:
 
 
 def inspect_upload(
-    context: AppContext, t: Texts, user: User, one: Received, lot: Lot | None
+    context: AppContext, t: Texts, user: User, one: Received, lot: Lot | None, key: str = ""
 ) -> Result:
-    """Inspect one received file, and remove it from the uploads."""
+    """Inspect one received file, and remove it from the uploads.
+
+    `key` is the id that the inspection gets. If the user has it already, it is not done again.
+    """
     start = time.perf_counter()
     try:
-        result = _inspected(context, t, user, one, lot)
+        before = _stored(context, key)
+        if before and before.user_name == user.name:  # The connection broke before its answer.
+            return Result(before.file_name, before, _seen(context, user, before))
+        result = _inspected(context, t, user, one, lot, "" if before else key)
     finally:
         context.uploads.drop(one)
     if result.inspection:
@@ -57,12 +63,22 @@ def inspect_upload(
     return result
 
 
-def _inspected(context: AppContext, t: Texts, user: User, one: Received, lot: Lot | None) -> Result:
+def _stored(context: AppContext, key: str) -> Inspection | None:
+    """Return the inspection of this id, if there is one already."""
+    try:
+        return context.inspections.find(key) if key else None
+    except SqlError:
+        return None  # A row of the same id is stored once, whenever SQL comes back.
+
+
+def _inspected(
+    context: AppContext, t: Texts, user: User, one: Received, lot: Lot | None, key: str
+) -> Result:
     if one.fault:
         return refused(context, t, one.name, one.fault)
     try:
         content = one.path.read_bytes()
-        found = context.inspector.inspect(user, one.name, content, lot)
+        found = context.inspector.inspect(user, one.name, content, lot, key)
     except OSError:
         return refused(context, t, one.name, "gone")
     except PhotoError as error:

@@ -35,7 +35,10 @@ def login_page(
 @router.get("/login")
 def show_login(request: Request, html: Shown, next: str = "/", fault: str = "") -> Response:
     """Show the login form. `fault` comes from a login at a provider."""
-    said = texts_of(request)(f"login.{fault}") if fault in ("wrong", "again", "no_account") else ""
+    if not keeps_cookie(request, html):
+        fault = "insecure"
+    known = ("wrong", "again", "no_account", "insecure")
+    said = texts_of(request)(f"login.{fault}") if fault in known else ""
     return login_page(request, html, next=local_path(next), fault=said)
 
 
@@ -52,9 +55,17 @@ async def log_in(request: Request, html: Shown, form: Form) -> Response:
         return login_page(request, html, 401, name, there, t("login.wrong"))
     except TooManyAttemptsError:
         return login_page(request, html, 429, name, there, t("login.too_many"))
+    if not keeps_cookie(request, html):
+        return login_page(request, html, 400, name, there, t("login.insecure"))
     answer = RedirectResponse(there, 303)
     set_session(answer, html.context, token)
     return answer
+
+
+def keeps_cookie(request: Request, html: Html) -> bool:
+    """Return whether the browser keeps a Secure cookie: by https, or on the same machine."""
+    url, own = request.url, ("localhost", "127.0.0.1", "[::1]", "::1")
+    return url.scheme == "https" or url.hostname in own or not html.context.settings.secure_cookies
 
 
 async def hashing(request: Request, work: Callable[..., str], *args: object) -> str:

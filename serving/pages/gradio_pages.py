@@ -6,14 +6,12 @@ upload, and check the limits while a file arrives.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
-from gradio.events import Dependency
 from starlette.concurrency import run_in_threadpool
 
 from lakehouse.errors import PlatelakeError, UsageError
@@ -23,22 +21,22 @@ from serving.door import write_down
 from serving.html import STATIC, Html, theme_of, user_of
 from serving.lots import LotView
 from serving.pages import RefusedError, Shown, Visitor
+from serving.pages.intake import read_sensor
 from serving.receive import Result, inspect_upload, refused
 from serving.texts import LANGUAGES, Texts, texts
 from serving.verdicts.inspector import Lot
 from serving.verdicts.uploads import TOO_MANY, MalformedError, TooMuchError
 
-SHOWN_ROWS = 200
 HEAD = """
 <link rel="icon" href="/static/icon.svg" type="image/svg+xml">
 <script src="/static/theme.js"></script>
 <link rel="stylesheet" href="/static/tokens.css">
-<script src="/static/form.js"></script>
+<link rel="stylesheet" href="/static/inspect.css">
+<script src="/static/viewer.js"></script>
+<script src="/static/inspect.js"></script>
 <script>document.documentElement.lang = "{language}"</script>
 """
 """Links the tokens: Gradio makes the selectors of given css more specific, and loses :root."""
-ANNOUNCE = "() => document.getElementById('results')?.setAttribute('aria-live', 'polite')"
-"""Lets a screen reader announce new results."""
 TOKENS = {
     "background_fill_primary": "var(--paper)",
     "background_fill_secondary": "var(--page)",
@@ -72,8 +70,6 @@ TOKENS = {
 QUEUE_SECONDS, PROGRESS_SECONDS = 0.05, 0.1
 """Seconds between two checks for events and progress, as Gradio has on Windows. Elsewhere it has 1
 and 10 ms, and four pages then use a tenth of a processor without any user."""
-NOT_ABOUT_A_PHOTO = ("lot", "nothing")
-"""Rules that are not about a photo: the photos stay in their boxes."""
 file_routes = APIRouter(include_in_schema=False)
 
 
@@ -167,26 +163,13 @@ def _top(html: Html, t: Texts, request: gr.Request, here: str, path: str) -> str
 
 
 def _inspect(html: Html, t: Texts) -> gr.Blocks:
-    """Return the page that inspects photos."""
+    """Return the page that inspects photos, and its function for Gradio's client."""
     context = html.context
-    title = f"{t('inspect.title')} – {t('app')}"
-    page = gr.Blocks(title=title, analytics_enabled=False)
+    page, answering = _page(html, t, "photos", "/inspect", "/inspections")
     with page:
-        top = gr.HTML()
-        gr.HTML(f"<h1>{t('inspect.title')}</h1>")
-        with gr.Column(elem_id="form"):
-            with gr.Row():
-                files = gr.File(label=t("inspect.files"), file_count="multiple", elem_id="files")
-                snapshot = gr.Image(
-                    label=t("inspect.snapshot"), sources=["webcam", "clipboard"], elem_id="snapshot"
-                )
-            lot = gr.Textbox(label=t("inspect.lot"), info=t("inspect.lot_help"), max_lines=1)
-            button = gr.Button(t("inspect.button"), variant="primary", elem_id="inspect")
-        results = gr.HTML(elem_id="results")
-        answers = gr.JSON(visible=False)
-
-        def show_top(request: gr.Request) -> str:
-            return _top(html, t, request, "inspect", "/inspect")
+        files = gr.File(file_count="multiple", visible=False)
+        snapshot, lot = gr.Image(visible=False), gr.Textbox(visible=False)
+        results, answers = gr.HTML(visible=False), gr.JSON(visible=False)
 
         def inspected(
             files: list[str], snapshot: list[str], lot: str, request: gr.Request
@@ -210,41 +193,37 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
             if named and found:  # Last: explaining a lot takes longer than a photo.
                 yield _shown(html, t, user, found, named)
 
-        page.load(show_top, outputs=top, api_visibility="private")
-        page.load(None, js=ANNOUNCE)
-        _close_at_click(t, button, results)
-        inspecting = button.click(
+        answering.click(
             inspected,
             [_raw(files), _raw(snapshot), lot],
             [results, answers],
-            js="(...taken) => form.take(taken)",
             api_name="verdicts",
             concurrency_limit=context.inspector.at_once,
         )
-        left = f"(...now) => form.left({list(NOT_ABOUT_A_PHOTO)}, ...now)"
-        boxes = [files, snapshot]
-        inspecting.success(None, [answers, *boxes], boxes, js=left, api_visibility="private")
-        _open_after(t, button, inspecting)
     return page
 
 
-def _close_at_click(t: Texts, button: gr.Button, results: gr.HTML) -> None:
-    """Close the form at a click, because Gradio would silently ignore a second click.
+def _page(html: Html, t: Texts, kind: str, path: str, to: str) -> tuple[gr.Blocks, gr.Button]:
+    """Return a page with our component, which sends each file to `to`, and a hidden button.
 
-    The last verdict leaves then, or as soon as the user chooses the next file. Bind this before the
-    inspection: Gradio starts the second listener when the first has ended.
+    Gradio's own form ignores a click while another one is at work, and knows no queue of photos.
     """
-    close = f"() => form.close({json.dumps(t('inspect.busy'))})"
-    button.click(None, None, [results, button], js=close, api_visibility="private")
-    fresh = gr.Button(visible="hidden", elem_id="fresh")
-    fresh.click(None, None, results, js="() => ''", api_visibility="private")
+    name = {"/inspect": "inspect", "/sensor": "sensor"}[path]
+    title = t(f"{name}.title")
+    page = gr.Blocks(title=f"{title} – {t('app')}", analytics_enabled=False)
+    with page:
+        top = gr.HTML()
+        gr.HTML(f"<h1 id='content'>{title}</h1>")
+        known = {"kind": kind, "to": to, "sentences": t.sentences}
+        gr.HTML(html.text("intake", t, None, path, known))
+        answering = gr.Button(visible=False)
 
+        def show_top(request: gr.Request) -> str:
+            here = name if name == "inspect" else "lots"
+            return _top(html, t, request, here, path)
 
-def _open_after(t: Texts, button: gr.Button, inspecting: Dependency) -> None:
-    """Open the form again when the inspection has ended or failed."""
-    again = f"() => form.open({json.dumps(t('inspect.button'))})"
-    for ended in (inspecting.then, inspecting.failure):  # Gradio's `then` skips failures.
-        ended(None, None, button, js=again, api_visibility="private")
+        page.load(show_top, outputs=top, show_progress="hidden", api_visibility="private")
+    return page, answering
 
 
 def _inspected(
@@ -278,53 +257,23 @@ def _shown(
             view = html.context.lots.view(lot.day, lot.name)
         except PlatelakeError:
             view = LotView(lot.day, lot.name)
-    known = {"results": results, "lot": view}
+    known = {"results": [(one, False) for one in results], "lot": view}
     text = html.text("inspected", t, user, "/inspect", known)
     return text, [as_json(one).model_dump(mode="json") for one in results]
 
 
 def _sensor(html: Html, t: Texts) -> gr.Blocks:
-    """Return the page that inspects a sensor file and stores nothing."""
-    title = f"{t('sensor.title')} – {t('app')}"
-    page = gr.Blocks(title=title, analytics_enabled=False)
+    """Return the page that checks sensor files, and its function for Gradio's client."""
+    context = html.context
+    page, answering = _page(html, t, "sensor", "/sensor", "/sensor")
     with page:
-        top = gr.HTML()
-        gr.HTML(f"<h1>{t('sensor.title')}</h1><p>{t('sensor.help')}</p>")
-        with gr.Column(elem_id="form"):
-            files = _raw(gr.File(label=t("sensor.file"), file_count="single", elem_id="file"))
-            button = gr.Button(t("sensor.button"), variant="primary", elem_id="inspect")
-        results = gr.HTML(elem_id="results")
+        files, results = _raw(gr.File(visible=False)), gr.HTML(visible=False)
 
-        def show_top(request: gr.Request) -> str:
-            return _top(html, t, request, "lots", "/sensor")
-
-        def inspected(files: list[str], request: gr.Request) -> str:
+        def checked(files: list[str], request: gr.Request) -> str:
             user = _user(request)
-            known = _read_sensor(html, t, user, files[0]) if files else {"fault": t("fault.gone")}
+            one = context.uploads.owned(files[0], user.name) if files else None
+            known = read_sensor(context, t, one)
             return html.text("checked_file", t, user, "/sensor", known)
 
-        page.load(show_top, outputs=top, api_visibility="private")
-        page.load(None, js=ANNOUNCE)
-        _close_at_click(t, button, results)
-        inspecting = button.click(inspected, files, results, api_name="lots", concurrency_limit=2)
-        _open_after(t, button, inspecting)
+        answering.click(checked, files, results, api_name="lots", concurrency_limit=2)
     return page
-
-
-def _read_sensor(html: Html, t: Texts, user: User, path: str) -> dict[str, Any]:
-    context = html.context
-    one = context.uploads.owned(path, user.name)
-    if one is None or one.fault:
-        rule = one.fault if one else "gone"
-        return {"fault": refused(context, t, "", rule).said}
-    try:
-        with one.path.open("rb") as stream:
-            fault, lots, held = context.lots.check_file(stream, one.name)
-    finally:
-        context.uploads.drop(one)
-    if fault:
-        rule, reason = fault
-        return {"fault": f"{t(f'rule.{rule}')} ({reason})"}
-    model = context.lot_champion.model is not None
-    known = {"lots": lots, "bad": held[:SHOWN_ROWS], "bad_count": len(held), "fault": ""}
-    return known | {"model": model, "stage": context.stage.name}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from datetime import date
+from datetime import UTC, date
 from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
@@ -17,7 +17,6 @@ from PIL import Image
 
 from lakehouse.files.photos import PhotoError, read_upright
 from lakehouse.sql.database import SqlError
-from ml.use.explain import with_heat
 from serving.access.sessions import User
 from serving.context import AppContext
 from serving.door import client
@@ -25,9 +24,12 @@ from serving.html import Html, texts_of
 from serving.pages import Form, RefusedError, Shown, Visitor, seen
 from serving.records.inspections import PAGE, Inspection, Search
 from serving.records.review import CorrectionError, Discussion
+from serving.verdicts.maps import coloured_map, with_map
 
 SHOWN_PIXELS = 1_024
 """Longest side of a photo on a page, in pixels."""
+THUMB_PIXELS = 192
+NOTHING = {"says": "", "reason": "", "defect": ""}
 LAST_PAGE = 1_000_000
 YEARS = range(1970, 2200)
 router = APIRouter(include_in_schema=False)
@@ -71,8 +73,12 @@ def detail_page(
     status: int = 200,
     said: str = "",
     fault: str = "",
+    given: Mapping[str, str] = NOTHING,
 ) -> Response:
-    """Return the page of one inspection. A reviewer sees others' corrections after an own one."""
+    """Return the page of one inspection. A reviewer sees others' corrections after an own one.
+
+    `given` is what the form of the correction had, so that it has it again.
+    """
     context = html.context
     try:
         told, earlier = context.review.said(one.sha256), context.inspections.earlier(one.sha256)
@@ -83,8 +89,12 @@ def detail_page(
     mine = [c for c in told.corrections if c["user_name"] == user.name]
     shown = told.corrections if reviewer and not blind else mine
     others = [o for o in earlier if o.may_be_seen_by(user)]
+    kinds = context.stage.defects
     known = {
         "one": one,
+        "given": given,
+        "defects": kinds,
+        "words": {kind.name: kind.word(texts_of(request).language) for kind in kinds},
         "link": str(request.url.replace(path=f"/inspections/{one.inspection_id}", query="")),
         "told": told,
         "shown": shown,
@@ -108,7 +118,7 @@ def correct(
         html.context.review.correct(user, one, **said)
     except CorrectionError as error:
         fault = texts_of(request)(f"review_error.{error.why}")
-        return detail_page(request, html, user, one, 400, fault=fault)
+        return detail_page(request, html, user, one, 400, fault=fault, given=said)
     what = f"{says}: {inspection_id}"
     html.context.accounts.record(user.name, "corrected", what, client(request))
     return RedirectResponse(f"/inspections/{inspection_id}?said=1", 303)
@@ -122,9 +132,26 @@ def photo(request: Request, html: Shown, user: Visitor, inspection_id: str) -> R
 
 @router.get("/inspections/{inspection_id}/heat.jpg")
 def heat(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Response:
-    """Return the photo with the places in red that spoke for bad."""
+    """Return the photo in grey, with the places that reach a threshold in colour."""
     one = seen(html.context, request, user, inspection_id)
-    return _jpeg(with_heat(_picture(html.context, one), Image.open(io.BytesIO(one.heat_png))))
+    return _jpeg(with_map(_picture(html.context, one), one))
+
+
+@router.get("/inspections/{inspection_id}/map.png")
+def map_alone(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Response:
+    """Return the map alone, clear where nothing reaches a threshold."""
+    target = io.BytesIO()
+    one = seen(html.context, request, user, inspection_id)
+    coloured_map(one).save(target, "PNG", optimize=True)
+    return Response(target.getvalue(), media_type="image/png")
+
+
+@router.get("/inspections/{inspection_id}/thumb.jpg")
+def thumb(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Response:
+    """Return the photo as small as a list needs it."""
+    picture = _picture(html.context, seen(html.context, request, user, inspection_id))
+    picture.thumbnail((THUMB_PIXELS, THUMB_PIXELS))
+    return _jpeg(picture)
 
 
 def _picture(context: AppContext, one: Inspection) -> Image.Image:
@@ -178,7 +205,7 @@ def _csv(found: Iterator[Inspection]) -> Iterator[str]:
     """Yield lines of csv. An apostrophe comes before what a spreadsheet would run as a formula."""
     names: list[str] = []
     for one in found:
-        row = asdict(one)
+        row = asdict(one) | {"inspected_at": one.inspected_at.replace(tzinfo=UTC).isoformat()}
         del row["heat"]
         if not names:
             names = list(row)

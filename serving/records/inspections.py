@@ -12,6 +12,7 @@ import sqlalchemy as sa
 import structlog
 
 from lakehouse.sql.database import Database, SqlError
+from ml.use.reasons import key_of
 from serving.access.sessions import User
 from serving.records.group_commit import GroupCommit
 from serving.records.outbox import Outbox, Row
@@ -63,6 +64,17 @@ class Inspection:
     def heat_png(self) -> bytes:
         """The heat map as the bytes of a PNG file."""
         return base64.b64decode(self.heat)
+
+    @property
+    def why(self) -> str:
+        """Why the verdict is so: good, bad, unsure, or a key of `ml.use.reasons`."""
+        plain = "unsure" if self.verdict == "needs_human" else self.verdict
+        return key_of(self.reason or "") or plain
+
+    @property
+    def why_detail(self) -> str:
+        """The detail of the reason; empty if there is none."""
+        return (self.reason or "").partition(": ")[2]
 
     def may_be_seen_by(self, user: User) -> bool:
         """Return whether the user may see it: their own, or any if they are a reviewer."""

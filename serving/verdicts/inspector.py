@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+import numpy as np
+
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.files.photos import PhotoError
 from lakehouse.settings import Settings
@@ -57,10 +59,11 @@ class Inspector:
         self.at_once = 2 * (os.cpu_count() or 1)
         """Requests at the same time: one half decodes and predicts, the other half writes."""
         self._keeping = ThreadPoolExecutor(self.at_once, "keep-photos")
+        self._warmed: object = None
         self._chance = random.SystemRandom()
 
     def inspect(
-        self, user: User, file_name: str, content: bytes, lot: Lot | None = None
+        self, user: User, file_name: str, content: bytes, lot: Lot | None = None, key: str = ""
     ) -> Inspection:
         """Inspect a photo. Photo and verdict are stored before this returns.
 
@@ -69,6 +72,7 @@ class Inspector:
             file_name: Name of the file as it came.
             content: Bytes of the file, at most `max_photo_bytes`.
             lot: Lot of the part, if known.
+            key: Id of the inspection, drawn at random; empty: it is drawn here.
 
         Raises:
             PhotoError: The file is not a photo that can be read.
@@ -91,7 +95,7 @@ class Inspector:
         share = self.settings.sampled_share
         one = Inspection(
             stage=self.stage.name,
-            inspection_id=uuid.uuid4().hex,
+            inspection_id=key or uuid.uuid4().hex,
             inspected_at=datetime.now(UTC).replace(tzinfo=None),
             user_name=user.name,
             file_name=shown_name(file_name),
@@ -112,6 +116,13 @@ class Inspector:
         )
         self.inspections.save(one)
         return one
+
+    def warm(self) -> None:
+        """Let the model inspect a grey picture, so that no visitor waits for what that loads."""
+        model = self.champion.model
+        if model is not None and model is not self._warmed:
+            model.look(np.full((model.height, model.width, 3), 128, np.uint8))
+            self._warmed = model
 
     def _kept(self, content: bytes) -> str:
         """Store the photo in the landing zone, then return its hash."""

@@ -32,7 +32,7 @@ from serving.app import create_app
 from serving.context import AppContext
 from serving.door import PUBLIC
 from serving.html import share
-from serving.pages import accounts, home, lake, oidc, review
+from serving.pages import accounts, home, intake, lake, oidc, review
 from serving.pages import inspections as history
 from serving.tables import agreed_labels, corrections, inspections
 from serving.verdicts.uploads import FIELD_BYTES
@@ -225,7 +225,7 @@ def test_what_is_another_users_is_refused_and_written_down(
 
 def test_every_page_needs_a_user_unless_it_is_named(app: Any, context: AppContext) -> None:
     anonymous = Browser(app, context)
-    pages = (home, accounts, history, review, lake, oidc, api)
+    pages = (home, accounts, history, intake, review, lake, oidc, api)
     routers = (app, *(page.router for page in pages))
     asked = {getattr(route, "path", "") for router in routers for route in router.routes}
     paths = [re.sub(r"\{[^}]*\}", "x", path) for path in sorted(asked) if path]
@@ -460,7 +460,8 @@ def test_machines_come_with_a_token(app: Any, context: AppContext, plant: Plant)
     for wrong in ({}, {"authorization": "Bearer x"}, {"authorization": f"Basic {token}"}):
         assert machine.post("/api/verdicts", files=photo, headers=wrong).status_code == 401
     schema = machine.get("/openapi.json", headers={"authorization": f"Bearer {token}"}).json()
-    assert set(schema["paths"]) == {"/api/verdicts", "/api/inspections/{inspection_id}"}
+    paths = {"/api/verdicts", "/api/inspections/{inspection_id}", "/api/lots"}
+    assert set(schema["paths"]) == paths
 
 
 def test_review_by_two(enter: Enter, plant: Plant, context: AppContext) -> None:

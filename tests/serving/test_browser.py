@@ -4,7 +4,6 @@ import base64
 import json
 import re
 import secrets
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, Route, expect, sync_playwright
 
@@ -102,28 +102,14 @@ def enter(page: Page, name: str, password: str = PASSWORD) -> None:
     page.press("[name=password]", "Enter")
 
 
-class Gate:
-    """Holds up what it stands before until it is opened; the real thing is done then."""
-
-    def __init__(self, done: Callable[..., Any]) -> None:
-        self._done, self.opened = done, threading.Event()
-
-    def __call__(self, *given: Any) -> Any:
-        assert self.opened.wait(TIMEOUT / 1000)
-        return self._done(*given)
-
-
-def choose(page: Page, *photos: Path, box: str = "#files") -> None:
-    """Put files into a box, where they are listed once they are uploaded."""
-    page.set_input_files(f"{box} input[type=file]", photos)
-    for photo in photos:  # A long name is shown in two parts.
-        expect(page.locator(box)).to_contain_text(photo.stem[:10])
+DONE = "#now .item:not([data-state=waiting])"
+"""Photos of now that have their result."""
 
 
 def inspect_upload(page: Page, *photos: Path) -> None:
-    choose(page, *photos)
-    page.click("#inspect")
-    expect(page.locator("#results .card")).to_have_count(len(photos))
+    """Choose photos. They are inspected at once."""
+    page.set_input_files("#files", photos)
+    expect(page.locator(DONE)).to_have_count(len(photos))
 
 
 def test_the_whole_way(
@@ -141,23 +127,25 @@ def test_the_whole_way(
     kim.click("button:has-text('Create account')")
     expect(kim.get_by_text("No photos inspected yet")).to_be_visible()
     kim.click("a:has-text('Inspect photos')")
-    expect(kim.locator("#inspect")).to_be_visible()
+    expect(kim.locator("#choose")).to_be_visible()
     kim.click("text=Log out")
     enter(kim, "kim", "not the password")
     expect(kim.get_by_role("alert")).to_contain_text("Wrong name or password")
     shot(kim, "wrong-password")
     enter(kim, "kim")
-    expect(kim.locator("#inspect")).to_be_visible()
+    expect(kim.locator("#choose")).to_be_visible()
 
     inspect_upload(kim, plant.good[0], plant.bad[0])
-    cards = kim.locator("#results .card")
-    expect(cards.nth(0)).to_contain_text("Good")
-    expect(cards.nth(1)).to_contain_text("Bad")
+    cards = kim.locator("#now .card")
+    expect(cards.nth(0)).to_contain_text("Bad")  # The bad ones first.
+    expect(cards.nth(1)).to_contain_text("Good")
+    expect(kim.locator("#counts")).to_contain_text("2 photos: 1 bad, 0 to check by hand, 1 good")
     for n in range(2):
-        heat = cards.nth(n).locator("img")
-        heat.scroll_into_view_if_needed()
-        expect(heat).to_have_js_property("complete", True)
-        assert heat.evaluate("image => image.naturalWidth") > 100
+        cards.nth(n).locator("summary").first.click()
+        for picture in cards.nth(n).locator(".viewer img").all():
+            picture.scroll_into_view_if_needed()
+            expect(picture).to_have_js_property("complete", True)
+            assert picture.evaluate("image => image.naturalWidth") > 100
         assert cards.nth(n).get_by_role("img", name=re.compile("below .* good")).is_visible()
     shot(kim, "app-inspect")
 
@@ -212,11 +200,10 @@ def test_korean_on_a_phone(
     context.accounts.add("김작업", "admin", PASSWORD, by="test")
     page = opened(locale="ko-KR", viewport=PHONE, is_mobile=True, has_touch=True)
     enter(page, "김작업")
-    expect(page.locator("#inspect")).to_have_text("검사")
+    expect(page.locator("#choose")).to_have_text("사진 선택")
     assert page.locator("html").get_attribute("lang") == "ko"
     inspect_upload(page, plant.bad[0], plant.good[0])
-    expect(page.locator("#results")).to_contain_text("불량 확률")
-    page.locator("#results img").nth(1).scroll_into_view_if_needed()
+    expect(page.locator("#now")).to_contain_text("불량 확률")
     page.wait_for_load_state("networkidle")
     shot(page, "app-korean-phone")
     day = context.lots.days()[0]
@@ -255,7 +242,7 @@ def test_dark_and_by_keyboard(
         page.keyboard.type(text)
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.locator("#inspect")).to_be_visible()
+    expect(page.locator("#choose")).to_be_visible()
     inspect_upload(page, plant.bad[1])
     shot(page, "dark-inspect")
     for path in ("/lots", "/inspections", "/models"):
@@ -272,26 +259,23 @@ def test_dark_and_by_keyboard(
         shot(page, f"dark{path.replace('/', '-')}")
 
 
-def test_a_sensor_file_is_dropped_in(
+def test_a_sensor_file_shows_its_lots_the_bad_ones_first(
     opened: Callable[..., Page], context: AppContext, plant: Plant,
     shot: Callable[[Page, str], None],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    gate = Gate(context.lots.check_file)
-    monkeypatch.setattr(context.lots, "check_file", gate)
     context.accounts.add("kim", "operator", PASSWORD, by="test")
     page = opened()
     enter(page, "kim")
     page.goto("/sensor")
-    choose(page, plant.sensor, box="#file")
-    page.click("#inspect")
-    expect(page.locator("#inspect")).to_be_disabled()
-    assert page.locator("#form").evaluate("form => form.inert")
-    gate.opened.set()
-    expect(page.locator("#inspect")).to_be_enabled()
-    expect(page.locator("#results")).to_contain_text("Lots in this file: 8")
-    expect(page.locator("#results svg.trace")).to_have_count(24)
+    page.set_input_files("#files", plant.sensor)
+    expect(page.locator(DONE)).to_contain_text("8 lots: ")
+    expect(page.locator("#now .of-lot")).to_have_count(8)
+    page.locator("#now .of-lot summary").first.click()
+    expect(page.locator("#now .of-lot[open] svg.trace")).to_have_count(3)
     shot(page, "sensor")
+    page.set_input_files("#files", plant.good[0])
+    expect(page.locator("#now .item.refused")).to_have_count(1)
+    expect(page.locator("#earlier .of-lot")).to_have_count(8)
 
 
 COPY = """async (photo) => {
@@ -303,98 +287,169 @@ COPY = """async (photo) => {
 def test_camera_and_clipboard(
     opened: Callable[..., Page], context: AppContext, plant: Plant
 ) -> None:
+    """The camera stays on. Space shoots, and the verdict comes by itself."""
     context.accounts.add("kim", "operator", PASSWORD, by="test")
     page = opened(permissions=["camera", "clipboard-read", "clipboard-write"])
     enter(page, "kim")
-    page.get_by_text("Click to Access Webcam").click()
-    page.wait_for_function("document.querySelector('#snapshot video')?.videoWidth > 0")
-    page.locator("#snapshot").get_by_role("button", name="capture photo").click()
-    expect(page.locator("#snapshot img")).to_be_visible()
-    page.click("#inspect")
-    expect(page.locator("#results .card img")).to_have_count(1)
-    page.goto("/inspect/en/")
-    expect(page.locator("#inspect")).to_be_visible()
+    page.get_by_role("button", name="Live camera").click()
+    page.wait_for_function("document.querySelector('#video')?.videoWidth > 0")
+    page.get_by_role("button", name="Shoot and inspect").click()
+    expect(page.locator(DONE)).to_have_count(1)
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Space")
+    expect(page.locator("#earlier .item")).to_have_count(1)
+    expect(page.locator(DONE)).to_have_count(1)
+    page.get_by_role("button", name="Live camera").click()
+    expect(page.locator("#video")).to_be_hidden()
     page.evaluate(COPY, base64.b64encode(plant.bad[0].read_bytes()).decode())
-    page.locator("#snapshot").get_by_role("button", name="Paste from clipboard").click()
-    expect(page.locator("#snapshot img")).to_be_visible()
-    page.click("#inspect")
-    expect(page.locator("#results .card.bad")).to_have_count(1)
+    page.keyboard.press("Control+v")
+    expect(page.locator("#now .item.bad")).to_have_count(1)
+    expect(page.locator("#earlier .item")).to_have_count(2)
 
 
-def test_a_mistyped_lot_leaves_the_photos(
+def test_a_mistyped_lot_keeps_the_photo(
     opened: Callable[..., Page], context: AppContext, plant: Plant
 ) -> None:
     context.accounts.add("kim", "operator", PASSWORD, by="test")
     page = opened()
     enter(page, "kim")
-    page.set_input_files("#files input[type=file]", plant.good[0])
-    expect(page.locator("#files")).to_contain_text(plant.good[0].stem[:10])
-    page.get_by_label("Lot").fill("abc")
-    page.click("#inspect")
-    expect(page.locator("#results")).to_contain_text("Enter the lot")
-    expect(page.locator("#results")).to_have_attribute("aria-live", "polite")
-    page.get_by_label("Lot").fill("2021-11-01/3")
-    page.click("#inspect")
-    expect(page.locator("#results .card.good")).to_have_count(1)
-    expect(page.locator("#results svg.trace")).to_have_count(3)
-    expect(page.locator("#files")).not_to_contain_text(plant.good[0].stem[:10])
+    lot = page.get_by_label("Lot")
+    lot.fill("abc")
+    page.set_input_files("#files", plant.good[0])
+    expect(page.locator("#notice")).to_contain_text("This is not a lot")
+    expect(page.locator(DONE)).to_have_count(0)
+    expect(lot).to_be_focused()
+    lot.fill("2021-11-01/3")
+    lot.press("Enter")
+    expect(page.locator("#now .item.good")).to_have_count(1)
+    expect(page.locator("#notice")).to_be_hidden()
+    page.locator("#now .of-lot summary").click()
+    expect(page.locator("#now svg.trace")).to_have_count(3)
 
 
-def test_no_photo_is_lost_while_another_is_judged(
-    opened: Callable[..., Page], context: AppContext, plant: Plant,
-    shot: Callable[[Page, str], None],
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    gate = Gate(context.lots.view)
-    monkeypatch.setattr(context.lots, "view", gate)
+def test_the_lot_field_knows_the_days_lots_and_takes_a_scanner(
+    opened: Callable[..., Page], context: AppContext, plant: Plant
+) -> None:
     context.accounts.add("kim", "operator", PASSWORD, by="test")
     page = opened()
     enter(page, "kim")
-    first, second = tmp_path / "first.png", tmp_path / "second.png"
-    first.write_bytes(plant.good[0].read_bytes())
-    second.write_bytes(plant.bad[0].read_bytes())
-    choose(page, first)
-    page.get_by_label("Lot").fill("2021-11-01/99")
-    button = page.locator("#inspect")
-    button.click()
-    expect(page.locator("#results .card.good")).to_have_count(1)  # Its lot is still at work.
-    expect(button).to_be_disabled()
-    expect(button).to_have_text("Inspecting…")
-    box = page.locator("#files").bounding_box()
-    assert box
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    choose(page, second)  # No person gets there; an upload that was on its way may.
-    button.dispatch_event("click")
-    shot(page, "judging")
-    gate.opened.set()
-    expect(page.locator("#results")).to_contain_text("no readings of this lot")
-    expect(page.locator("#results .card.good")).to_have_count(1)
-    expect(page.locator("#files")).not_to_contain_text(first.stem[:10])
-    expect(page.locator("#files")).to_contain_text(second.stem[:10])
-    expect(button).to_be_enabled()
-    button.click()
-    expect(page.locator("#results .card.bad")).to_have_count(1)
-    expect(page.locator("#results .card.good")).to_have_count(0)
-    expect(page.locator("#files")).not_to_contain_text(second.stem[:10])
-    page.click("nav >> text=History")
-    expect(page.locator("tbody tr")).to_have_count(2)
+    expect(page.locator("#choose")).to_be_visible()
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.type("2021-11-01/3\n")  # A scanner types, and ends with Enter.
+    expect(page.locator("#lots option")).to_have_count(8)
+    assert page.locator("#lots option").first.get_attribute("value") == "2021-11-01/1"
+    expect(page.locator("#lot-hint")).not_to_have_class(re.compile("warning"))
+    chooser.value.set_files(plant.good[0])
+    expect(page.locator("#now .item.good")).to_contain_text("2021-11-01/3")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.type("2021-11-01/99")
+    expect(page.locator("#lot-hint.warning")).to_contain_text("Lot 99 of 2021-11-01 is not in")
+    page.set_input_files("#files", plant.bad[0])  # It is no refusal.
+    expect(page.locator("#now .item.bad .warning")).to_contain_text("Lot 99 of 2021-11-01")
+    page.reload()
+    expect(page.get_by_label("Lot")).to_have_value("2021-11-01/99")
 
 
-def test_photos_stay_in_the_box_where_judging_fails(
+def photos_at(page: Page) -> dict[str, str]:
+    """The verdict that stands beside each photo, by the photo's name."""
+    found: dict[str, str] = page.evaluate(
+        """() => Object.fromEntries([...document.querySelectorAll('.item:not(.refused)')].map(
+            one => [one.querySelector('.name').textContent.split(' · ')[0], one.dataset.state]))"""
+    )
+    return found
+
+
+SLOW = {"offline": False, "latency": 300, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
+"""400 kbit/s."""
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["fast", "400-kbit"])
+def test_no_photo_is_lost_and_no_verdict_stands_beside_another(
+    opened: Callable[..., Page], context: AppContext, plant: Plant, tmp_path: Path, slow: bool
+) -> None:
+    """A person chooses photos as fast as they can, whatever the network does."""
+    context.accounts.add("kim", "operator", PASSWORD, by="test")
+    page = opened()
+    enter(page, "kim")
+    expect(page.locator("#choose")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    if slow:
+        network = page.context.new_cdp_session(page)
+        network.send("Network.enable")
+        network.send("Network.emulateNetworkConditions", SLOW)
+    expected = {}
+    for n in range(6):
+        kind = "bad" if n % 2 else "good"
+        photo = tmp_path / f"{kind}-{n}.jpg"
+        small(getattr(plant, kind)[n]).save(photo, quality=90)
+        expected[photo.name] = kind
+        page.set_input_files("#files", photo)
+        for name, verdict in photos_at(page).items():
+            assert verdict in ("waiting", expected[name]), name
+        # The newest is in the place of now, and no verdict of an earlier act is.
+        assert page.locator("#now .name", has_text=photo.name).count() == 1
+        page.wait_for_timeout(150)
+    expect(page.locator("[data-state=waiting]")).to_have_count(0)
+    assert photos_at(page) == expected
+    expect(page.locator("#now details[open], #now .item")).not_to_have_count(0)
+    page.reload()  # The server has each of them, once.
+    expect(page.locator("#earlier .item")).to_have_count(6)
+    assert photos_at(page) == expected
+
+
+def small(photo: Path) -> Image.Image:
+    """The photo as a camera sends it that was told to save traffic."""
+    picture = Image.open(photo).convert("RGB")
+    picture.thumbnail((480, 480))
+    return picture
+
+
+def test_photos_wait_while_the_session_is_over(
     opened: Callable[..., Page], context: AppContext, plant: Plant
 ) -> None:
     context.accounts.add("kim", "operator", PASSWORD, by="test")
     page = opened()
     enter(page, "kim")
     inspect_upload(page, plant.bad[0])
-    choose(page, plant.good[0])
     page.context.clear_cookies()  # The session is over.
-    page.click("#inspect")
-    expect(page.get_by_text("Please log in again")).to_be_visible()
-    expect(page.locator("#inspect")).to_be_enabled()
-    expect(page.locator("#files")).to_contain_text(plant.good[0].stem[:10])
-    assert page.locator("#form").evaluate("form => form.inert") is False
-    expect(page.locator("#results .card")).to_have_count(0)
+    page.set_input_files("#files", plant.good[0])
+    expect(page.locator("#notice")).to_contain_text("You are logged out. Log in again in a new tab")
+    expect(page.locator("#now .item")).to_have_attribute("data-state", "waiting")
+    with page.context.expect_page() as tab:
+        page.locator("#notice").get_by_role("link", name="Log in").click()
+    enter(tab.value, "kim")
+    expect(tab.value).to_have_url(re.compile("/(inspect|account)"))
+    tab.value.close()
+    page.evaluate("window.dispatchEvent(new Event('focus'))")  # The user comes back.
+    expect(page.locator("#now .item.good")).to_have_count(1)
+    expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_a_network_that_breaks_loses_nothing_and_inspects_nothing_twice(
+    opened: Callable[..., Page], context: AppContext, plant: Plant
+) -> None:
+    context.accounts.add("kim", "operator", PASSWORD, by="test")
+    page = opened()
+    enter(page, "kim")
+    expect(page.locator("#choose")).to_be_visible()
+
+    lost: list[Route] = []
+
+    def lose_the_first(route: Route) -> None:
+        if lost:
+            route.continue_()
+            return
+        lost.append(route)
+        route.fetch()  # The server inspects the photo, but its answer does not arrive.
+        route.abort()
+
+    page.route("**/inspections?*", lose_the_first)
+    page.set_input_files("#files", plant.bad[0])
+    expect(page.locator("#notice")).to_contain_text("cannot be reached")
+    expect(page.locator("#now .item.bad")).to_have_count(1)
+    expect(page.locator("#notice")).to_be_hidden()
+    page.goto("/inspections")
+    expect(page.locator("tbody tr")).to_have_count(1)
 
 
 def test_a_verdict_leaves_when_the_next_photo_is_chosen(
@@ -404,31 +459,100 @@ def test_a_verdict_leaves_when_the_next_photo_is_chosen(
     shot: Callable[[Page, str], None],
 ) -> None:
     context.accounts.add("kim", "operator", PASSWORD, by="test")
-    page = opened()
+    page = opened(viewport=PHONE, is_mobile=True, has_touch=True)
     enter(page, "kim")
-    cards = page.locator("#results .card")
     inspect_upload(page, plant.bad[0])
+    band = page.locator("#now .item.bad h2").bounding_box()
+    assert band and band["y"] + band["height"] < PHONE["height"]  # No scrolling.
+    expect(page.locator("#live")).to_contain_text("Bad, ")
     slow: list[Route] = []
-    page.route("**/gradio_api/upload*", lambda route: slow.append(route))
-    page.set_input_files("#files input[type=file]", plant.good[0])
-    expect(cards).to_have_count(0)  # Its upload has only begun.
+    page.route("**/inspections?*", lambda route: slow.append(route))
+    page.set_input_files("#files", plant.good[0])
+    expect(page.locator("#earlier .item.bad")).to_have_count(1)  # At once.
+    expect(page.locator("#now .item")).to_have_count(1)
+    expect(page.locator("#now .item")).to_contain_text("Inspecting")
+    shot(page, "next-photo")
     while not slow:
         page.wait_for_timeout(20)
     slow[0].continue_()
-    page.unroute("**/gradio_api/upload*")
-    expect(page.locator("#files")).to_contain_text(plant.good[0].stem[:10])
-    shot(page, "next-photo")
-    page.click("#inspect")
-    expect(cards).to_have_count(1)
-    page.get_by_text("Click to Access Webcam").click()
-    expect(cards).to_have_count(0)
-    page.goto("/sensor")
-    choose(page, plant.sensor, box="#file")
-    page.click("#inspect")
-    expect(page.locator("#results")).to_contain_text("Lots in this file: 8")
-    page.get_by_role("button", name="Clear").click()
-    page.set_input_files("#file input[type=file]", plant.sensor)
-    expect(page.locator("#results")).not_to_contain_text("Lots in this file")
+    expect(page.locator("#now .item.good")).to_have_count(1)
+
+
+def test_the_map_has_no_colour_below_the_threshold(
+    opened: Callable[..., Page], context: AppContext, plant: Plant
+) -> None:
+    context.accounts.add("kim", "operator", PASSWORD, by="test")
+    page = opened()
+    enter(page, "kim")
+    alpha = """async image => {
+        await image.decode();
+        const canvas = document.createElement('canvas');
+        [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+        canvas.getContext('2d').drawImage(image, 0, 0);
+        const all = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        return all.filter((_, at) => at % 4 === 3).reduce((most, one) => Math.max(most, one), 0);
+    }"""
+    for photo, coloured in ((plant.good[0], False), (plant.bad[0], True)):
+        inspect_upload(page, photo)
+        over = page.locator("#now .of-map")
+        over.scroll_into_view_if_needed()
+        assert (over.evaluate(alpha) > 0) is coloured
+    page.get_by_role("button", name="Overlay").click()
+    expect(page.locator("#now .plain")).to_be_hidden()
+    page.locator("#now .strength").fill("0")
+    expect(over).to_have_css("opacity", "0")
+    page.get_by_role("button", name="Larger").click()
+    wide = "pan => pan.scrollWidth > 1.4 * pan.clientWidth"
+    assert page.locator("#now .mapped .pan").evaluate(wide)
+    page.get_by_role("button", name="Photo", exact=True).click()
+    expect(over).to_be_hidden()
+
+
+def test_a_correction_by_tap_keeps_what_was_chosen(
+    opened: Callable[..., Page], context: AppContext, plant: Plant,
+    shot: Callable[[Page, str], None],
+) -> None:  # fmt: skip
+    photos = context.stage.photos
+    kinds = [{"name": "stain", "en": "Stain", "ko": "얼룩"}, "scratch"]
+    photos = type(photos).model_validate(photos.model_dump() | {"defects": kinds})
+    context.stage = context.stage.model_copy(update={"photos": photos})
+    context.review.defects = ["stain", "scratch"]
+    context.accounts.add("kim", "operator", PASSWORD, by="test")
+    page = opened()
+    enter(page, "kim")
+    inspect_upload(page, plant.good[0])
+    page.get_by_role("link", name="Details and corrections").click()
+    page.get_by_role("radio", name="Bad").check()
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("#correct")).to_contain_text("Give a reason")
+    expect(page.get_by_role("radio", name="Bad")).to_be_checked()  # It is kept.
+    page.context.clear_cookies()
+    page.get_by_role("radio", name="Stain").check()
+    page.get_by_role("button", name="Send").click()
+    page.get_by_role("link", name="Log in").click()
+    page.fill("[name=name]", "kim")
+    page.fill("[name=password]", PASSWORD)
+    page.press("[name=password]", "Enter")
+    expect(page.get_by_role("radio", name="Stain")).to_be_checked()
+    shot(page, "correction")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("status").first).to_contain_text("Saved")
+    expect(page.locator("tbody")).to_contain_text("Stain")
+
+
+def test_every_target_is_large_enough_for_a_finger(
+    opened: Callable[..., Page], context: AppContext, plant: Plant
+) -> None:
+    context.accounts.add("kim", "operator", PASSWORD, by="test")
+    page = opened(viewport=PHONE, is_mobile=True, has_touch=True)
+    enter(page, "kim")
+    inspect_upload(page, plant.bad[0])
+    too_small = page.evaluate(
+        """() => [...document.querySelectorAll('#intake :is(button, a.act, input, summary)')]
+        .filter(e => e.checkVisibility()).map(e => [e.outerHTML, e.getBoundingClientRect()])
+        .filter(([_, box]) => box.height < 44 || box.width < 44).map(([html]) => html)"""
+    )
+    assert too_small == []
 
 
 CONTRASTS = """() => {
@@ -479,21 +603,21 @@ def test_every_button_can_be_read(
     look("/sign-up")
     enter(page, "lee")
     inspect_upload(page, plant.bad[0])
-    page.click("#results .card a")
+    page.get_by_role("link", name="Details and corrections").click()
     page.get_by_role("radio", name="Good").check()
     page.fill("[name=reason]", "clean")
     page.click("button:has-text('Send')")
     inspection = urlsplit(page.url).path
     page.click("text=Log out")
     enter(page, "kim")
-    expect(page.locator("#inspect")).to_be_visible()
+    expect(page.locator("#choose")).to_be_visible()
     for path in (
         "/inspect/en/", "/sensor/en/", "/lots", "/inspections", inspection, "/review", "/models",
         "/flow", "/audit", "/account", "/nothing",
     ):  # fmt: skip
         look(path)
     texts = {text for _, text in seen}
-    assert {"Start the review", "Inspect", "Send", "Search", "Log in", "Log out"} <= texts
+    assert {"Start the review", "Choose photos", "Send", "Search", "Log in", "Log out"} <= texts
     assert {where: ratio for where, ratio in seen.items() if ratio < 4.5} == {}
 
 
