@@ -95,7 +95,8 @@ def _open_parts(options: Options, settings: Settings, stage: Stage, lake: Lake) 
     from ml.registry import registry_of
     from serving.context import open_context
 
-    context = open_context(stage, settings, lake, str(options.landing), registry_of(settings))
+    served = [(stage, lake)]
+    context = open_context(served, settings, str(options.landing), registry_of(settings))
     context.look_around()
     return context
 

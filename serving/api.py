@@ -11,7 +11,7 @@ from lakehouse.errors import UsageError
 from serving.answers import Answer, LotsOfDay, Verdict, as_json, as_verdict
 from serving.context import AppContext
 from serving.html import texts_of
-from serving.pages import RefusedError, Shown, Visitor, seen
+from serving.pages import Here, RefusedError, Shown, Visitor, seen
 from serving.receive import NO_CHAMPION, Result, inspect_upload
 from serving.verdicts.inspector import Lot
 from serving.verdicts.uploads import TOO_LARGE, MalformedError, TooMuchError
@@ -44,7 +44,9 @@ FILES = {
 
 
 @router.post("/api/verdicts", openapi_extra=FILES)
-async def post_verdicts(request: Request, response: Response, html: Shown, user: Visitor) -> Answer:
+async def post_verdicts(
+    request: Request, response: Response, html: Shown, user: Visitor, here: Here
+) -> Answer:
     """Judge photos. A file that cannot be judged says why; the others are judged.
 
     413 where every file is too large, 503 where there is no model yet.
@@ -57,7 +59,7 @@ async def post_verdicts(request: Request, response: Response, html: Shown, user:
     except MalformedError as error:
         raise HTTPException(400, str(error)) from None
     try:
-        lot = context.inspector.lot(texts.get("lot", ""))
+        lot = here.inspector.lot(texts.get("lot", ""))
     except UsageError:
         for one in files:  # The sender sends them again with the right lot.
             context.uploads.drop(one)
@@ -66,7 +68,7 @@ async def post_verdicts(request: Request, response: Response, html: Shown, user:
         raise HTTPException(422, t("inspect.nothing"))
 
     def all_inspected(lot: Lot | None) -> list[Result]:
-        return [inspect_upload(context, t, user, one, lot) for one in files]
+        return [inspect_upload(here, t, user, one, lot) for one in files]
 
     # Own threads, so that requests that wait for a verdict do not block other pages.
     results = await run_sync(all_inspected, lot, limiter=request.app.state.inspecting)
@@ -80,14 +82,14 @@ async def post_verdicts(request: Request, response: Response, html: Shown, user:
 @router.get("/api/inspections/{inspection_id}")
 def get_inspection(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Verdict:
     """An inspection that this user may see."""
-    return as_verdict(seen(html.context, request, user, inspection_id))
+    return as_verdict(seen(html.context, request, user, inspection_id)[1])
 
 
 @router.get("/api/lots")
-def get_lots(html: Shown, user: Visitor, day: date | None = None) -> LotsOfDay:
+def get_lots(user: Visitor, here: Here, day: date | None = None) -> LotsOfDay:
     """The lots of the lake on that day, or on this production day."""
-    when = day or html.context.stage.production_day()
-    return LotsOfDay(day=when, lots=html.context.lots.names(when))
+    when = day or here.stage.production_day()
+    return LotsOfDay(day=when, lots=here.lots.names(when))
 
 
 @router.get("/healthz", include_in_schema=False)
@@ -100,7 +102,7 @@ def healthz() -> dict[str, str]:
 def readyz(response: Response, html: Shown) -> dict[str, str]:
     """Say whether photos can be inspected: 503 without a champion. SQL and MLflow may be away."""
     context = html.context
-    ready = context.photo_champion.model is not None
+    ready = any(here.photo_champion.model is not None for here in context.stages.values())
     response.status_code = 200 if ready else 503
     return {
         "status": "ready" if ready else "no champion",
@@ -122,6 +124,6 @@ def _observe(context: AppContext) -> None:
     known.waiting.set(context.outbox.count())
     known.sql_away.set(context.sql_away)
     known.mlflow_away.set(context.mlflow_away)
-    for champion in (context.photo_champion, context.lot_champion):
+    for champion in context.champions:
         version = champion.model.version if champion.model else 0
         known.champion.labels(champion.name).set(version)

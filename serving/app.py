@@ -22,7 +22,18 @@ from serving import api
 from serving.context import AppContext
 from serving.door import Door
 from serving.html import STATIC, Html, texts_of
-from serving.pages import RefusedError, accounts, home, inspections, intake, lake, oidc, review
+from serving.pages import (
+    Here,
+    RefusedError,
+    accounts,
+    home,
+    inspections,
+    intake,
+    lake,
+    oidc,
+    review,
+)
+from serving.verdicts.inspector import AT_ONCE
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 LOOK_SECONDS = 5.0
@@ -47,13 +58,13 @@ def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastA
     )
     html = Html(context)
     app.state.hashing = CapacityLimiter(os.cpu_count() or 1)
-    app.state.inspecting = CapacityLimiter(context.inspector.at_once)
+    app.state.inspecting = CapacityLimiter(AT_ONCE)
     app.state.html, app.state.provider = html, oidc.provider(context.settings)
 
     @app.get("/inspect", include_in_schema=False)
-    def inspect(request: Request) -> Response:
-        if context.photo_champion.model is None:
-            return html.page(request, "no_champion", {"stage": context.stage.name})
+    def inspect(request: Request, here: Here) -> Response:
+        if here.photo_champion.model is None:
+            return html.page(request, "no_champion", {"stage": here.stage.name})
         return RedirectResponse(f"/inspect/{texts_of(request).language}/", 303)
 
     @app.get("/sensor", include_in_schema=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -15,7 +17,7 @@ from serving.access.accounts import Accounts
 from serving.access.visitors import Visitors
 from serving.lots import Lots
 from serving.metrics import Metrics
-from serving.records.inspections import Inspections
+from serving.records.inspections import Inspections, Records
 from serving.records.outbox import Outbox
 from serving.records.review import Review
 from serving.verdicts.champion import Champion
@@ -27,14 +29,14 @@ COOKIE = "platelake_session"
 
 
 @dataclass
-class AppContext:
-    """Stage, settings, and every service that the pages use."""
+class StageContext:
+    """One stage of the plant, and every service that knows only this stage.
 
+    `app` is what all stages share.
+    """
+
+    app: AppContext
     stage: Stage
-    settings: Settings
-    accounts: Accounts
-    visitors: Visitors
-    outbox: Outbox
     inspections: Inspections
     review: Review
     photos: LandingPhotos
@@ -42,8 +44,35 @@ class AppContext:
     lot_champion: Champion
     inspector: Inspector
     lots: Lots
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the app."""
+        return self.app.settings
+
+    @property
+    def champions(self) -> tuple[Champion, Champion]:
+        """The champions of photos and lots."""
+        return self.photo_champion, self.lot_champion
+
+    def warm(self) -> None:
+        """Load what the first visitors would wait for: seconds at a start, nothing afterwards."""
+        self.inspector.warm()
+        self.lots.warm()
+
+
+@dataclass
+class AppContext:
+    """The services that all stages share, and the stages by name."""
+
+    settings: Settings
+    accounts: Accounts
+    visitors: Visitors
+    outbox: Outbox
+    records: Records
     uploads: Uploads
     metrics: Metrics
+    stages: dict[str, StageContext] = field(default_factory=dict)
     sql_away: bool = False
 
     @property
@@ -52,14 +81,24 @@ class AppContext:
         return f"__Host-{COOKIE}" if self.settings.secure_cookies else COOKIE
 
     @property
+    def first(self) -> StageContext:
+        """The stage of a visitor who has chosen none."""
+        return next(iter(self.stages.values()))
+
+    @property
+    def champions(self) -> list[Champion]:
+        """The champions of all stages."""
+        return [champion for here in self.stages.values() for champion in here.champions]
+
+    @property
     def mlflow_away(self) -> bool:
         """Whether the registry did not answer the last request."""
-        return not (self.photo_champion.reachable and self.lot_champion.reachable)
+        return not all(champion.reachable for champion in self.champions)
 
     def warm(self) -> None:
-        """Load what the first visitors would wait for: seconds at a start, nothing afterwards."""
-        self.inspector.warm()
-        self.lots.warm()
+        """Load what the first visitors of each stage would wait for."""
+        for here in self.stages.values():
+            here.warm()
 
     def look_around(self) -> None:
         """Deliver waiting rows to SQL, and ask for new champions."""
@@ -67,41 +106,53 @@ class AppContext:
             with self.accounts.database.transaction() as connection:
                 connection.execute(sa.select(1))
             self.visitors.end_sessions()
-            self.inspections.deliver()
+            self.records.deliver()
             self.sql_away = False
         except SqlError:
             self.sql_away = True
-        for champion in (self.photo_champion, self.lot_champion):
+        for champion in self.champions:
             champion.refresh()
 
 
 def open_context(
-    stage: Stage, settings: Settings, lake: Lake, landing: str, registry: Registry
+    stages: Iterable[tuple[Stage, Lake]], settings: Settings, landing: str, registry: Registry
 ) -> AppContext:
-    """Return the context of an app on this lake. It does not load the champions yet."""
+    """Return the context of an app for these stages. It does not load the champions yet."""
     folder = settings.app_address()
     outbox = Outbox(folder / "outbox.db")
     database = Database(settings.sql_address())
     accounts = Accounts(database, settings.sign_up)
-    champions = {
-        kind: Champion(registry, f"{stage.name}-{kind}", folder / "champions")
-        for kind in ("photos", "lots")
-    }
-    inspections = Inspections(database, outbox, stage.name, stage.zone)
-    photos = LandingPhotos(landing, stage)
-    return AppContext(
-        stage,
+    app = AppContext(
         settings,
         accounts,
         Visitors(accounts),
         outbox,
-        inspections,
+        Records(database, outbox),
+        Uploads(folder / "uploads", settings.max_photo_bytes, settings.upload_files),
+        Metrics(),
+    )
+    for stage, lake in stages:
+        app.stages[stage.name] = _open_stage(app, stage, lake, landing, registry, folder)
+    return app
+
+
+def _open_stage(
+    app: AppContext, stage: Stage, lake: Lake, landing: str, registry: Registry, folder: Path
+) -> StageContext:
+    database = app.records.database
+    champions = {
+        kind: Champion(registry, f"{stage.name}-{kind}", folder / "champions")
+        for kind in ("photos", "lots")
+    }
+    photos = LandingPhotos(landing, stage)
+    return StageContext(
+        app,
+        stage,
+        Inspections(database, stage.name, stage.zone),
         Review(database, stage.name, [defect.name for defect in stage.defects]),
         photos,
         champions["photos"],
         champions["lots"],
-        Inspector(stage, settings, champions["photos"], photos, inspections),
-        Lots(lake, stage, settings, champions["lots"]),
-        Uploads(folder / "uploads", settings.max_photo_bytes, settings.upload_files),
-        Metrics(),
+        Inspector(stage, app.settings, champions["photos"], photos, app.records),
+        Lots(lake, stage, app.settings, champions["lots"]),
     )

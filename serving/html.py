@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from serving.access.sessions import User
-from serving.context import AppContext
+from serving.context import AppContext, StageContext
 from serving.texts import COOKIE, LANGUAGES, Texts, chosen, texts
 from serving.words import feature_words, rule_words, variable_words, word_of
 
@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 STATIC = HERE / "static"
 THEMES = ("light", "dark")
 THEME_COOKIE = "platelake_theme"
+STAGE_COOKIE = "platelake_stage"
 MENU = (
     ("home", "/", "operator"),
     ("inspect", "/inspect", "operator"),
@@ -59,12 +60,25 @@ class Html:
         """Return the template as an answer. `said` and `fault` are messages at the top."""
         known = {"theme": theme_of(request), **(values or {}), "said": said, "fault": fault}
         t, user, path = texts_of(request), user_of(request), _page(request)
-        return HTMLResponse(self.text(name, t, user, path, known), status)
+        here = stage_of(request, self.context)
+        return HTMLResponse(self.text(here, name, t, user, path, known), status)
 
     def text(
-        self, name: str, t: Texts, user: User | None, path: str, values: Mapping[str, Any]
+        self,
+        here: StageContext,
+        name: str,
+        t: Texts,
+        user: User | None,
+        path: str,
+        values: Mapping[str, Any],
     ) -> str:
-        """Return the template as HTML."""
+        """Return the template as HTML. `here` is the stage that it shows."""
+
+        def local(moment: datetime) -> str:
+            """Return a UTC moment, with or without its zone, as the plant's clock shows it."""
+            at = moment.replace(tzinfo=UTC).astimezone(here.stage.zone)
+            return f"{at:%Y-%m-%d %H:%M:%S}"
+
         known = {
             "t": t,
             "user": user,
@@ -75,10 +89,10 @@ class Html:
             "theme": "",
             "menu": MENU,
             "languages": NAMES,
-            "local": self.local,
+            "local": local,
             "share": share,
             "ago": ago,
-            "feature": lambda name: feature_words(name, self.context.stage, t),
+            "feature": lambda name: feature_words(name, here.stage, t),
             "variable": lambda one: variable_words(one, t),
             "rule": lambda name: rule_words(name, t),
             "word_of": lambda group, name: word_of(group, name, t),
@@ -89,11 +103,6 @@ class Html:
             },
         }
         return self._templates.get_template(f"{name}.html").render(known | dict(values))
-
-    def local(self, moment: datetime) -> str:
-        """Return a UTC moment, with or without its zone, as the plant's clock shows it."""
-        zone = self.context.stage.zone
-        return f"{moment.replace(tzinfo=UTC).astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
     def refuse(self, request: Request, status: int, why: str, detail: str = "") -> Response:
         """Refuse the request: return a page for a person, JSON for a machine.
@@ -151,6 +160,18 @@ def user_of(request: Request) -> User | None:
     """Return the user, whom the door has identified, or None."""
     found: User | None = getattr(request.state, "user", None)
     return found
+
+
+def stage_of(request: Request, context: AppContext) -> StageContext:
+    """Return the stage of this request: of what it shows, else of `?stage=` or the cookie.
+
+    A name that the app does not serve gives the first stage; `serving.pages.here` refuses it.
+    """
+    shown: StageContext | None = getattr(request.state, "here", None)
+    if shown is not None:
+        return shown
+    name = request.query_params.get("stage") or request.cookies.get(STAGE_COOKIE, "")
+    return context.stages.get(name, context.first)
 
 
 def theme_of(request: Request) -> str:

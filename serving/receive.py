@@ -12,7 +12,7 @@ from lakehouse.errors import PlatelakeError
 from lakehouse.files.photos import PhotoError
 from lakehouse.sql.database import SqlError
 from serving.access.sessions import User
-from serving.context import AppContext
+from serving.context import AppContext, StageContext
 from serving.records.inspections import Inspection
 from serving.texts import Texts
 from serving.verdicts.inspector import Lot, NoChampionError
@@ -41,7 +41,7 @@ class Result:
 
 
 def inspect_upload(
-    context: AppContext, t: Texts, user: User, one: Received, lot: Lot | None, key: str = ""
+    here: StageContext, t: Texts, user: User, one: Received, lot: Lot | None, key: str = ""
 ) -> Result:
     """Inspect one received file, and remove it from the uploads.
 
@@ -49,46 +49,47 @@ def inspect_upload(
     """
     start = time.perf_counter()
     try:
-        before = _stored(context, key)
-        if before and before.user_name == user.name:  # The connection broke before its answer.
-            return Result(before.file_name, before, _seen(context, user, before))
-        result = _inspected(context, t, user, one, lot, "" if before else key)
+        before = _stored(here, key)
+        if before and (before.stage, before.user_name) == (here.stage.name, user.name):
+            # The connection broke before its answer.
+            return Result(before.file_name, before, _seen(here, user, before))
+        result = _inspected(here, t, user, one, lot, "" if before else key)
     finally:
-        context.uploads.drop(one)
+        here.app.uploads.drop(one)
     if result.inspection:
-        context.metrics.verdicts.labels(result.inspection.verdict).inc()
-        context.metrics.seconds.observe(time.perf_counter() - start)
+        here.app.metrics.verdicts.labels(result.inspection.verdict).inc()
+        here.app.metrics.seconds.observe(time.perf_counter() - start)
     else:
-        context.metrics.refused.labels(result.rule).inc()
+        here.app.metrics.refused.labels(result.rule).inc()
     return result
 
 
-def _stored(context: AppContext, key: str) -> Inspection | None:
+def _stored(here: StageContext, key: str) -> Inspection | None:
     """Return the inspection of this id, if there is one already."""
     try:
-        return context.inspections.find(key) if key else None
+        return here.app.records.find(key) if key else None
     except SqlError:
         return None  # A row of the same id is stored once, whenever SQL comes back.
 
 
 def _inspected(
-    context: AppContext, t: Texts, user: User, one: Received, lot: Lot | None, key: str
+    here: StageContext, t: Texts, user: User, one: Received, lot: Lot | None, key: str
 ) -> Result:
     if one.fault:
-        return refused(context, t, one.name, one.fault)
+        return refused(here.app, t, one.name, one.fault)
     try:
         content = one.path.read_bytes()
-        found = context.inspector.inspect(user, one.name, content, lot, key)
+        found = here.inspector.inspect(user, one.name, content, lot, key)
     except OSError:
-        return refused(context, t, one.name, "gone")
+        return refused(here.app, t, one.name, "gone")
     except PhotoError as error:
-        return refused(context, t, one.name, error.rule)
+        return refused(here.app, t, one.name, error.rule)
     except NoChampionError as error:
         return Result(one.name, rule=NO_CHAMPION, said=f"{t('inspect.none')} {error}")
     except PlatelakeError as error:
         structlog.get_logger().error("photo not inspected", file=one.name, error=str(error))
-        return refused(context, t, one.name, "not_kept")
-    return Result(found.file_name, found, _seen(context, user, found))
+        return refused(here.app, t, one.name, "not_kept")
+    return Result(found.file_name, found, _seen(here, user, found))
 
 
 def refused(context: AppContext, t: Texts, name: str, rule: str) -> Result:
@@ -103,10 +104,10 @@ def refused(context: AppContext, t: Texts, name: str, rule: str) -> Result:
     return Result(name, rule=rule, said=t(key, **known))
 
 
-def _seen(context: AppContext, user: User, one: Inspection) -> EarlierInspection | None:
+def _seen(here: StageContext, user: User, one: Inspection) -> EarlierInspection | None:
     """Return the last inspection of the same photo before this one."""
     try:
-        known = context.inspections.earlier(one.sha256)
+        known = here.inspections.earlier(one.sha256)
     except SqlError:
         return None
     before = [other for other in known if other.inspection_id != one.inspection_id]

@@ -11,9 +11,9 @@ from fastapi.responses import Response
 from starlette.datastructures import FormData
 
 from serving.access.sessions import User
-from serving.context import AppContext
+from serving.context import AppContext, StageContext
 from serving.door import write_down
-from serving.html import Html, user_of
+from serving.html import Html, stage_of, user_of
 from serving.records.inspections import Inspection
 
 WITHOUT_SESSION = ("/login", "/sign-up", "/language", "/theme")
@@ -54,9 +54,18 @@ async def shown(request: Request) -> Html:
     return found
 
 
+async def here(request: Request) -> StageContext:
+    """Return the stage of this request. A name in `?stage=` that the app does not serve is 404."""
+    context, name = request.app.state.html.context, request.query_params.get("stage")
+    if name and name not in context.stages:
+        raise RefusedError(404, "stage")
+    return stage_of(request, context)
+
+
 Form = Annotated[FormData, Depends(posted)]
 Visitor = Annotated[User, Depends(visitor)]
 Shown = Annotated[Html, Depends(shown)]
+Here = Annotated[StageContext, Depends(here)]
 
 
 def local_path(text: object) -> str:
@@ -76,12 +85,18 @@ def set_session(response: Response, context: AppContext, token: str) -> None:
     )
 
 
-def seen(context: AppContext, request: Request, user: User, inspection_id: str) -> Inspection:
-    """Return the inspection, if this user may see it. A refusal goes to the audit."""
-    one = context.inspections.find(inspection_id)
-    if one is None:
+def seen(
+    context: AppContext, request: Request, user: User, inspection_id: str
+) -> tuple[StageContext, Inspection]:
+    """Return the inspection and its stage, whatever stage the user has chosen.
+
+    It is refused if the user may not see it. A refusal goes to the audit.
+    """
+    one = context.records.find(inspection_id)
+    if one is None or one.stage not in context.stages:
         raise RefusedError(404, "not_found")
     if not one.may_be_seen_by(user):
         write_down(context.accounts, request, "refused")
         raise RefusedError(403, "forbidden")
-    return one
+    request.state.here = context.stages[one.stage]
+    return context.stages[one.stage], one

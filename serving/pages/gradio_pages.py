@@ -17,14 +17,15 @@ from starlette.concurrency import run_in_threadpool
 from lakehouse.errors import PlatelakeError, UsageError
 from serving.access.sessions import User
 from serving.answers import as_json
+from serving.context import StageContext
 from serving.door import write_down
-from serving.html import STATIC, Html, theme_of, user_of
+from serving.html import STATIC, Html, stage_of, theme_of, user_of
 from serving.lots import LotView
 from serving.pages import RefusedError, Shown, Visitor
 from serving.pages.intake import read_sensor
 from serving.receive import Result, inspect_upload, refused
 from serving.texts import LANGUAGES, Texts, texts
-from serving.verdicts.inspector import Lot
+from serving.verdicts.inspector import AT_ONCE, Lot
 from serving.verdicts.uploads import TOO_MANY, MalformedError, TooMuchError
 
 HEAD = """
@@ -156,10 +157,16 @@ def _user(request: gr.Request) -> User:
     return found
 
 
+def _stage(html: Html, request: gr.Request) -> StageContext:
+    return stage_of(request.request, html.context) if request.request else html.context.first
+
+
 def _top(html: Html, t: Texts, request: gr.Request, here: str, path: str) -> str:
     """Return the frame of a page: menu and banner."""
     theme = theme_of(request.request) if request.request else ""
-    return html.text("top", t, _user(request), path, {"here": here, "theme": theme})
+    return html.text(
+        _stage(html, request), "top", t, _user(request), path, {"here": here, "theme": theme}
+    )
 
 
 def _inspect(html: Html, t: Texts) -> gr.Blocks:
@@ -174,31 +181,33 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
         def inspected(
             files: list[str], snapshot: list[str], lot: str, request: gr.Request
         ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-            user = _user(request)
+            user, here = _user(request), _stage(html, request)
             try:
-                named = context.inspector.lot(lot or "")
+                named = here.inspector.lot(lot or "")
             except UsageError:
-                yield _shown(html, t, user, [Result(lot, rule="lot", said=t("fault.lot"))], None)
+                yield _shown(
+                    here, html, t, user, [Result(lot, rule="lot", said=t("fault.lot"))], None
+                )
                 return
             paths = [*(files or []), *(snapshot or [])]
             if not paths:
                 nothing = Result("", rule="nothing", said=t("inspect.nothing"))
-                yield _shown(html, t, user, [nothing], None)
+                yield _shown(here, html, t, user, [nothing], None)
             found: list[Result] = []
             for number, path in enumerate(paths):
                 # They may have come in several uploads.
                 too_many = number >= context.settings.upload_files
-                found.append(_inspected(html, t, user, path, named, request, too_many))
-                yield _shown(html, t, user, found, None)
+                found.append(_inspected(here, t, user, path, named, request, too_many))
+                yield _shown(here, html, t, user, found, None)
             if named and found:  # Last: explaining a lot takes longer than a photo.
-                yield _shown(html, t, user, found, named)
+                yield _shown(here, html, t, user, found, named)
 
         answering.click(
             inspected,
             [_raw(files), _raw(snapshot), lot],
             [results, answers],
             api_name="verdicts",
-            concurrency_limit=context.inspector.at_once,
+            concurrency_limit=AT_ONCE,
         )
     return page
 
@@ -215,7 +224,7 @@ def _page(html: Html, t: Texts, kind: str, path: str, to: str) -> tuple[gr.Block
         top = gr.HTML()
         gr.HTML(f"<h1 id='content'>{title}</h1>")
         known = {"kind": kind, "to": to, "sentences": t.sentences}
-        gr.HTML(html.text("intake", t, None, path, known))
+        gr.HTML(html.text(html.context.first, "intake", t, None, path, known))
         answering = gr.Button(visible=False)
 
         def show_top(request: gr.Request) -> str:
@@ -227,7 +236,7 @@ def _page(html: Html, t: Texts, kind: str, path: str, to: str) -> tuple[gr.Block
 
 
 def _inspected(
-    html: Html,
+    here: StageContext,
     t: Texts,
     user: User,
     path: str,
@@ -235,7 +244,7 @@ def _inspected(
     request: gr.Request,
     too_many: bool,
 ) -> Result:
-    context = html.context
+    context = here.app
     one = context.uploads.owned(path, user.name)
     if one is None:
         rule = "foreign" if context.uploads.is_known(path) else "gone"
@@ -244,21 +253,21 @@ def _inspected(
         return refused(context, t, "", rule)
     if too_many:
         one.fault = TOO_MANY
-    return inspect_upload(context, t, user, one, lot)
+    return inspect_upload(here, t, user, one, lot)
 
 
 def _shown(
-    html: Html, t: Texts, user: User, results: list[Result], lot: Lot | None
+    here: StageContext, html: Html, t: Texts, user: User, results: list[Result], lot: Lot | None
 ) -> tuple[str, list[dict[str, Any]]]:
     """Return the results as HTML, and as the HTTP interface gives them."""
     view: LotView | None = None
     if lot:
         try:
-            view = html.context.lots.view(lot.day, lot.name)
+            view = here.lots.view(lot.day, lot.name)
         except PlatelakeError:
             view = LotView(lot.day, lot.name)
     known = {"results": [(one, False) for one in results], "lot": view}
-    text = html.text("inspected", t, user, "/inspect", known)
+    text = html.text(here, "inspected", t, user, "/inspect", known)
     return text, [as_json(one).model_dump(mode="json") for one in results]
 
 
@@ -270,10 +279,10 @@ def _sensor(html: Html, t: Texts) -> gr.Blocks:
         files, results = _raw(gr.File(visible=False)), gr.HTML(visible=False)
 
         def checked(files: list[str], request: gr.Request) -> str:
-            user = _user(request)
+            user, here = _user(request), _stage(html, request)
             one = context.uploads.owned(files[0], user.name) if files else None
-            known = read_sensor(context, t, one)
-            return html.text("checked_file", t, user, "/sensor", known)
+            known = read_sensor(here, t, one)
+            return html.text(here, "checked_file", t, user, "/sensor", known)
 
         answering.click(checked, files, results, api_name="lots", concurrency_limit=2)
     return page

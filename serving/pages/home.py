@@ -11,9 +11,9 @@ from fastapi.responses import Response
 
 from lakehouse.sql.database import SqlError
 from serving.access.sessions import User
-from serving.context import AppContext
+from serving.context import StageContext
 from serving.lots import Lots
-from serving.pages import Shown, Visitor
+from serving.pages import Here, Shown, Visitor
 from serving.records.inspections import Inspection, Search
 
 LAST = 6
@@ -39,23 +39,22 @@ class Today:
 
 
 @router.get("/")
-def home(request: Request, html: Shown, user: Visitor) -> Response:
+def home(request: Request, html: Shown, user: Visitor, here: Here) -> Response:
     """Show today's photos, and to reviewers also the lots, the review and the data flow."""
-    context = html.context
-    now = datetime.now(context.stage.zone)
-    known: dict[str, Any] = {"today": now.date(), "photos": photos_of(context, user, now.date())}
+    now = datetime.now(here.stage.zone)
+    known: dict[str, Any] = {"today": now.date(), "photos": photos_of(here, user, now.date())}
     if user.may("reviewer"):
-        known |= {"plant": plant_of(context.lots), "age": now}
+        known |= {"plant": plant_of(here.lots), "age": now}
     return html.page(request, "home", known | {"here": "home"})
 
 
-def photos_of(context: AppContext, user: User, day: date) -> Today:
+def photos_of(here: StageContext, user: User, day: date) -> Today:
     """Ask SQL for the photos that the user may see."""
-    inspections = context.inspections
+    inspections = here.inspections
     try:
         last, _ = inspections.search(Search(), user)
         verdicts = inspections.verdicts(Search(first_day=day, last_day=day), user)
-        waiting = context.review.queue(user)[1] if user.may("reviewer") else 0
+        waiting = here.review.queue(user)[1] if user.may("reviewer") else 0
     except SqlError:  # The banner says so; the lake can still be read.
         return Today(reachable=False)
     return Today(True, verdicts, last[:LAST], waiting)

@@ -18,10 +18,10 @@ from PIL import Image
 from lakehouse.files.photos import PhotoError, read_upright
 from lakehouse.sql.database import SqlError
 from serving.access.sessions import User
-from serving.context import AppContext
+from serving.context import StageContext
 from serving.door import client
 from serving.html import Html, texts_of
-from serving.pages import Form, RefusedError, Shown, Visitor, seen
+from serving.pages import Form, Here, RefusedError, Shown, Visitor, seen
 from serving.records.inspections import PAGE, Inspection, Search
 from serving.records.review import CorrectionError, Discussion
 from serving.verdicts.maps import coloured_map, with_map
@@ -36,19 +36,19 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/inspections")
-def history(request: Request, html: Shown, user: Visitor, page: int = 1) -> Response:
+def history(request: Request, html: Shown, user: Visitor, here: Here, page: int = 1) -> Response:
     """Show one page of the inspections that the user searches for and may see."""
     what, page = searched(request), min(max(page, 1), LAST_PAGE)
-    found, total = html.context.inspections.search(what, user, page)
+    found, total = here.inspections.search(what, user, page)
     query = urlencode({name: value for name, value in asdict(what).items() if value})
     known = {"what": what, "found": found, "total": total, "page": page, "query": query}
     return html.page(request, "history", known | {"more": page * PAGE < total, "here": "history"})
 
 
 @router.get("/inspections.csv")
-def history_csv(request: Request, html: Shown, user: Visitor) -> Response:
+def history_csv(request: Request, user: Visitor, here: Here) -> Response:
     """Return all inspections that the user searches for, as csv."""
-    rows = _csv(html.context.inspections.all_of(searched(request), user))
+    rows = _csv(here.inspections.all_of(searched(request), user))
     begin = next(rows, "")  # Read first, so that an error comes before the answer starts.
     head = {"Content-Disposition": 'attachment; filename="inspections.csv"'}
     return StreamingResponse(
@@ -61,13 +61,16 @@ def detail(
     request: Request, html: Shown, user: Visitor, inspection_id: str, said: str = ""
 ) -> Response:
     """Show one inspection."""
-    one = seen(html.context, request, user, inspection_id)
-    return detail_page(request, html, user, one, said=texts_of(request)("detail.kept") * bool(said))
+    here, one = seen(html.context, request, user, inspection_id)
+    return detail_page(
+        request, html, here, user, one, said=texts_of(request)("detail.kept") * bool(said)
+    )
 
 
 def detail_page(
     request: Request,
     html: Html,
+    here: StageContext,
     user: User,
     one: Inspection,
     status: int = 200,
@@ -79,9 +82,8 @@ def detail_page(
 
     `given` is what the form of the correction had, so that it has it again.
     """
-    context = html.context
     try:
-        told, earlier = context.review.said(one.sha256), context.inspections.earlier(one.sha256)
+        told, earlier = here.review.said(one.sha256), here.inspections.earlier(one.sha256)
     except SqlError:  # Show the verdict anyway; nobody can correct it now.
         told, earlier = Discussion([], None, closed=True), []
     reviewer = user.may("reviewer")
@@ -89,7 +91,7 @@ def detail_page(
     mine = [c for c in told.corrections if c["user_name"] == user.name]
     shown = told.corrections if reviewer and not blind else mine
     others = [o for o in earlier if o.may_be_seen_by(user)]
-    kinds = context.stage.defects
+    kinds = here.stage.defects
     known = {
         "one": one,
         "given": given,
@@ -101,7 +103,7 @@ def detail_page(
         "hidden": blind and len(shown) < len(told.corrections),
         "may_speak": not told.closed,
         "others": [o for o in others if o.inspection_id != one.inspection_id],
-        "lot": context.lots.view(one.day, one.lot) if one.lot and one.day else None,
+        "lot": here.lots.view(one.day, one.lot) if one.lot and one.day else None,
     }
     return html.page(request, "detail", known, status, said, fault)
 
@@ -111,14 +113,14 @@ def correct(
     request: Request, html: Shown, user: Visitor, inspection_id: str, form: Form
 ) -> Response:
     """Store the user's correction for good."""
-    one = seen(html.context, request, user, inspection_id)
+    here, one = seen(html.context, request, user, inspection_id)
     said = {name: str(form.get(name, "")) for name in ("says", "reason", "defect")}
     says = said["says"]
     try:
-        html.context.review.correct(user, one, **said)
+        here.review.correct(user, one, **said)
     except CorrectionError as error:
         fault = texts_of(request)(f"review_error.{error.why}")
-        return detail_page(request, html, user, one, 400, fault=fault, given=said)
+        return detail_page(request, html, here, user, one, 400, fault=fault, given=said)
     what = f"{says}: {inspection_id}"
     html.context.accounts.record(user.name, "corrected", what, client(request))
     return RedirectResponse(f"/inspections/{inspection_id}?said=1", 303)
@@ -127,21 +129,21 @@ def correct(
 @router.get("/inspections/{inspection_id}/photo.jpg")
 def photo(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Response:
     """Return the uploaded photo, no larger than a page needs."""
-    return _jpeg(_picture(html.context, seen(html.context, request, user, inspection_id)))
+    return _jpeg(_picture(*seen(html.context, request, user, inspection_id)))
 
 
 @router.get("/inspections/{inspection_id}/heat.jpg")
 def heat(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Response:
     """Return the photo in grey, with the places that reach a threshold in colour."""
-    one = seen(html.context, request, user, inspection_id)
-    return _jpeg(with_map(_picture(html.context, one), one))
+    here, one = seen(html.context, request, user, inspection_id)
+    return _jpeg(with_map(_picture(here, one), one))
 
 
 @router.get("/inspections/{inspection_id}/map.png")
 def map_alone(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Response:
     """Return the map alone, clear where nothing reaches a threshold."""
     target = io.BytesIO()
-    one = seen(html.context, request, user, inspection_id)
+    _, one = seen(html.context, request, user, inspection_id)
     coloured_map(one).save(target, "PNG", optimize=True)
     return Response(target.getvalue(), media_type="image/png")
 
@@ -149,17 +151,17 @@ def map_alone(request: Request, html: Shown, user: Visitor, inspection_id: str) 
 @router.get("/inspections/{inspection_id}/thumb.jpg")
 def thumb(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Response:
     """Return the photo as small as a list needs it."""
-    picture = _picture(html.context, seen(html.context, request, user, inspection_id))
+    picture = _picture(*seen(html.context, request, user, inspection_id))
     picture.thumbnail((THUMB_PIXELS, THUMB_PIXELS))
     return _jpeg(picture)
 
 
-def _picture(context: AppContext, one: Inspection) -> Image.Image:
-    content = context.photos.read(one.sha256) or context.lots.photo(one.sha256)
+def _picture(here: StageContext, one: Inspection) -> Image.Image:
+    content = here.photos.read(one.sha256) or here.lots.photo(one.sha256)
     if content is None:
         raise RefusedError(404, "not_found")
     try:
-        picture = read_upright(content, context.settings, context.stage.photo_bits)
+        picture = read_upright(content, here.settings, here.stage.photo_bits)
     except PhotoError:
         raise RefusedError(404, "not_found") from None
     picture.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))

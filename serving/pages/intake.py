@@ -11,9 +11,9 @@ from fastapi.responses import JSONResponse, Response
 
 from lakehouse.errors import UsageError
 from serving.access.sessions import User
-from serving.context import AppContext
+from serving.context import AppContext, StageContext
 from serving.html import share, texts_of
-from serving.pages import RefusedError, Shown, Visitor, seen
+from serving.pages import Here, RefusedError, Shown, Visitor, seen
 from serving.receive import Result, inspect_upload, refused
 from serving.records.inspections import Search
 from serving.texts import LANGUAGES, Texts, texts
@@ -27,13 +27,13 @@ router = APIRouter(include_in_schema=False)
 
 @router.post("/inspections")
 async def inspect_photo(
-    request: Request, html: Shown, user: Visitor, language: str = ""
+    request: Request, html: Shown, user: Visitor, here: Here, language: str = ""
 ) -> Response:
     """Inspect one photo. The page's `key` names the inspection, so a second try is the same one."""
     context, t = html.context, _texts(request, language)
     one, given = await _received(request, context, user)
     try:
-        lot = context.inspector.lot(given.get("lot", ""))
+        lot = here.inspector.lot(given.get("lot", ""))
     except UsageError:
         context.uploads.drop(one)
         return JSONResponse({"rule": "lot", "detail": t("fault.lot")}, 422)
@@ -41,8 +41,8 @@ async def inspect_photo(
     key = key if KEY.fullmatch(key) else ""
 
     def inspected() -> dict[str, Any]:
-        result = inspect_upload(context, t, user, one, lot, key)
-        text = html.text("inspected_one", t, user, "/inspect", _shown(context, result, lot))
+        result = inspect_upload(here, t, user, one, lot, key)
+        text = html.text(here, "inspected_one", t, user, "/inspect", _shown(here, result, lot))
         return {"html": text, "said": _said(t, result)}
 
     found = await run_sync(inspected, limiter=request.app.state.inspecting)
@@ -51,27 +51,28 @@ async def inspect_photo(
 
 @router.post("/sensor")
 async def check_sensor_file(
-    request: Request, html: Shown, user: Visitor, language: str = ""
+    request: Request, html: Shown, user: Visitor, here: Here, language: str = ""
 ) -> Response:
     """Check one sensor file, and store nothing."""
     context, t = html.context, _texts(request, language)
     one, _ = await _received(request, context, user)
 
     def checked() -> dict[str, Any]:
-        known = read_sensor(context, t, one)
-        text = html.text("checked_file", t, user, "/sensor", known)
+        known = read_sensor(here, t, one)
+        text = html.text(here, "checked_file", t, user, "/sensor", known)
         return {"html": text, "said": known["fault"] or sensor_counts(t, known)}
 
     return JSONResponse(await run_sync(checked, limiter=request.app.state.inspecting))
 
 
 @router.get("/inspections/latest")
-def latest(request: Request, html: Shown, user: Visitor, language: str = "") -> Response:
+def latest(
+    request: Request, html: Shown, user: Visitor, here: Here, language: str = ""
+) -> Response:
     """Return the user's last inspections of this production day, to open one by one."""
-    context, t = html.context, _texts(request, language)
-    today = context.stage.production_day()
-    found, _ = context.inspections.search(Search(user=user.name, first_day=today), user)
-    text = html.text("latest", t, user, "/inspect", {"found": found[:LATEST]})
+    t, today = _texts(request, language), here.stage.production_day()
+    found, _ = here.inspections.search(Search(user=user.name, first_day=today), user)
+    text = html.text(here, "latest", t, user, "/inspect", {"found": found[:LATEST]})
     return JSONResponse({"html": text})
 
 
@@ -80,8 +81,8 @@ def card(
     request: Request, html: Shown, user: Visitor, inspection_id: str, language: str = ""
 ) -> Response:
     """Return what an opened inspection shows."""
-    one = seen(html.context, request, user, inspection_id)
-    text = html.text("opened", _texts(request, language), user, "/inspect", {"one": one})
+    here, one = seen(html.context, request, user, inspection_id)
+    text = html.text(here, "opened", _texts(request, language), user, "/inspect", {"one": one})
     return JSONResponse({"html": text})
 
 
@@ -90,11 +91,11 @@ def lot_of(
     request: Request, html: Shown, user: Visitor, inspection_id: str, language: str = ""
 ) -> Response:
     """Return the lot of an inspection with its readings."""
-    one = seen(html.context, request, user, inspection_id)
+    here, one = seen(html.context, request, user, inspection_id)
     if one.day is None or one.lot is None:
         raise RefusedError(404, "not_found")
-    known = {"lot": html.context.lots.view(one.day, one.lot)}
-    text = html.text("opened_lot", _texts(request, language), user, "/inspect", known)
+    known = {"lot": here.lots.view(one.day, one.lot)}
+    text = html.text(here, "opened_lot", _texts(request, language), user, "/inspect", known)
     return JSONResponse({"html": text})
 
 
@@ -120,8 +121,8 @@ def _texts(request: Request, language: str) -> Texts:
     return texts(language) if language in LANGUAGES else texts_of(request)
 
 
-def _shown(context: AppContext, result: Result, lot: Lot | None) -> dict[str, Any]:
-    missing = lot is not None and lot.name not in context.lots.names(lot.day)
+def _shown(here: StageContext, result: Result, lot: Lot | None) -> dict[str, Any]:
+    missing = lot is not None and lot.name not in here.lots.names(lot.day)
     return {"result": result, "missing": missing}
 
 
@@ -131,22 +132,22 @@ def _said(t: Texts, result: Result) -> str:
     return f"{t(f'verdict.{one.verdict}')}, {share(one.probability)}" if one else result.said
 
 
-def read_sensor(context: AppContext, t: Texts, one: Received | None) -> dict[str, Any]:
+def read_sensor(here: StageContext, t: Texts, one: Received | None) -> dict[str, Any]:
     """Read an uploaded sensor file and remove it. Return what its page shows."""
     known: dict[str, Any] = {"name": one.name if one else "", "lots": [], "bad": [], "fault": ""}
     if one is None or one.fault:
-        return known | {"fault": refused(context, t, "", one.fault if one else "gone").said}
+        return known | {"fault": refused(here.app, t, "", one.fault if one else "gone").said}
     try:
         with one.path.open("rb") as stream:
-            fault, lots, held = context.lots.check_file(stream, one.name)
+            fault, lots, held = here.lots.check_file(stream, one.name)
     finally:
-        context.uploads.drop(one)
+        here.app.uploads.drop(one)
     if fault:
         rule, reason = fault
         return known | {"fault": f"{t(f'rule.{rule}')} ({reason})"}
-    model = context.lot_champion.model is not None
+    model = here.lot_champion.model is not None
     known |= {"lots": lots, "bad": held[:SHOWN_ROWS], "bad_count": len(held)}
-    known |= {"model": model, "stage": context.stage.name}
+    known |= {"model": model, "stage": here.stage.name}
     return known | {"counts": sensor_counts(t, known)}
 
 

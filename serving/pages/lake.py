@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from serving.context import AppContext
 from serving.lots import SORTS
-from serving.pages import RefusedError, Shown, Visitor
+from serving.pages import Here, RefusedError, Shown, Visitor
 from serving.records.inspections import Search
 
 AUDIT_ROWS = 200
@@ -19,57 +19,56 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/lots")
 def of_day(
-    request: Request, html: Shown, user: Visitor, day: str = "", sort: str = "risk"
+    request: Request, html: Shown, user: Visitor, here: Here, day: str = "", sort: str = "risk"
 ) -> Response:
     """Show the lots of a day, highest risk first by default."""
-    lots = html.context.lots
+    lots = here.lots
     days, sort = lots.days(), sort if sort in SORTS else SORTS[0]
     when = _day(day) or (days[0] if days else None)
     rows = lots.of_day(when, sort) if when else []
     known = {"day": when or "", "days": days, "rows": rows, "sort": sort, "here": "lots"}
     before, after = lots.next_to(when) if when else (None, None)
-    model = {"model": lots.champion.model is not None, "stage": html.context.stage.name}
+    model = {"model": lots.champion.model is not None, "stage": here.stage.name}
     return html.page(request, "lots", {**known, **model, "before": before, "after": after})
 
 
 @router.get("/lots/{day}/{name}")
-def lot(request: Request, html: Shown, user: Visitor, day: str, name: str) -> Response:
+def lot(request: Request, html: Shown, user: Visitor, here: Here, day: str, name: str) -> Response:
     """Show the readings of a lot, its verdict and its inspected photos."""
-    context, when = html.context, _day(day)
-    if when is None or not context.stage.is_lot(name):
+    when = _day(day)
+    if when is None or not here.stage.is_lot(name):
         raise RefusedError(404, "not_found")
-    rows = {row["lot"]: row for row in context.lots.of_day(when, "lot")}
+    rows = {row["lot"]: row for row in here.lots.of_day(when, "lot")}
     names = list(rows)
     at = names.index(name) if name in rows else -1
-    found = [one for one in context.inspections.all_of(Search(lot=name), user) if one.day == when]
+    found = [one for one in here.inspections.all_of(Search(lot=name), user) if one.day == when]
     known = {
-        "lot": context.lots.view(when, name),
+        "lot": here.lots.view(when, name),
         "known": name in rows,
         "label": rows[name]["label"] if name in rows else "",
         "before": names[at - 1] if at > 0 else "",
         "after": names[at + 1] if 0 <= at < len(names) - 1 else "",
-        "model": context.lot_champion.model is not None,
+        "model": here.lot_champion.model is not None,
         "found": found,
-        "stage": context.stage.name,
+        "stage": here.stage.name,
         "here": "lots",
     }
     return html.page(request, "lot", known)
 
 
 @router.get("/models")
-def models(request: Request, html: Shown, user: Visitor) -> Response:
+def models(request: Request, html: Shown, user: Visitor, here: Here) -> Response:
     """Show the champions, with the figures of their evaluation."""
-    context = html.context
-    champions = [("photos", context.photo_champion), ("lots", context.lot_champion)]
-    found = [(kind, one, _mlflow_link(context, one.honest.page)) for kind, one in champions]
-    known = {"champions": found, "stage": context.stage.name, "here": "models"}
+    champions = [("photos", here.photo_champion), ("lots", here.lot_champion)]
+    found = [(kind, one, _mlflow_link(html.context, one.honest.page)) for kind, one in champions]
+    known = {"champions": found, "stage": here.stage.name, "here": "models"}
     return html.page(request, "models", known)
 
 
 @router.get("/flow")
-def flow(request: Request, html: Shown, user: Visitor) -> Response:
+def flow(request: Request, html: Shown, user: Visitor, here: Here) -> Response:
     """Show the last runs, the quarantine, and the mix of verdicts."""
-    lots = html.context.lots
+    lots = here.lots
     known = {
         "runs": lots.runs(),
         "held": lots.held_back(),

@@ -9,9 +9,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from serving.access.sessions import User
+from serving.context import StageContext
 from serving.door import client
 from serving.html import Html, texts_of
-from serving.pages import Form, Shown, Visitor, seen
+from serving.pages import Form, Here, Shown, Visitor, seen
 from serving.records.inspections import Inspection
 from serving.records.review import PAGE, CorrectionError
 
@@ -20,10 +21,10 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/review")
-def queue(request: Request, html: Shown, user: Visitor, page: int = 1) -> Response:
+def queue(request: Request, html: Shown, user: Visitor, here: Here, page: int = 1) -> Response:
     """Show what waits for this reviewer."""
     page = min(max(page, 1), LAST_PAGE)
-    found, total = html.context.review.queue(user, (page - 1) * PAGE)
+    found, total = here.review.queue(user, (page - 1) * PAGE)
     known = {"found": found, "total": total, "page": page, "more": page * PAGE < total}
     return html.page(request, "review", known | {"here": "review"})
 
@@ -33,6 +34,7 @@ def next_photo(
     request: Request,
     html: Shown,
     user: Visitor,
+    here: Here,
     done: int = 0,
     skipped: int = 0,
     last: str = "",
@@ -44,18 +46,21 @@ def next_photo(
         request: The request.
         html: The templates.
         user: The reviewer.
+        here: The stage.
         done: Photos that the reviewer has reviewed in this round.
         skipped: Photos that stay in the queue, and are not shown again in this round.
         last: Id of the inspection that was reviewed last. Its verdict is shown now.
         why: Why the last choice could not be stored: a key of the texts below `review_error`.
     """
     done, skipped = (min(max(count, 0), LAST_PAGE) for count in (done, skipped))
-    review = html.context.review
+    before = None
+    if last:
+        here, before = seen(html.context, request, user, last)
+    review = here.review
     found, total = review.queue(user, skipped, 1)
     if found and found[0][0].inspection_id == last:  # Reviewers contradict each other on it.
         skipped += 1
         found, total = review.queue(user, skipped, 1)
-    before = seen(html.context, request, user, last) if last else None
     said = review.said(before.sha256).words().get(user.name) if before else None
     known = {"before": before, "before_says": said["says"] if said else "", "total": total}
     fault = texts_of(request)(f"review_error.{why}") if why in ("agreed", "spoken", "waits") else ""
@@ -82,19 +87,19 @@ def stream_page(
 @router.post("/review/next")
 def decide(request: Request, html: Shown, user: Visitor, form: Form) -> Response:
     """Store what the reviewer says and go on. If it contradicts the verdict, ask why."""
-    one = seen(html.context, request, user, str(form.get("inspection", "")))
+    here, one = seen(html.context, request, user, str(form.get("inspection", "")))
     done, skipped = _count(form.get("done")), _count(form.get("skipped"))
     says, reason = str(form.get("says", "")), str(form.get("reason", ""))
     why = ""
     try:
-        html.context.review.correct(user, one, says, reason)
+        here.review.correct(user, one, says, reason)
     except CorrectionError as error:
         why = error.why
     if why in ("reason", "says"):
         fault = (
             texts_of(request)(f"review_error.{why}") if why == "says" or "reason" in form else ""
         )
-        known = {"says": says if why == "reason" else "", "total": _waiting(html, user) - skipped}
+        known = {"says": says if why == "reason" else "", "total": _waiting(here, user) - skipped}
         return stream_page(request, html, one, done, skipped, known, 400 if fault else 200, fault)
     if not why:
         what = f"{says}: {one.inspection_id}"
@@ -104,8 +109,8 @@ def decide(request: Request, html: Shown, user: Visitor, form: Form) -> Response
     return RedirectResponse(f"/review/next?{urlencode(there)}", 303)
 
 
-def _waiting(html: Html, user: User) -> int:
-    return html.context.review.queue(user, 0, 1)[1]
+def _waiting(here: StageContext, user: User) -> int:
+    return here.review.queue(user, 0, 1)[1]
 
 
 def _count(text: Any) -> int:

@@ -100,12 +100,11 @@ def _is_refused(error: Exception) -> bool:
     )
 
 
-class Inspections:
-    """The inspections of one stage. While SQL is away they wait in the outbox."""
+class Records:
+    """Stores the inspections of all stages. While SQL is away they wait in the outbox."""
 
-    def __init__(self, database: Database, outbox: Outbox, stage: str, zone: ZoneInfo) -> None:
+    def __init__(self, database: Database, outbox: Outbox) -> None:
         self.database, self.outbox = database, outbox
-        self.stage, self.zone = stage, zone
         self._rows = GroupCommit(self._insert_new, _is_refused)
 
     def save(self, one: Inspection) -> bool:
@@ -160,12 +159,17 @@ class Inspections:
         waiting = self.outbox.find(inspection_id)
         if waiting is not None:
             return Inspection(**waiting)
-        query = sa.select(inspections).where(
-            inspections.c.inspection_id == inspection_id, inspections.c.stage == self.stage
-        )
+        query = sa.select(inspections).where(inspections.c.inspection_id == inspection_id)
         with self.database.transaction() as connection:
             found = connection.execute(query).one_or_none()
         return None if found is None else Inspection(**found._mapping)
+
+
+class Inspections:
+    """Finds the inspections of one stage."""
+
+    def __init__(self, database: Database, stage: str, zone: ZoneInfo) -> None:
+        self.database, self.stage, self.zone = database, stage, zone
 
     def earlier(self, sha256: str) -> list[Inspection]:
         """Return the last inspections of the same photo, newest first."""

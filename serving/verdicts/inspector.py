@@ -22,12 +22,14 @@ from lakehouse.settings import Settings
 from lakehouse.stage import Stage
 from ml.use.explain import grey_heat
 from serving.access.sessions import User
-from serving.records.inspections import Inspection, Inspections
+from serving.records.inspections import Inspection, Records
 from serving.verdicts.champion import Champion
 from serving.verdicts.landing_photos import LandingPhotos
 
 GOOD = "good"
 LOT_LENGTH = 100
+AT_ONCE = 2 * (os.cpu_count() or 1)
+"""Requests at the same time: one half decodes and predicts, the other half writes."""
 
 
 class NoChampionError(PlatelakeError):
@@ -51,14 +53,12 @@ class Inspector:
         settings: Settings,
         champion: Champion,
         photos: LandingPhotos,
-        inspections: Inspections,
+        records: Records,
     ) -> None:
         self.stage, self.settings = stage, settings
-        self.champion, self.photos, self.inspections = champion, photos, inspections
+        self.champion, self.photos, self.records = champion, photos, records
         self._turn = threading.BoundedSemaphore(os.cpu_count() or 1)
-        self.at_once = 2 * (os.cpu_count() or 1)
-        """Requests at the same time: one half decodes and predicts, the other half writes."""
-        self._keeping = ThreadPoolExecutor(self.at_once, "keep-photos")
+        self._keeping = ThreadPoolExecutor(AT_ONCE, "keep-photos")
         self._warmed: object = None
         self._chance = random.SystemRandom()
 
@@ -114,7 +114,7 @@ class Inspector:
             sampled=verdict.verdict == GOOD and self._chance.random() < share,
             reason=verdict.reason,
         )
-        self.inspections.save(one)
+        self.records.save(one)
         return one
 
     def warm(self) -> None:

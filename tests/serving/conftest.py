@@ -111,9 +111,8 @@ def make_context(
             raise AssertionError("the app starts no Spark")
 
         lake = Lake(settings.lake, stage.name, no_spark)
-        context = open_context(
-            stage, settings, lake, str(landing), registry or registry_of(settings)
-        )
+        served = [(stage, lake)]
+        context = open_context(served, settings, str(landing), registry or registry_of(settings))
         context.look_around()
         made.append(context)
         return context

@@ -61,14 +61,14 @@ def test_a_photo_is_judged_kept_and_found_again(
     kim = enter()
     answer = kim.inspect_upload(plant.bad[0], plant.good[0], lot="2021-11-01/3").json()["results"]
     assert [one["verdict"]["verdict"] for one in answer] == ["bad", "good"]
-    model = context.photo_champion.model
+    model = context.first.photo_champion.model
     for one, photo in zip(answer, (plant.bad[0], plant.good[0]), strict=True):
         content, verdict = photo.read_bytes(), one["verdict"]
         sha256 = hashlib.sha256(content).hexdigest()
         assert verdict["probability"] == model.predict([content], context.settings)[0].probability
         assert (verdict["sha256"], verdict["lot"], verdict["day"]) == (sha256, "3", "2021-11-01")
         assert verdict["model_sha256"] == model.sha256
-        assert context.photos.read(sha256) == content
+        assert context.first.photos.read(sha256) == content
         page = kim.get(verdict["link"]).text
         assert photo.name in page and escape(share(verdict["probability"])) in page
         assert "Why this verdict" in page  # Of the lot.
@@ -114,10 +114,12 @@ def test_photos_of_a_phone_and_of_a_camera_with_10_bits(enter: Enter, context: A
     found = kim.inspect_upload(*files).json()["results"]
     assert [one["rule"] for one in found] == [None, "nearly_black", "nearly_black"]
     assert found[1]["message"].startswith("The image is nearly black.")
-    assert context.photos.read(found[0]["verdict"]["sha256"]) == heic.getvalue()
-    assert context.stage.photos is not None
-    photos = context.stage.photos.model_copy(update={"bits": 10})
-    context.stage = context.inspector.stage = context.stage.model_copy(update={"photos": photos})
+    assert context.first.photos.read(found[0]["verdict"]["sha256"]) == heic.getvalue()
+    assert context.first.stage.photos is not None
+    photos = context.first.stage.photos.model_copy(update={"bits": 10})
+    context.first.stage = context.first.inspector.stage = context.first.stage.model_copy(
+        update={"photos": photos}
+    )
     (one,) = kim.inspect_upload(files[1]).json()["results"]
     for link in (found[0]["verdict"]["link"], one["verdict"]["link"]):
         shown = Image.open(io.BytesIO(kim.get(f"{link}/photo.jpg").content)).convert("L")
@@ -358,12 +360,12 @@ def test_home_has_what_the_role_needs(enter: Enter, plant: Plant, context: AppCo
     assert "0 good, 1 bad, 0 to check" in page and "Quarantined" not in page
     assert one not in enter("lee").get("/").text
     page = ann.get("/").text
-    rows = context.lots.of_day(context.lots.days()[0])
+    rows = context.first.lots.of_day(context.first.lots.days()[0])
     failed = sum(row["label"] == "failed" for row in rows)
     assert f"{failed} of {len(rows)}" in page and "Nothing is quarantined." in page
-    assert f"/lots?day={context.lots.days()[0]}" in page and "Reconciled" in page
-    assert context.lots.last_reading() == max(
-        row["ended_at"] for row in context.lots.lake.rows(LOTS, "ended_at")
+    assert f"/lots?day={context.first.lots.days()[0]}" in page and "Reconciled" in page
+    assert context.first.lots.last_reading() == max(
+        row["ended_at"] for row in context.first.lots.lake.rows(LOTS, "ended_at")
     )
     started = time.perf_counter()
     ann.get("/")
@@ -418,9 +420,11 @@ def test_all_pages_of_the_queue(make_context: Callable[..., AppContext], plant: 
     app = create_app(context)
     kim, ann = Browser(app, context, "kim"), Browser(app, context, "ann", "reviewer")
     kim.inspected(plant.good[0])
-    first = context.inspections.earlier(hashlib.sha256(plant.good[0].read_bytes()).hexdigest())[0]
+    first = context.first.inspections.earlier(
+        hashlib.sha256(plant.good[0].read_bytes()).hexdigest()
+    )[0]
     for n in range(24):
-        context.inspections.save(replace(first, inspection_id=f"{n:032x}", sha256=f"{n:064x}"))
+        context.records.save(replace(first, inspection_id=f"{n:032x}", sha256=f"{n:064x}"))
     assert ann.get("/review").text.count("<li class") == 20
     page = ann.get("/review?page=2").text
     assert page.count("<li class") == 5 and "25 photos to review" in page
@@ -513,7 +517,7 @@ def test_two_reviewers_at_once_make_one_label(
     names = [f"reviewer {n}" for n in range(6)]
     app = create_app(context)
     kim = Browser(app, context, "kim")
-    one = context.inspections.find(kim.inspected(plant.bad[0]))
+    one = context.records.find(kim.inspected(plant.bad[0]))
     assert one
     for name in names:
         context.accounts.add(name, "reviewer", PASSWORD, by="test")
@@ -521,7 +525,7 @@ def test_two_reviewers_at_once_make_one_label(
 
     def say(user: Any) -> str | None:
         try:
-            return context.review.correct(user, one, "bad", "")
+            return context.first.review.correct(user, one, "bad", "")
         except Exception as error:
             return str(error)
 
@@ -577,13 +581,13 @@ def test_a_doubtful_verdict_waits_for_a_human(
     enter: Enter, plant: Plant, context: AppContext
 ) -> None:
     kim, ann = enter(), enter("ann", "reviewer")
-    model = context.photo_champion.model
+    model = context.first.photo_champion.model
     p = model.predict([plant.good[0].read_bytes()], context.settings)[0].probability
     model.thresholds = replace(model.thresholds, low=p / 2, high=(1 + p) / 2)
     try:
         answer = kim.inspect_upload(plant.good[0]).json()["results"][0]["verdict"]
     finally:
-        context.photo_champion.refresh()
+        context.first.photo_champion.refresh()
     assert answer["verdict"] == "needs_human"  # The first system crashed on such a one.
     assert "Check by hand" in kim.get(answer["link"]).text
     assert answer["inspection_id"] in ann.get("/review").text
@@ -595,9 +599,11 @@ def test_history_is_searched_and_paged_in_sql(
     kim = enter()
     kim.inspect_upload(plant.good[0], lot="2021-11-01/3")
     kim.inspect_upload(plant.bad[0])
-    first = context.inspections.earlier(hashlib.sha256(plant.good[0].read_bytes()).hexdigest())[0]
+    first = context.first.inspections.earlier(
+        hashlib.sha256(plant.good[0].read_bytes()).hexdigest()
+    )[0]
     for n in range(119):
-        context.inspections.save(replace(first, inspection_id=f"{n:032x}", lot=None, day=None))
+        context.records.save(replace(first, inspection_id=f"{n:032x}", lot=None, day=None))
     page = kim.get("/inspections").text
     assert "121 found" in page and page.count("<tr>") == 51
     assert kim.get("/inspections?page=3").text.count("<tr>") == 22
@@ -619,8 +625,8 @@ def test_history_is_searched_and_paged_in_sql(
 
 def test_lots(enter: Enter, plant: Plant, context: AppContext) -> None:
     kim = enter()
-    day = context.lots.days()[0]
-    by_risk = context.lots.of_day(day)
+    day = context.first.lots.days()[0]
+    by_risk = context.first.lots.of_day(day)
     assert len(by_risk) == 8 and all(row["verdict"] for row in by_risk)
     risks = [row["risk"] for row in by_risk]
     assert risks == sorted(risks, reverse=True)
@@ -630,7 +636,7 @@ def test_lots(enter: Enter, plant: Plant, context: AppContext) -> None:
         assert kim.get(f"/lots?day={day}&sort={sort}").status_code == 200
     page = kim.get(f"/lots/{day}/{lot}").text
     assert page.count("<polyline") == 3 and "Why this verdict" in page
-    view = context.lots.view(day, lot)
+    view = context.first.lots.view(day, lot)
     assert view.verdict and view.verdict.probability == pytest.approx(by_risk[0]["risk"], abs=1e-6)
     assert kim.get("/lots?day=1999-01-01").status_code == 200
     gone = kim.get("/lots/1999-01-01/3").text
@@ -644,15 +650,15 @@ def test_a_sensor_file_is_judged_as_the_lake_would(context: AppContext, plant: P
     lines[2] = lines[2].replace(b",", b";", 1)
     lines[3] = lines[3].rsplit(b",", 1)[0] + b",99"
     content = io.BytesIO(b"\r\n".join(lines))
-    fault, lots, held = context.lots.check_file(content, plant.sensor.name)
+    fault, lots, held = context.first.lots.check_file(content, plant.sensor.name)
     assert fault is None and [row["rule"] for row in held] == ["torn_row", "physical_range"]
-    known = {row["lot"]: row["risk"] for row in context.lots.of_day(lots[0].day)}
+    known = {row["lot"]: row["risk"] for row in context.first.lots.of_day(lots[0].day)}
     said = {lot.name: lot.verdict.probability for lot in lots if lot.verdict}
     assert list(said.values()) == sorted(said.values(), reverse=True)
     del said["1"]  # It has lost two rows.
     assert len(lots) == 8 and len(said) == 7
     assert said == pytest.approx({name: known[name] for name in said}, abs=1e-6)
-    bad, none, _ = context.lots.check_file(io.BytesIO(b"a,b\n1,2\n"), plant.sensor.name)
+    bad, none, _ = context.first.lots.check_file(io.BytesIO(b"a,b\n1,2\n"), plant.sensor.name)
     assert bad and bad[0] == "missing_column" and "no column" in bad[1] and none == []
 
 
@@ -660,7 +666,7 @@ def test_models_and_flow(enter: Enter, context: AppContext) -> None:
     kim = enter()
     models = kim.get("/models").text
     assert "chromate-photos, version 1" in models and "auroc" in models and "kfold" in models
-    recall = context.lot_champion.honest.metrics["recall_at_5_fpr"]
+    recall = context.first.lot_champion.honest.metrics["recall_at_5_fpr"]
     assert f"Finds {100 * recall:.0f} of 100 bad parts" in models
     flow = kim.get("/flow").text
     assert "ingest_photos" in flow and "yes" in flow and "Every file was read." in flow
@@ -771,7 +777,7 @@ def test_what_breaks_is_said_without_a_stack_trace(
 ) -> None:
     kim = enter()
     kim.http._transport.raise_server_exceptions = False  # type: ignore[attr-defined]
-    monkeypatch.setattr(context.lots, "days", lambda: 1 / 0)
+    monkeypatch.setattr(context.first.lots, "days", lambda: 1 / 0)
     answer = kim.get("/lots")
     assert answer.status_code == 500 and "Something went wrong" in answer.text
     assert "Traceback" not in answer.text and "ZeroDivision" not in answer.text

@@ -99,7 +99,7 @@ def token_of(context: AppContext, browser: Browser) -> str:
 
 
 def found(context: AppContext, inspection_id: str) -> Any:
-    one = context.inspections.find(inspection_id)
+    one = context.records.find(inspection_id)
     assert one
     return one
 
@@ -114,9 +114,9 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Registry:
 def test_mlflow_away(make_context: Callable[..., AppContext], plant: Plant, away: Registry) -> None:
     first = make_context()
     context = make_context(registry=away)  # As if the app had restarted.
-    assert context.mlflow_away and context.photo_champion.model is not None
-    assert context.photo_champion.model.sha256 == first.photo_champion.model.sha256
-    assert context.photo_champion.honest == first.photo_champion.honest
+    assert context.mlflow_away and context.first.photo_champion.model is not None
+    assert context.first.photo_champion.model.sha256 == first.first.photo_champion.model.sha256
+    assert context.first.photo_champion.honest == first.first.photo_champion.honest
     kim = Browser(create_app(context), context, "kim")
     assert kim.inspect_upload(plant.bad[0]).json()["results"][0]["verdict"]["verdict"] == "bad"
     page = kim.get("/models").text
@@ -131,7 +131,7 @@ def test_a_kept_champion_that_was_changed_is_not_used(
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    assert make_context(registry=away).photo_champion.model is None
+    assert make_context(registry=away).first.photo_champion.model is None
 
 
 def test_the_champion_changes_without_a_pause(

@@ -206,8 +206,8 @@ def test_korean_on_a_phone(
     expect(page.locator("#now")).to_contain_text("불량 확률")
     page.wait_for_load_state("networkidle")
     shot(page, "app-korean-phone")
-    day = context.lots.days()[0]
-    lot = context.lots.of_day(day)[0]["lot"]
+    day = context.first.lots.days()[0]
+    lot = context.first.lots.of_day(day)[0]["lot"]
     paths = [
         "/",
         "/lots",
@@ -512,11 +512,11 @@ def test_a_correction_by_tap_keeps_what_was_chosen(
     opened: Callable[..., Page], context: AppContext, plant: Plant,
     shot: Callable[[Page, str], None],
 ) -> None:  # fmt: skip
-    photos = context.stage.photos
+    photos = context.first.stage.photos
     kinds = [{"name": "stain", "en": "Stain", "ko": "얼룩"}, "scratch"]
     photos = type(photos).model_validate(photos.model_dump() | {"defects": kinds})
-    context.stage = context.stage.model_copy(update={"photos": photos})
-    context.review.defects = ["stain", "scratch"]
+    context.first.stage = context.first.stage.model_copy(update={"photos": photos})
+    context.first.review.defects = ["stain", "scratch"]
     context.accounts.add("kim", "operator", PASSWORD, by="test")
     page = opened()
     enter(page, "kim")

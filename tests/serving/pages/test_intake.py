@@ -74,26 +74,26 @@ def test_the_component_sends_one_file_and_has_a_session(
 
 
 def test_the_lots_of_a_day(enter: Enter, context: AppContext) -> None:
-    kim, day = enter(), context.lots.days()[0]
+    kim, day = enter(), context.first.lots.days()[0]
     found = kim.get(f"/api/lots?day={day}").json()
     assert found == {"day": str(day), "lots": [str(n) for n in range(1, 9)]}
     today = kim.get("/api/lots").json()
-    assert today == {"day": str(context.stage.production_day()), "lots": []}
+    assert today == {"day": str(context.first.stage.production_day()), "lots": []}
     page = kim.get(f"/lots/{day}/999").text
     assert "The lake has no readings of this lot" in page and "in use yet" not in page
 
 
 def test_a_reason_is_said_in_words(enter: Enter, plant: Plant, context: AppContext) -> None:
     kim = enter()
-    one = context.inspections.find(kim.inspected(plant.good[0]))
+    one = context.records.find(kim.inspected(plant.good[0]))
     assert one is not None
     odd = replace(one, inspection_id="c" * 32, verdict="needs_human", reason="unlike: 1.8")
-    context.inspections.save(odd)
+    context.records.save(odd)
     page = kim.get(f"/inspections/{odd.inspection_id}").text
     assert "This photo is unlike the photos that the model knows." in page and "1.8" in page
     assert "Check the part by hand" in page
     unsure = replace(odd, inspection_id="d" * 32, reason=None)
-    context.inspections.save(unsure)
+    context.records.save(unsure)
     assert "the model is not sure" in kim.get(f"/inspections/{unsure.inspection_id}").text
     for key in REASONS:
         assert {f"why.{key}"} <= texts("en").sentences.keys()
@@ -131,7 +131,7 @@ def test_a_session_that_is_over_leads_to_the_login(enter: Enter, plant: Plant) -
 
 def test_nobody_waits_for_the_first_explanation(context: AppContext) -> None:
     asked = []
-    model = context.lot_champion.model
+    model = context.first.lot_champion.model
     probabilities = model.probabilities
     model.probabilities = lambda rows: asked.append(len(rows)) or probabilities(rows)
     context.warm()
