@@ -1,6 +1,6 @@
 """### Training and promotion, Fridays at 22:00.
 
-Trains trees on the labelled lots and networks on the labelled photos, and makes the best of each
+Trains trees on the labelled lots and patches on the labelled photos, and makes the best of each
 champion if it is better than the champion on the same items. A champion that stays is no failure.
 """
 
@@ -9,10 +9,8 @@ from airflow_lake import LakeJob, Stage, lake_dag
 
 PARAMS = {
     "folds": Param(5, type="integer", minimum=2, title="Folds of the cross-validation"),
-    "epochs": Param(200, type="integer", minimum=1, title="Passes of a network, at most"),
 }
 FOLDS = ["--folds", "{{ params.folds }}"]
-EPOCHS = ["--epochs", "{{ params.epochs }}"]
 
 
 def promote(kind: str) -> LakeJob:
@@ -24,6 +22,6 @@ def promote(kind: str) -> LakeJob:
 @lake_dag("training", __doc__, "0 22 * * 5", PARAMS, hours=24)
 def tasks(stage: Stage) -> None:
     """Train, then promote, for models of lots and of photos."""
-    trees, cnn = ["trees", *FOLDS], ["cnn", *FOLDS, *EPOCHS]
+    trees, photos = ["trees", *FOLDS], ["photos", *FOLDS]
     LakeJob(job="train", args=trees, task_id="train_trees", pool="training") >> promote("lots")
-    LakeJob(job="train", args=cnn, task_id="train_cnn", pool="training") >> promote("photos")
+    LakeJob(job="train", args=photos, task_id="train_photos", pool="training") >> promote("photos")

@@ -18,8 +18,7 @@ from jobs.runner import CHAIN, begin, run_jobs
 from jobs.serve import demo_admin
 from lakehouse.errors import UsageError
 from lakehouse.landing.sample_plant import make_sample_plant
-from ml.photos.recipe import recipe_for
-from ml.photos.weights import NETWORK
+from ml.photos.recipe import PATCHES, recipe_for
 
 SAMPLE_STAGE = "chromate"
 FOLDS = 3
@@ -88,7 +87,7 @@ def free_port(wanted: int) -> int:
 def make_champions(options: Options, console: Console) -> None:
     """Train, promote and score with both kinds of model, where there is no champion yet."""
     from jobs.models import compare, promote_challenger
-    from jobs.train import open_registry, train_cnn, train_trees
+    from jobs.train import open_registry, train_photos, train_trees
     from ml.data.errors import TooFewError
     from ml.study.context import Protocol
 
@@ -102,7 +101,7 @@ def make_champions(options: Options, console: Console) -> None:
                 if kind == "lots":
                     train_trees(options, list(TREES), Protocol("kfold", FOLDS), "lot", 0)
                 else:
-                    train_cnn(options, [recipe_for(NETWORK)], Protocol("kfold", FOLDS))
+                    train_photos(options, [recipe_for(PATCHES)], Protocol("kfold", FOLDS))
             except TooFewError as error:
                 console.print(f"No model of {kind}: {error}")
                 continue

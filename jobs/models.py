@@ -30,7 +30,7 @@ from ml.use.explain import explain_lot, heat_picture
 from ml.use.predictor import LotModel, PhotoModel, Verdict
 
 FIGURES = ("ap", "auroc", "recall_at_5_fpr", "brier", "cost", "cost_ratio")
-TRAINS = {"lots": "trees", "photos": "cnn"}
+TRAINS = {"lots": "trees", "photos": "photos"}
 """What the training of each kind of model is called."""
 KINDS = tuple(TRAINS)
 
@@ -216,9 +216,10 @@ def _said(line: Mapping[str, Any]) -> str:
     """The verdict for a person, or why there is none."""
     if line["probability"] is None:
         return str(line["reason"])
+    reason = f", {line['reason']}" if line["reason"] else ""
     return (
         f"{line['verdict']}, probability {line['probability']:.3f} "
-        f"(good below {line['low']:.3f}, bad from {line['high']:.3f})"
+        f"(good below {line['low']:.3f}, bad from {line['high']:.3f}){reason}"
     )
 
 
@@ -262,7 +263,7 @@ def explain(
             raise PlatelakeError(f"{photo} cannot be read: {error}") from None
         target = output or photo.with_name(f"{photo.stem}-heat.png")
         verdict = heat_picture(opened, content, context.settings, target, context.stage.photo_bits)
-        Console(soft_wrap=True).print(f"{verdict.verdict}, {verdict.probability:.3f}: {target}")
+        Console(soft_wrap=True).print(f"{_said(asdict(verdict))}: {target}")
     else:
         raise UsageError(f"{opened.name} is no model of {kind}")
 

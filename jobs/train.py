@@ -1,7 +1,7 @@
 """Train models on the lake and register the best of them as challenger.
 
     spark-submit jobs/train.py trees --stage chromate
-    spark-submit jobs/train.py cnn --stage chromate
+    spark-submit jobs/train.py photos --stage chromate
 
 Reads readings and lots, or pictures and picture_names, at their latest versions; writes splits and
 a study in MLflow. A second run makes a second study of the same splits, with the same figures.
@@ -27,7 +27,7 @@ from jobs.runner import begin
 from jobs.submit import leave, submit
 from lakehouse.errors import UsageError
 from ml.data.pictures import PERCEPTUAL_NEIGHBOURS
-from ml.photos.recipe import CnnRecipe
+from ml.photos.recipe import Recipe
 from ml.registry import Registry, Version, registry_of
 from ml.study.candidates import STUDY_FILE, log_study
 from ml.study.context import Protocol, TrainingContext
@@ -86,24 +86,24 @@ def train_trees(
         return said(context, version)
 
 
-def train_cnn(
+def train_photos(
     options: Options,
-    recipes: Sequence[CnnRecipe],
+    recipes: Sequence[Recipe],
     protocol: Protocol,
     groups: str | None = None,
     near: int | None = None,
 ) -> Version:
-    """A study of networks on the pictures."""
-    from ml.study.photos import train_photos
+    """A study of models of patches, or other networks, on the pictures."""
+    from ml.study import photos
 
-    with failure_reported(options.json_file, ["train cnn"]):
+    with failure_reported(options.json_file, ["train photos"]):
         context = begin(options, lake_must_exist=True)
         by_name = read_groups(groups)
         bits = PERCEPTUAL_NEIGHBOURS if near is None else near
         with steps(1) as step:
-            step(f"{context.stage.name}: train cnn")
+            step(f"{context.stage.name}: train photos")
             training = training_context(context)
-            version = train_photos(training, recipes, protocol, by_name, bits)
+            version = photos.train_photos(training, recipes, protocol, by_name, bits)
         return said(context, version)
 
 

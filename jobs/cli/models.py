@@ -50,11 +50,14 @@ def train_trees(
     train.train_trees(options, kind or [], protocol_of, group, trials, width)
 
 
-@train_app.command("cnn")
-def train_cnn(
+@train_app.command("photos")
+@train_app.command("cnn", help="An older name of `train photos`.", hidden=True)
+def train_photos(
     network: Annotated[
         list[str] | None,
-        typer.Option("--network", help="small, first_study or timm:NAME (may be repeated)"),
+        typer.Option(
+            "--network", help="patches, small, first_study or timm:NAME (may be repeated)"
+        ),
     ] = None,
     protocol: ProtocolOption = "kfold",
     folds: Folds = 5,
@@ -78,6 +81,10 @@ def train_cnn(
         Path | None,
         typer.Option("--weights", help="Safetensors file for timm networks; lite0 brings its own"),
     ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option("--masks", help="Folder of masks that show patches where the defects are"),
+    ] = None,
     fine_tune: Annotated[
         bool, typer.Option("--fine-tune", help="Train these weights too, not a layer on them alone")
     ] = False,
@@ -86,17 +93,17 @@ def train_cnn(
     lake: LakeOption = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Convolutional networks, on the labelled pictures."""
+    """Models of patches, and other networks, on the labelled pictures."""
     from jobs import train
-    from ml.photos.recipe import recipe_for
+    from ml.photos.recipe import PATCHES, recipe_for
     from ml.study.context import Protocol
 
     recipes = [
-        recipe_for(name, epochs, members, processes, weights, fine_tune)
-        for name in dict.fromkeys(network or ["small"])
+        recipe_for(name, epochs, members, processes, weights, fine_tune, masks)
+        for name in dict.fromkeys(network or [PATCHES])
     ]
     options = Options(stage, stage_file, lake=lake, json_file=json_file)
-    train.train_cnn(options, recipes, Protocol(protocol, folds, seeds), groups, near)
+    train.train_photos(options, recipes, Protocol(protocol, folds, seeds), groups, near)
 
 
 @train_app.command("log")

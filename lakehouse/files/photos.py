@@ -115,7 +115,7 @@ def read_photo(content: bytes, stage: Stage, settings: Settings) -> Photo:
         height=upright.height,
         taken_at=taken_at,
         note=note,
-        tensor=_as_tensor(upright, stage.photos.width, stage.photos.height),
+        tensor=as_tensor(upright, stage.photos.width, stage.photos.height),
     )
 
 
@@ -126,7 +126,7 @@ def read_tensor(
 
     `bits` is that of the stage file.
     """
-    return _as_tensor(_decoded(content, settings, bits)[1], width, height)
+    return as_tensor(_decoded(content, settings, bits)[1], width, height)
 
 
 def read_upright(content: bytes, settings: Settings, bits: Levels | None = None) -> Image.Image:
@@ -169,7 +169,7 @@ def _not_an_image(content: bytes) -> PhotoError:
     return PhotoError("not_an_image", f"the content is not an image in {names}")
 
 
-def _as_tensor(upright: Image.Image, width: int, height: int) -> Tensor:
+def as_tensor(upright: Image.Image, width: int, height: int) -> Tensor:
     return np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0))
 
 

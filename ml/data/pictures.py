@@ -60,6 +60,8 @@ class PictureFrame:
     `items` are `pixel_sha256`. `labels` is int64, shape (n,), 1 for bad. `days` has the first day
     on which each picture was taken. `files` are the live files of `pictures` at its version; all
     together they have `rows` rows. A tensor is uint8, shape (height, width, 3), 0 to 255.
+    `least_side` is the shortest side of all pictures before they became tensors, in pixels, and
+    `names` has the names of each picture.
     """
 
     versions: Mapping[str, int]
@@ -71,6 +73,8 @@ class PictureFrame:
     rows: int
     height: int
     width: int
+    least_side: int = 0
+    names: tuple[tuple[str, ...], ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -133,7 +137,7 @@ def picture_frame(
             f"at version {pinned['picture_names']}; ingest labelled photos by `platelake run`",
         )
     items = sorted(labels)
-    hashes, size = _hashes(lake, pinned, items)
+    hashes, size, least_side = _hashes(lake, pinned, items)
     given = [{(given_groups or {}).get(one["name"]) for one in of_item[item]} for item in items]
     return PictureFrame(
         versions=pinned,
@@ -145,6 +149,8 @@ def picture_frame(
         rows=lake.count(PICTURES, pinned["pictures"]),
         height=size[0],
         width=size[1],
+        least_side=least_side,
+        names=tuple(tuple(sorted(one["name"] for one in of_item[item])) for item in items),
     )
 
 
@@ -167,9 +173,9 @@ def _table(lake: Lake, table: Table, pinned: Mapping[str, int], *columns: str) -
 
 def _hashes(
     lake: Lake, pinned: Mapping[str, int], items: list[str]
-) -> tuple[NDArray[np.bool_], tuple[int, int]]:
-    """Read the items' perceptual hashes, shape (n, 64), and the height and width of all tensors."""
-    columns = ("pixel_sha256", "phash", "tensor_height", "tensor_width")
+) -> tuple[NDArray[np.bool_], tuple[int, int], int]:
+    """Read the items' perceptual hashes, shape (n, 64), the size, and the shortest side."""
+    columns = ("pixel_sha256", "phash", "width", "height", "tensor_height", "tensor_width")
     known = {
         row["pixel_sha256"]: row for row in _table(lake, PICTURES, pinned, *columns).to_pylist()
     }
@@ -187,7 +193,8 @@ def _hashes(
             "one; ingest all photos into a new lake with the stage's current width and height"
         )
     packed = np.array([list(bytes.fromhex(known[item]["phash"])) for item in items], np.uint8)
-    return np.unpackbits(packed, axis=1).astype(bool), sizes[0]
+    least_side = min(min(known[item]["width"], known[item]["height"]) for item in items)
+    return np.unpackbits(packed, axis=1).astype(bool), sizes[0], least_side
 
 
 def _groups(

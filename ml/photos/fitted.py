@@ -19,7 +19,7 @@ from ml.data.pictures import PictureFrame
 from ml.data.source import Source, load
 from ml.onnx import run, without_traces
 from ml.photos.networks import Network
-from ml.photos.recipe import CnnRecipe
+from ml.photos.recipe import CnnRecipe, Recipe
 
 OPSET = 18
 TOLERANCE = 1e-4
@@ -35,14 +35,17 @@ class Exported(nn.Module):
     """The module that is exported. In: uint8, shape (n, height, width, 3), RGB.
 
     Out: the probability of bad, float32, shape (n,), and heat, float32, shape (n, h, w), 0 to 1.
+    Models of patches have a third output, `unlike`: see `ml.photos.unlike`.
     """
+
+    outputs: tuple[str, ...] = ("probability", "heat")
 
     def logits(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Compute calibrated logits and heat."""
         raise NotImplementedError
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute probability and heat."""
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """Compute the outputs."""
         logits, heat = self.logits(pictures)
         return torch.sigmoid(logits), heat
 
@@ -85,7 +88,7 @@ class Averaged(Exported):
 class Classifier(ABC):
     """A trained model for pictures, of one network or several."""
 
-    recipe: CnnRecipe
+    recipe: Recipe
 
     @abstractmethod
     def module(self) -> Exported:
@@ -105,7 +108,7 @@ class Classifier(ABC):
     def heat(self, tensor: Tensors) -> NDArray[np.float32]:
         """Show where the evidence is in a picture, (height, width, 3): shape (h, w), 0 to 1."""
         with torch.inference_mode():
-            _, heat = self.module()(torch.from_numpy(tensor[None].copy()))
+            _, heat, *_ = self.module()(torch.from_numpy(tensor[None].copy()))
         return np.asarray(heat[0].numpy(), np.float32)
 
     def onnx(self, frame: PictureFrame) -> bytes:
@@ -179,7 +182,7 @@ def export_onnx(fitted: Classifier, shown: Tensors) -> bytes:
         opset_version=OPSET,
         dynamo=True,
         input_names=["pictures"],
-        output_names=["probability", "heat"],
+        output_names=list(module.outputs),
         dynamic_shapes={"pictures": {0: torch.export.Dim("count")}},
         verbose=False,
     )
@@ -188,7 +191,7 @@ def export_onnx(fitted: Classifier, shown: Tensors) -> bytes:
     with torch.inference_mode():
         model = [output.numpy() for output in module(sample)]
     file = run(content, {"pictures": shown})
-    for name, ours in zip(("probability", "heat"), model, strict=True):
+    for name, ours in zip(module.outputs, model, strict=True):
         difference = float(np.abs(ours - file[name]).max())
         if not difference <= TOLERANCE:
             raise PlatelakeError(

@@ -79,7 +79,8 @@ def make_network(
     raise UsageError(f"no network {name!r}; known: small, first_study, timm:NAME")
 
 
-def _as_floats(pictures: Tensor) -> Tensor:
+def as_floats(pictures: Tensor) -> Tensor:
+    """Turn pictures, uint8, (n, height, width, 3), into (n, 3, height, width), 0 to 1."""
     return pictures.permute(0, 3, 1, 2).float() / 255
 
 
@@ -127,7 +128,7 @@ class Small(Network):
 
     def evidence(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Compute logits and cells. The sides of the map of cells are 1/16 of the input's."""
-        x = self.standardised(_resized(_as_floats(pictures), *self.size))
+        x = self.standardised(_resized(as_floats(pictures), *self.size))
         maps = self.maps(x.contiguous(memory_format=torch.channels_last)).float()
         pooled = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
         logits = self.head(self.drop(pooled))[:, 0].float()
@@ -171,7 +172,7 @@ class FirstStudy(Network):
 
     def evidence(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Compute logits and cells. Cells are 32 x 32, and are already the heat."""
-        maps = self.maps(_grey(_resized(_as_floats(pictures), self.SIDE, self.SIDE)))
+        maps = self.maps(_grey(_resized(as_floats(pictures), self.SIDE, self.SIDE)))
         first = F.relu(self.first(maps.flatten(1)))
         second = F.relu(self.second(first))
         logits = self.last(second)[:, 0].float()
@@ -198,7 +199,7 @@ class Backbone(Network):
 
     def __init__(self, name: str, weights: str) -> None:
         super().__init__()
-        self.body: Any = _timm_model(name, weights)
+        self.body: Any = timm_model(name, weights)
         scale = self.body.pretrained_cfg
         self.mean, self.deviation = scale["mean"], scale["std"]
         self.head = nn.Linear(2 * sum(s[1] for s in _shapes(self.body)[-self.SCALES :]), 1)
@@ -213,8 +214,8 @@ class Backbone(Network):
         return _pooled(self._maps(pictures))
 
     def _maps(self, pictures: Tensor) -> list[Tensor]:
-        x = _as_floats(pictures)
-        x = (x - _by_channel(x, self.mean)) / _by_channel(x, self.deviation)
+        x = as_floats(pictures)
+        x = (x - by_channel(x, self.mean)) / by_channel(x, self.deviation)
         maps = self.body.forward_intermediates(x, intermediates_only=True)
         return [scale.float() for scale in maps[-self.SCALES :]]
 
@@ -236,7 +237,8 @@ def _pooled(maps: list[Tensor]) -> Tensor:
     return torch.cat(parts, 1)
 
 
-def _by_channel(x: Tensor, values: tuple[float, ...]) -> Tensor:
+def by_channel(x: Tensor, values: tuple[float, ...]) -> Tensor:
+    """Shape a value for each channel so that it spreads over pictures like `x`."""
     return x.new_tensor(values).view(1, 3, 1, 1)
 
 
@@ -244,7 +246,8 @@ HEADS = ("fc.", "head.", "classifier.")
 """timm's names of the layers that classify. They are not used."""
 
 
-def _timm_model(name: str, weights: str) -> Any:
+def timm_model(name: str, weights: str) -> Any:
+    """Make a convolutional model of timm, with the weights of a file. Raise UsageError."""
     try:
         import timm
     except ImportError:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lakehouse.errors import PlatelakeError, UsageError
+from ml.data.masks import masks_sha256
 from ml.photos.weights import NETWORK, installed_weights
 
 SCHEDULES = ("onecycle", "cosine")
@@ -89,6 +92,11 @@ class CnnRecipe:
     processes: int = 1
     memory_bytes: int = 2 << 30
 
+    @property
+    def backbone(self) -> str:
+        """Name of the network that the weights are for."""
+        return self.network
+
     def planned(self, pictures: int) -> CnnRecipe:
         """Return the recipe for so many training pictures, with final epochs, batch, patience."""
         batch = max(min(self.batch, pictures // 4), 4) if self.steps else self.batch
@@ -109,6 +117,70 @@ class CnnRecipe:
                 "a frozen backbone takes one member and one process; leave out --members and "
                 "--processes, or train all of it by --fine-tune"
             )
+
+
+PATCHES = "patches"
+"""The network that scores patches. It is the default."""
+
+
+@dataclass(frozen=True)
+class PatchRecipe:
+    """The settings of a model of patches. JSON and MLflow keep it as `dataclasses.asdict` does.
+
+    Args:
+        network: always patches.
+        backbone: timm:NAME. It stays as it is.
+        weights: safetensors file for the backbone.
+        weights_sha256: of that file; see CnnRecipe.
+        masks: folder of masks: white pixels show the defect of the photo with that name. Empty:
+            image labels alone teach.
+        masks_sha256: of the masks, to notice if they changed.
+        side: smaller pictures are enlarged, until their longer side has this many pixels.
+        members: heads, each trained without another part of the training groups. Those parts join
+            and calibrate the scores.
+        epochs: passes over the training pictures.
+        batch: pictures in a step.
+        learning_rate: highest one of the schedule (onecycle, Smith and Topin 2018).
+        weight_decay: of AdamW.
+        hidden: hidden units of a head.
+        top: share of the cells whose mean is the score of a picture.
+        teach: weight of the masks against the image labels.
+        bank: patches of good pictures to compare with.
+        components: principal components of a patch that are compared.
+        seed: of weights, order, dropout, and the choice of patches.
+        threads: of torch.
+        memory_bytes: tensors, or maps, up to this size stay in memory; larger maps go to a
+            temporary file.
+    """
+
+    network: str = PATCHES
+    backbone: str = NETWORK
+    weights: str = ""
+    weights_sha256: str = ""
+    masks: str = ""
+    masks_sha256: str = ""
+    side: int = 320
+    members: int = 3
+    epochs: int = 5
+    batch: int = 16
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
+    hidden: int = 48
+    top: float = 0.01
+    teach: float = 1.0
+    bank: int = 2_000
+    components: int = 96
+    seed: int = 0
+    threads: int = 2
+    memory_bytes: int = 2 << 30
+
+
+Recipe = CnnRecipe | PatchRecipe
+
+
+def recipe_again(stored: Mapping[str, Any]) -> Recipe:
+    """Make a recipe from what `dataclasses.asdict` gave."""
+    return (PatchRecipe if stored["network"] == PATCHES else CnnRecipe)(**stored)
 
 
 FIRST_STUDY = CnnRecipe(
@@ -142,11 +214,12 @@ def recipe_for(
     processes: int = 1,
     weights: Path | None = None,
     fine_tune: bool = False,
-) -> CnnRecipe:
+    masks: Path | None = None,
+) -> Recipe:
     """Make the default recipe of a network.
 
     Args:
-        network: small, first_study or timm:NAME.
+        network: patches, small, first_study or timm:NAME.
         epochs: exact number of epochs; None: that of the default recipe.
         members: networks that predict together.
         processes: processes that share each batch.
@@ -154,6 +227,7 @@ def recipe_for(
             for others.
         fine_tune: train these weights further. Without it, they do not change, and only a linear
             layer on them learns.
+        masks: folder of masks, which teach `patches` where defects are.
 
     Returns:
         The recipe.
@@ -166,6 +240,8 @@ def recipe_for(
         >>> recipe_for("small", epochs=5).epochs
         5
     """
+    if network == PATCHES:
+        return _patch_recipe(epochs, weights or installed_weights(), masks)
     recipe = FIRST_STUDY if network == "first_study" else CnnRecipe(network=network)
     recipe = replace(recipe, members=members, processes=processes)
     if weights is None and network == NETWORK:
@@ -178,6 +254,15 @@ def recipe_for(
     return recipe if epochs is None else replace(recipe, epochs=epochs, steps=0)
 
 
+def _patch_recipe(epochs: int | None, weights: Path, masks: Path | None) -> PatchRecipe:
+    file = str(weights.resolve())
+    recipe = PatchRecipe(weights=file, weights_sha256=file_sha256(file))
+    if masks is not None:
+        folder = str(masks.resolve())
+        recipe = replace(recipe, masks=folder, masks_sha256=masks_sha256(folder))
+    return recipe if epochs is None else replace(recipe, epochs=epochs)
+
+
 def file_sha256(file: str) -> str:
     """Compute the hash of the file of weights. Raise UsageError if it cannot be read."""
     try:
@@ -187,7 +272,7 @@ def file_sha256(file: str) -> str:
         raise UsageError(f"--weights {file}: {error.strerror}") from None
 
 
-def weights_file(recipe: CnnRecipe) -> str:
+def weights_file(recipe: Recipe) -> str:
     """Find the file of weights with the recipe's hash; "" if the recipe names none.
 
     It is the recipe's own file or the installed one.
@@ -203,7 +288,7 @@ def weights_file(recipe: CnnRecipe) -> str:
 
     if is_meant(recipe.weights):
         return recipe.weights
-    if recipe.network == NETWORK and is_meant(installed := str(installed_weights())):
+    if recipe.backbone == NETWORK and is_meant(installed := str(installed_weights())):
         return installed
     raise PlatelakeError(
         f"{recipe.weights} is not the file of weights that the recipe names (sha256 "

@@ -18,7 +18,7 @@ from ml.data.loader import Indices
 from ml.data.pictures import PictureFrame
 from ml.photos.epochs import Together, Training
 from ml.photos.fitted import Fitted
-from ml.photos.recipe import CnnRecipe
+from ml.photos.recipe import CnnRecipe, Recipe
 
 Progress = Callable[[dict[str, float]], None]
 
@@ -90,7 +90,7 @@ def fit_cnn(
 
 
 @contextlib.contextmanager
-def repeatable(recipe: CnnRecipe) -> Iterator[None]:
+def repeatable(recipe: Recipe) -> Iterator[None]:
     """Set torch's threads, seed and algorithms for the recipe, and reset them afterwards."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -21,7 +21,8 @@ from ml.figures.metrics import Probabilities
 from ml.photos.distributed import fit_cnn_together
 from ml.photos.fitted import Ensemble, Fitted
 from ml.photos.linear_probe import fit_probe, predict_probe
-from ml.photos.recipe import CnnRecipe
+from ml.photos.patch_model import FittedPatches, fit_patches, predict_patches
+from ml.photos.recipe import CnnRecipe, PatchRecipe, Recipe
 from ml.photos.training import fit_cnn
 from ml.registry import Version
 from ml.study.candidates import Candidate, Final
@@ -30,7 +31,7 @@ from ml.study.context import Protocol, TrainingContext, check_inner, git_commit,
 
 def train_photos(
     context: TrainingContext,
-    recipes: Sequence[CnnRecipe],
+    recipes: Sequence[Recipe],
     protocol: Protocol,
     groups: Mapping[str, str] | None = None,
     near: int = PERCEPTUAL_NEIGHBOURS,
@@ -64,12 +65,41 @@ EPOCH_FIGURES = ("loss", "validation_loss", "validation_ap", "learning_rate")
 
 
 def photo_candidate(
+    recipe: Recipe, frame: PictureFrame, split: Split, context: TrainingContext, folder: Path
+) -> Candidate:
+    """Make the candidate that trains one recipe on rounds and on all pictures."""
+    if isinstance(recipe, PatchRecipe):
+        return patch_candidate(recipe, frame, split)
+    return cnn_candidate(recipe, frame, split, context, folder)
+
+
+def patch_candidate(recipe: PatchRecipe, frame: PictureFrame, split: Split) -> Candidate:
+    """Make the candidate of a model of patches. It trains in seconds, so it keeps no rounds."""
+    refused: list[float] = []
+
+    def trained(split: Split, train: Indices) -> FittedPatches:
+        folds = split.inner(train, recipe.members, recipe.seed)
+        return fit_patches(recipe, frame, train, folds)
+
+    def evaluated(split: Split, one: Round) -> Probabilities:
+        found = predict_patches(trained(split, one.train), frame, one.test)
+        refused.append(float((found.unlike > 1).mean()))
+        return found.p
+
+    def finish() -> Final:
+        model = trained(split, np.arange(len(frame.items)))
+        blank = np.zeros((1, frame.height, frame.width, 3), np.uint8)
+        card = {"width": frame.width, "height": frame.height, "limits": model.limits}
+        logged = {"unlike_by_fold": list(refused)}
+        return Final(model.onnx(frame), card, {"pictures": blank}, by_epoch=logged)
+
+    return Candidate(recipe.network, asdict(recipe), evaluated, finish)
+
+
+def cnn_candidate(
     recipe: CnnRecipe, frame: PictureFrame, split: Split, context: TrainingContext, folder: Path
 ) -> Candidate:
-    """Make the candidate that trains one recipe on rounds and on all pictures.
-
-    It continues a study that was interrupted.
-    """
+    """Make the candidate of a network. It continues a study that was interrupted."""
     # Other code may train another model, so files that it left are not continued.
     about = [asdict(recipe), frame.sha256, git_commit(), torch.__version__]
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]

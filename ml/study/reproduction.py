@@ -18,7 +18,7 @@ from ml.data.pictures import picture_frame
 from ml.data.splits import Split, load_split
 from ml.figures.cross_validation import cross_validate, mean_over_splits
 from ml.figures.metrics import FIGURES
-from ml.photos.recipe import CnnRecipe
+from ml.photos.recipe import recipe_again
 from ml.registry import Version
 from ml.study.candidates import PREDICTIONS_FILE, Candidate, predictions_as_json
 from ml.study.context import TrainingContext
@@ -85,8 +85,8 @@ def candidate_again(
     group = dict(zip(splits[0].items, splits[0].groups, strict=True))
     pictures = picture_frame(context.lake, versions=versions)
     pictures = replace(pictures, groups=tuple(group.get(item, "") for item in pictures.items))
-    network = CnnRecipe(**recipe)
-    return photo_candidate(network, pictures, splits[0], context, _rounds(context)), pictures.sha256
+    again = recipe_again(recipe)
+    return photo_candidate(again, pictures, splits[0], context, _rounds(context)), pictures.sha256
 
 
 def evaluated_again(

@@ -10,16 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError
-from lakehouse.files.photos import PhotoError
+from lakehouse.files.photos import PhotoError, read_upright
 from lakehouse.settings import Settings
 from lakehouse.stage import Levels, Stage
 from lakehouse.statistics import Array, lot_statistics
 from lakehouse.tables.readings import readings
 from ml.data.lots import Matrix, as_matrix, feature_names
+from ml.figures.maps import regions
 from ml.use.predictor import LotModel, PhotoModel, Verdict
 
 SHOWN = 10
@@ -87,7 +88,7 @@ def shap_parts(model: LotModel, features: Matrix) -> Contributions:
 def heat_picture(
     model: PhotoModel, content: bytes, settings: Settings, file: Path, bits: Levels | None = None
 ) -> Verdict:
-    """Write the model's view of the photo as PNG, with the evidence for bad in red.
+    """Write the photo in its own size as PNG, with what speaks for bad in red and boxed.
 
     Returns:
         The verdict, from the same run of the model.
@@ -96,11 +97,11 @@ def heat_picture(
         PlatelakeError: the photo cannot be read.
     """
     try:
-        tensor = model.read(content, settings, bits)
+        photo = read_upright(content, settings, bits)
     except PhotoError as error:
         raise PlatelakeError(f"the photo cannot be read: {error.rule}: {error}") from None
-    verdict, heat = model.look(tensor)
-    with_heat(Image.fromarray(tensor), grey_heat(heat)).save(file, "PNG")
+    verdict, heat = model.inspect(photo)
+    with_map(photo, grey_heat(heat), model.points).save(file, "PNG")
     return verdict
 
 
@@ -109,8 +110,52 @@ def grey_heat(heat: NDArray[np.float32]) -> Image.Image:
     return Image.fromarray((255 * np.clip(heat, 0, 1)).astype(np.uint8))
 
 
+def with_map(photo: Image.Image, heat: Image.Image, points: bool) -> Image.Image:
+    """Show a grey heat map of the whole photo on it. This changes the photo itself.
+
+    Args:
+        photo: RGB.
+        heat: its map, of any size.
+        points: the map has a scale of its own. Then what is above its threshold is boxed.
+    """
+    boxes = boxes_of(np.asarray(heat), photo.size) if points else []
+    with_heat(photo, heat)
+    draw, line = ImageDraw.Draw(photo), max(2, min(photo.size) // 160)
+    for box in boxes:
+        draw.rectangle(box, outline=RED, width=line)
+    return photo
+
+
+RED = (220, 30, 30)
+
+
+def boxes_of(heat: NDArray[np.uint8], size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """Find the boxes (left, top, right, bottom) round what is above 0.
+
+    Args:
+        heat: a map with a scale of its own, shape (h, w), 0 below its threshold.
+        size: width and height of the photo, in pixels; the boxes are in these pixels.
+
+    Example:
+        >>> heat = np.zeros((4, 4), np.uint8)
+        >>> heat[1, 2:] = 200
+        >>> boxes_of(heat, (40, 40))
+        [(20, 10, 39, 19)]
+    """
+    across, down = size[0] / heat.shape[1], size[1] / heat.shape[0]
+    return [
+        (
+            round(float(columns.min() * across)),
+            round(float(rows.min() * down)),
+            round(float((columns.max() + 1) * across)) - 1,
+            round(float((rows.max() + 1) * down)) - 1,
+        )
+        for rows, columns in regions(heat > 0)
+    ]
+
+
 def with_heat(photo: Image.Image, heat: Image.Image) -> Image.Image:
     """Paint a grey heat map of the whole photo onto it in red. This changes the photo itself."""
     alpha = heat.resize(photo.size, Image.Resampling.BILINEAR)
-    photo.paste((220, 30, 30), mask=alpha.point(lambda v: int(v * 0.6)))
+    photo.paste(RED, mask=alpha.point(lambda v: int(v * 0.6)))
     return photo

@@ -14,18 +14,23 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from lakehouse.errors import PlatelakeError
-from lakehouse.files.photos import PhotoError, read_tensor
+from lakehouse.files.photos import PhotoError, as_tensor, read_tensor, read_upright
 from lakehouse.settings import Settings
 from lakehouse.stage import Levels
 from lakehouse.statistics import Array, Band, lot_statistics
 from ml.data.lots import Matrix, as_matrix
 from ml.figures.thresholds import Thresholds, decide
 from ml.onnx import read_card, session
+from ml.photos.appearance import beyond
 from ml.trees.known_lots import KnownLots
+from ml.use.reasons import with_detail
 
 UNREADABLE, NEEDS_HUMAN = "unreadable", "needs_human"
+SHOWN_FROM = 0.5
+"""Heat from which a map with a scale of its own shows something."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,10 @@ class PhotoModel(Model):
     def __init__(self, content: bytes, name: str, version: int, opened: Any = None) -> None:
         super().__init__(content, name, version, opened)
         self.width, self.height = int(self.card["width"]), int(self.card["height"])
+        self.limits: Mapping[str, float] | None = self.card.get("limits")
+        """Of light and sharpness. None: an older model, which has no limits."""
+        self.points = any(output.name == "unlike" for output in self.session.get_outputs())
+        """Whether its map has a scale of its own: from 0.5 on, there is something to see."""
 
     def predict(
         self, photos: Sequence[bytes], settings: Settings, bits: Levels | None = None
@@ -146,12 +155,16 @@ class PhotoModel(Model):
         found = []
         for content in photos:
             try:
-                tensor = self.read(content, settings, bits)
+                photo = read_upright(content, settings, bits)
             except PhotoError as error:
                 found.append(self.unreadable(f"{error.rule}: {error}"))
             else:
-                found.append(self.verdict(float(self.probabilities(tensor[None])[0])))
+                found.append(self.inspect(photo)[0])
         return found
+
+    def inspect(self, photo: Image.Image) -> tuple[Verdict, NDArray[np.float32]]:
+        """Return the verdict on an upright photo in RGB and, from the same run, its heat map."""
+        return self.look(as_tensor(photo, self.width, self.height), min(photo.size))
 
     def read(
         self, content: bytes, settings: Settings, bits: Levels | None = None
@@ -159,10 +172,41 @@ class PhotoModel(Model):
         """Decode an image file into a tensor, shape (height, width, 3), or raise PhotoError."""
         return read_tensor(content, self.width, self.height, settings, bits)
 
-    def look(self, tensor: NDArray[np.uint8]) -> tuple[Verdict, NDArray[np.float32]]:
-        """Return the verdict on one RGB tensor and, from the same run, its heat map as `heat`."""
-        found, heat = self.session.run(["probability", "heat"], {"pictures": tensor[None]})
-        return self.verdict(float(found[0])), np.asarray(heat[0], np.float32)
+    def look(
+        self, tensor: NDArray[np.uint8], side: int | None = None
+    ) -> tuple[Verdict, NDArray[np.float32]]:
+        """Return the verdict on one tensor and, from the same run, its heat map to show.
+
+        It is the map of `heat`. If that has a scale of its own, it is 0 below the threshold.
+
+        Args:
+            tensor: RGB, uint8, shape (height, width, 3).
+            side: shorter side of the photo that it was made from, in pixels, if known.
+        """
+        names = ["probability", "heat", *(["unlike"] if self.points else [])]
+        found, heat, *unlike = self.session.run(names, {"pictures": tensor[None]})
+        reason = self._reason(tensor, side, float(unlike[0][0]) if unlike else 0.0)
+        shown = np.asarray(heat[0], np.float32)
+        if self.points:
+            shown = np.where(shown < SHOWN_FROM, np.float32(0), shown)
+        return self.verdict(float(found[0]), reason), shown
+
+    def verdict_on(self, tensor: NDArray[np.uint8], side: int | None = None) -> Verdict:
+        """Return the verdict on one tensor as `look` does, without a map."""
+        unlike = 0.0
+        if self.points:
+            found, far = self.session.run(["probability", "unlike"], {"pictures": tensor[None]})
+            unlike = float(far[0])
+        else:
+            found = self.probabilities(tensor[None])
+        return self.verdict(float(found[0]), self._reason(tensor, side, unlike))
+
+    def _reason(self, tensor: NDArray[np.uint8], side: int | None, unlike: float) -> str | None:
+        """Say why a person must decide; None if the model may."""
+        out = beyond(self.limits, tensor, side) if self.limits else None
+        if out is not None:
+            return with_detail(*out)
+        return with_detail("unlike", f"{unlike:.2f} times the limit") if unlike > 1 else None
 
     def probabilities(self, tensors: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Predict the probability of bad, (n,), of RGB tensors, uint8, (n, height, width, 3)."""

@@ -46,7 +46,7 @@ KEPT_AT_ONCE = 4_096
 """Verdicts are stored after this many pictures, so a run that is killed loses no more."""
 IN_READINGS = 4_000
 """One picture is as much work as this many readings."""
-PICTURE = ("pixel_sha256", "tensor_width", "tensor_height", "tensor")
+PICTURE = ("pixel_sha256", "width", "height", "tensor_width", "tensor_height", "tensor")
 
 
 def score_lots(lake: Lake, stage: Stage, model: LotModel) -> int:
@@ -228,7 +228,10 @@ def _predict_pictures(
 
 
 def _predict_picture(model: PhotoModel, row: Row) -> tuple[float, str | None]:
-    """Return the probability of bad, or the reason if the tensor does not fit the model."""
+    """Return the probability of bad and why a person must decide, if so.
+
+    The probability is NaN if the tensor does not fit the model, and the reason says how.
+    """
     size = model.height * model.width * 3
     height, width, content = row["tensor_height"], row["tensor_width"], row["tensor"] or b""
     if (height, width) != (model.height, model.width):
@@ -236,5 +239,7 @@ def _predict_picture(model: PhotoModel, row: Row) -> tuple[float, str | None]:
         return np.nan, f"the tensor has {width} x {height} pixels; the model takes {wanted}"
     if len(content) != size:
         return np.nan, f"the tensor has {len(content)} bytes; {size} are needed"
-    tensor = np.frombuffer(content, np.uint8).reshape(1, height, width, 3)
-    return float(model.probabilities(tensor)[0]), None
+    tensor = np.frombuffer(content, np.uint8).reshape(height, width, 3)
+    verdict = model.verdict_on(tensor, min(row["width"], row["height"]))
+    assert verdict.probability is not None
+    return verdict.probability, verdict.reason

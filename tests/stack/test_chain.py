@@ -166,7 +166,7 @@ def test_training_makes_champions_in_the_mlflow_server(stack: Stack, sink: Sink)
     trees = partial(task_state, stack, "training", last_friday["dag_run_id"], "train_trees")
     until(lambda: trees() == "running", 120, "its first task")
     stack.airflow.fail("training", last_friday["dag_run_id"])
-    run = stack.airflow.run("training", folds=2, epochs=1)
+    run = stack.airflow.run("training", folds=2)
     registry = Registry(stack.env["PLATELAKE_MLFLOW_URI"])
     for kind in ("lots", "photos"):
         champion = registry.version(f"{STAGE}-{kind}")
