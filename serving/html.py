@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from serving.access.sessions import User
 from serving.context import AppContext, StageContext
 from serving.texts import COOKIE, LANGUAGES, Texts, chosen, texts
-from serving.words import feature_words, rule_words, variable_words, word_of
+from serving.words import feature_words, reason_words, rule_words, variable_words, word_of
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -95,6 +95,7 @@ class Html:
             "feature": lambda name: feature_words(name, here.stage, t),
             "variable": lambda one: variable_words(one, t),
             "rule": lambda name: rule_words(name, t),
+            "why": lambda reason: reason_words(reason, self.context.stage, t),
             "word_of": lambda group, name: word_of(group, name, t),
             "away": {
                 "sql": self.context.sql_away,

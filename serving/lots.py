@@ -38,6 +38,8 @@ LEFT, RIGHT, TOP, BOTTOM = 8.0, 412.0, 20.0, 120.0
 """Edges of a drawing, in SVG units."""
 KEPT_LOTS = 256
 SORTS = ("risk", "lot", "readings", "label", "verdict")
+FIRST = ("bad", "needs_human", "good")
+"""Order of the verdicts by risk. A lot that is unlike the known ones has any probability."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class Lots:
 
         Args:
             day: A day of the plant.
-            sort: One of SORTS. By risk, the highest comes first.
+            sort: One of SORTS. By risk: bad, needs_human, good, each by falling probability.
 
         Returns:
             Rows with lot, readings (count), label, verdict and risk (probability of bad). The last
@@ -151,7 +153,7 @@ class Lots:
             rows.append({**lot, "verdict": said.get("verdict"), "risk": said.get("probability")})
         rows.sort(key=lambda row: (len(row["lot"]), row["lot"]))
         if sort == "risk":
-            rows.sort(key=lambda row: -1.0 if row["risk"] is None else row["risk"], reverse=True)
+            rows.sort(key=lambda row: _urgency(row["verdict"], row["risk"]))
         elif sort != "lot":
             rows.sort(key=lambda row: (row[sort] is None, row[sort] or 0))
         return rows
@@ -232,7 +234,13 @@ class Lots:
             values = {v.name: of_lot[v.name].to_numpy() for v in self.stage.variables}
             times = of_lot["measured_at"].to_pylist()
             views.append(self.drawn(lot["day"], lot["lot"], times, values, explain_good=False))
-        views.sort(key=lambda v: v.verdict.probability or 0.0 if v.verdict else 0.0, reverse=True)
+        views.sort(
+            key=lambda v: (
+                _urgency(v.verdict.verdict, v.verdict.probability)
+                if v.verdict
+                else _urgency(None, None)
+            )
+        )
         return None, views, filter_held_back(rows.select(["line", "rule", "reason"])).to_pylist()
 
     def photo(self, sha256: str) -> bytes | None:
@@ -267,6 +275,11 @@ class Lots:
             if row["model_sha256"] == model.sha256:
                 days.setdefault(row["day"], Counter())[row["verdict"]] += 1
         return sorted(days.items(), reverse=True)[:DAYS]
+
+
+def _urgency(verdict: str | None, p: float | None) -> tuple[int, float]:
+    """Return the key that sorts lots by risk; those without a verdict come last."""
+    return FIRST.index(verdict) if verdict in FIRST else len(FIRST), -(p or 0.0)
 
 
 def _bars(parts: Sequence[tuple[str, float, float]]) -> list[Part]:

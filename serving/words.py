@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lakehouse.stage import Stage, Variable
+from ml.use.reasons import key_of
 from serving.texts import Texts
 
 
@@ -32,6 +33,21 @@ def rule_words(rule: str, t: Texts) -> str:
         if "{" not in t.sentences.get(key, "{"):
             return t(key)
     return rule
+
+
+def reason_words(reason: str, stage: Stage, t: Texts) -> str:
+    """Return in words why a person must decide: `unlike: ph_mean 9 > 2.4` names the feature.
+
+    A reason without a known key stays.
+    """
+    if not (key := key_of(reason)):
+        return reason
+    named = {variable.name: variable_words(variable, t) for variable in stage.variables}
+    parts = []
+    for part in filter(None, reason.partition(": ")[2].split(", ")):
+        name, *rest = part.split(" ")
+        parts.append(" ".join([named.get(name) or feature_words(name, stage, t), *rest]))
+    return t(f"reason.{key}") + (f" ({', '.join(parts)})" if parts else "")
 
 
 def word_of(group: str, name: str, t: Texts) -> str:

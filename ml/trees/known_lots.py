@@ -57,7 +57,7 @@ class KnownLots:
             >>> odd[0, names.index("readings")] = 1
             >>> odd[1, names.index("ph_std")] = 0
             >>> known.reasons(odd)
-            ['few_readings: 1 of at least 6', 'stuck: ph', None]
+            ['few_readings: 1 < 6', 'stuck: ph', None]
         """
         names = feature_names(variables)
         least, most = features.min(axis=0), features.max(axis=0)
@@ -103,18 +103,17 @@ class KnownLots:
         value = dict(zip(names, lot.tolist(), strict=True))
         readings = value["readings"]
         if readings < self.low["readings"]:
-            return f"few_readings: {readings:.0f} of at least {self.low['readings']:.0f}"
+            return f"few_readings: {readings:.0f} < {self.low['readings']:.0f}"
         if readings > self.high["readings"]:
-            return f"many_readings: {readings:.0f} of at most {self.high['readings']:.0f}"
+            return f"many_readings: {readings:.0f} > {self.high['readings']:.0f}"
         missing = [name for name in stuck if self._is_missing(value, name)]
         if missing:
             return f"missing: {', '.join(missing)}"
         if stuck:
             return f"stuck: {', '.join(stuck)}"
-        return (
-            f"unlike: {farthest} is {value[farthest]:.4g}, "
-            f"known from {self.low[farthest]:.4g} to {self.high[farthest]:.4g}"
-        )
+        low, high, found = self.low[farthest], self.high[farthest], value[farthest]
+        beyond = f"< {low:.4g}" if found < low else f"> {high:.4g}"
+        return f"unlike: {farthest} {found:.4g} {beyond}"
 
     def _is_missing(self, value: Mapping[str, float], variable: str) -> bool:
         """Return whether the variable has no value at all: its features are then all 0."""

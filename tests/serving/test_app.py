@@ -31,10 +31,11 @@ from serving.access.attempts import PAIR_LIMIT, SIGN_UP_LIMIT
 from serving.app import create_app
 from serving.context import AppContext
 from serving.door import PUBLIC
-from serving.html import share
+from serving.html import Html, share
 from serving.pages import accounts, home, intake, lake, oidc, review
 from serving.pages import inspections as history
 from serving.tables import agreed_labels, corrections, inspections
+from serving.texts import texts
 from serving.verdicts.uploads import FIELD_BYTES
 from tests.serving.conftest import HOST, PASSWORD, Browser, Plant
 
@@ -660,6 +661,20 @@ def test_a_sensor_file_is_judged_as_the_lake_would(context: AppContext, plant: P
     assert said == pytest.approx({name: known[name] for name in said}, abs=1e-6)
     bad, none, _ = context.first.lots.check_file(io.BytesIO(b"a,b\n1,2\n"), plant.sensor.name)
     assert bad and bad[0] == "missing_column" and "no column" in bad[1] and none == []
+
+
+def test_a_lot_that_is_cut_is_left_to_a_person(context: AppContext, plant: Plant) -> None:
+    lines = plant.sensor.read_bytes().split(b"\r\n")
+    of_one = [line for line in lines[1:] if line.split(b",")[1:2] == [b"1"]]
+    cut = [line for line in lines if line not in of_one[3:]]
+    _, lots, _ = context.lots.check_file(io.BytesIO(b"\r\n".join(cut)), plant.sensor.name)
+    (verdict,) = [lot.verdict for lot in lots if lot.name == "1" and lot.verdict]
+    assert verdict.verdict == "needs_human" and (verdict.reason or "").startswith("few_readings: 3")
+    said = [lot.verdict.verdict for lot in lots if lot.verdict]
+    assert said == sorted(said, key=["bad", "needs_human", "good"].index)
+    known = {"lots": lots, "model": True, "bad": [], "bad_count": 0, "fault": ""}
+    page = Html(context).text("checked_file", texts("en"), None, "/sensor", known)
+    assert "fewer readings than a whole lot" in page and "(3 &lt; " in page
 
 
 def test_models_and_flow(enter: Enter, context: AppContext) -> None:

@@ -4,9 +4,10 @@ import pytest
 
 from lakehouse.stage import load_stage
 from ml.data.lots import feature_names
+from ml.use.reasons import REASONS
 from serving.html import share
 from serving.texts import LANGUAGES, texts
-from serving.words import feature_words, rule_words, variable_words, word_of
+from serving.words import feature_words, reason_words, rule_words, variable_words, word_of
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -53,3 +54,20 @@ def test_the_words_of_rules_and_actions() -> None:
 )  # fmt: skip
 def test_a_probability_as_per_cent(p: float, shown: str) -> None:
     assert share(p) == shown
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("key", REASONS)
+def test_every_reason_has_words(language: str, key: str) -> None:
+    stage, t = load_stage("chromate"), texts(language)
+    assert reason_words(key, stage, t) != key
+    assert reason_words(f"{key}: 1.8 of 2", stage, t).endswith(" (1.8 of 2)")
+
+
+def test_the_words_of_a_reason_name_sensor_and_feature() -> None:
+    stage, (en, ko) = load_stage("chromate"), map(texts, LANGUAGES)
+    assert reason_words("stuck: ph, voltage", stage, en) == "A sensor stood still. (pH, Voltage)"
+    assert reason_words("stuck: voltage", stage, ko) == "센서 값이 변하지 않았습니다. (전압)"
+    said = reason_words("unlike: voltage_mean 9 > 4.2", stage, en)
+    assert said.endswith("(Voltage: average [V] 9 > 4.2)")
+    assert reason_words("empty_file: no bytes", stage, en) == "empty_file: no bytes"

@@ -47,12 +47,12 @@ def test_usual_lots_that_it_never_saw_are_left_to_the_model() -> None:
 
 @pytest.mark.parametrize("count", [1, 3, 40])
 def test_a_lot_that_is_cut_is_not_whole(count: int) -> None:
-    assert reason(**cut(count)) == f"few_readings: {count} of at least 56"
+    assert reason(**cut(count)) == f"few_readings: {count} < 56"
 
 
 def test_two_lots_in_one_are_too_many() -> None:
     both = {name: np.concatenate([x, x]) for name, x in usual(70).items()}
-    assert reason(**both) == "many_readings: 138 of at most 86"
+    assert reason(**both) == "many_readings: 138 > 86"
 
 
 def test_a_sensor_that_stands_still_is_stuck_unless_it_always_does() -> None:
