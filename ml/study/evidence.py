@@ -19,8 +19,11 @@ from ml.figures.savings import COST_RATIO
 DECIDES = "ap"
 """The figure that decides: average precision. Its whole interval must be above zero."""
 
-SAME_COST = 2
-"""Decimals of the cost ratio that count: a hundredth of a person for each item is no difference."""
+SAME_COST = 0.01
+"""Verdicts that differ by less cost the same: one review in a hundred items.
+
+A model that says only 0 and 1 leaves nothing to a person, so the last reviews would let it win.
+"""
 
 Runs = Sequence[Mapping[str, Any]]
 
@@ -39,6 +42,11 @@ class Contender:
     def ap(self) -> float:
         """The figure that decides."""
         return _ap(self.metrics)
+
+    @property
+    def cost(self) -> float:
+        """The cost of its verdicts over that of a person for every item, if there is one."""
+        return self.metrics.get(COST_RATIO, self.metrics.get("cost", np.inf))
 
 
 def size(run: Mapping[str, Any]) -> float:
@@ -74,7 +82,7 @@ def best(contenders: Sequence[Contender], larger: Runs = ()) -> Contender:
 
     The one with the highest average precision leads. Candidates whose paired 95 % interval to it
     holds zero tie with it. Of these wins the best of the largest earlier study, then that with the
-    cheapest verdicts, then the simplest.
+    cheapest verdicts, then the simplest. Costs within `SAME_COST` are equal.
 
     Args:
         contenders: of one study, tested on the same items.
@@ -82,12 +90,12 @@ def best(contenders: Sequence[Contender], larger: Runs = ()) -> Contender:
     """
     leader = max(contenders, key=lambda one: one.ap)
 
-    def rank(one: Contender) -> tuple[float, float, int, str]:
-        known = ap_in(larger, one.tags["candidate"])
-        cost = one.metrics.get(COST_RATIO, np.inf)
-        return (-round(known, 6), round(cost, SAME_COST), one.order, one.name)
-
-    return min((one for one in contenders if one is leader or ties(leader, one)), key=rank)
+    tied = [one for one in contenders if one is leader or ties(leader, one)]
+    known = {id(one): ap_in(larger, one.tags["candidate"]) for one in tied}
+    tied = [one for one in tied if known[id(one)] > max(known.values()) - 1e-6]
+    cheapest = min(one.cost for one in tied)
+    tied = [one for one in tied if one.cost <= cheapest + SAME_COST]
+    return min(tied, key=lambda one: (one.order, one.cost, one.name))
 
 
 def ties(leader: Contender, other: Contender) -> bool:
@@ -110,4 +118,18 @@ def larger_study_in_words(runs: Runs, tags: Mapping[str, str], metrics: Mapping[
     return (
         f"in the larger study of {winner['metrics']['bad']:.0f} bad ones it {own}, and "
         f"{winner['tags']['candidate']} had {there:.3f}"
+    )
+
+
+def earlier_winner_in_words(
+    runs: Runs, tags: Mapping[str, str], metrics: Mapping[str, float]
+) -> str:
+    """Say which candidate did better on the same splits, in any study; empty if none did."""
+    same = [run for run in runs if run["tags"].get("splits") == tags["splits"]]
+    winner = max(same, key=lambda run: _ap(run["metrics"]), default=None)
+    if winner is None or _ap(winner["metrics"]) < _ap(metrics) + 1e-6:
+        return ""
+    return (
+        f"on the same splits {winner['tags']['candidate']} had {DECIDES} "
+        f"{_ap(winner['metrics']):.3f}, and it had {_ap(metrics):.3f}"
     )

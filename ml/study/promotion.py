@@ -20,7 +20,7 @@ from ml.figures.metrics import FIGURES, Interval, paired_bootstrap
 from ml.figures.savings import evidence_in_words, saves_nothing, savings_in_words
 from ml.registry import Registry, Version
 from ml.study.candidates import PREDICTIONS_FILE
-from ml.study.evidence import DECIDES, larger_study_in_words
+from ml.study.evidence import DECIDES, earlier_winner_in_words, larger_study_in_words
 
 
 class NotBetterError(PlatelakeError):
@@ -105,11 +105,12 @@ def _about(registry: Registry, version: Version) -> tuple[Mapping[str, float], t
 
 
 def run_in_words(runs: Sequence[Mapping[str, Any]], run: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say what the candidate of a run saves, how little its study can show, and a larger study."""
+    """Say what the candidate saves, how little its study shows, and which one did better."""
     metrics = run["metrics"]
     said = (
         savings_in_words(metrics),
         evidence_in_words(metrics),
+        earlier_winner_in_words(runs, run["tags"], metrics),
         larger_study_in_words(runs, run["tags"], metrics),
     )
     return tuple(one for one in said if one)

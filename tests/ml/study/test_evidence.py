@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from ml.figures.metrics import average_precision, brier
-from ml.study.evidence import Contender, best, larger_study_in_words, largest_study
+from ml.study.evidence import (
+    Contender,
+    best,
+    earlier_winner_in_words,
+    larger_study_in_words,
+    largest_study,
+)
 
 Y = np.array([1] * 4 + [0] * 60)
 GROUPS = [f"lot-{n}" for n in range(len(Y))]
@@ -48,6 +54,11 @@ def test_then_the_cost_of_the_verdicts_if_it_differs_by_more_than_a_hundredth() 
     assert best([TREE, same]) is same
 
 
+def test_a_hundredth_is_a_distance_and_not_a_place_after_the_point() -> None:
+    tree = contender("decision_tree", SURE, 5, cost=0.004)
+    assert best([tree, contender("random_forest", CALM, 1, cost=0.006)]).name == "random_forest"
+
+
 def test_one_that_is_shown_to_be_better_wins_whatever_it_costs() -> None:
     blind = contender("logistic", np.random.default_rng(0).uniform(size=len(Y)), 0, cost=0.0)
     assert best([blind, contender("lightgbm", CALM, 4, cost=3.0)]).name == "lightgbm"
@@ -76,3 +87,11 @@ def test_what_a_larger_study_found_is_said(name: str, said: str) -> None:
     tags = {"candidate": name, "splits": "a"}
     found = larger_study_in_words(larger, tags, {"bad": 4.0})
     assert found == (f"in the larger study of 9 bad ones {said}" if said else "")
+
+
+def test_a_better_candidate_on_the_same_splits_is_said() -> None:
+    runs = [run("decision_tree", 0.93, "a"), run("random_forest", 1.0, "a"), run("x", 1.0, "b")]
+    found = earlier_winner_in_words(runs, {"splits": "a"}, {"ap": 0.93})
+    assert found == "on the same splits random_forest had ap 1.000, and it had 0.930"
+    assert earlier_winner_in_words(runs, {"splits": "a"}, {"ap": 1.0}) == ""
+    assert earlier_winner_in_words([], {"splits": "a"}, {"ap": 0.5}) == ""
