@@ -61,16 +61,25 @@ def savings_in_words(metrics: Mapping[str, float]) -> str:
         >>> metrics = {"decided": 0.93, "escapes": 0.002, "false_alarms": 0.0, "cost_ratio": 0.27}
         >>> savings_in_words(metrics)[:18], savings_in_words(metrics)[-49:]
         ('decides 93 % alone', 'the verdicts cost 0.27 of a person for every item')
+        >>> interval = {"cost_ratio_low": 0.2, "cost_ratio_high": 0.35}
+        >>> savings_in_words(metrics | interval).partition("cost ")[2]
+        '0.27 (0.20 to 0.35, 95 %) of a person for every item'
     """
     if COST_RATIO not in metrics:
         return ""
     escapes, alarms = 1_000 * metrics["escapes"], 1_000 * metrics["false_alarms"]
+    cost = f"{metrics[COST_RATIO]:.2f}{_interval(metrics, COST_RATIO)}"
     nothing = ": it saves nothing" if saves_nothing(metrics) else ""
     return (
         f"decides {100 * metrics['decided']:.0f} % alone; of 1,000 items {escapes:.3g} bad ones "
         f"pass as good and {alarms:.3g} good ones are called bad; the verdicts cost "
-        f"{metrics[COST_RATIO]:.2f} of a person for every item{nothing}"
+        f"{cost} of a person for every item{nothing}"
     )
+
+
+def _interval(metrics: Mapping[str, float], name: str) -> str:
+    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    return "" if low is None or high is None else f" ({low:.2f} to {high:.2f}, 95 %)"
 
 
 def most_missed(bad: int) -> float:

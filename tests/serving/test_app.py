@@ -683,6 +683,8 @@ def test_models_and_flow(enter: Enter, context: AppContext) -> None:
     assert "chromate-photos, version 1" in models and "auroc" in models and "kfold" in models
     recall = context.first.lot_champion.honest.metrics["recall_at_5_fpr"]
     assert f"Finds {100 * recall:.0f} of 100 bad parts" in models
+    decided = context.lot_champion.honest.metrics["decided"]
+    assert f"Decides {100 * decided:.0f} of 100 alone." in models
     flow = kim.get("/flow").text
     assert "ingest_photos" in flow and "yes" in flow and "Every file was read." in flow
 
