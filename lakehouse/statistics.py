@@ -5,8 +5,9 @@ number of readings of each lot. A statistic is an array with one number per lot;
 has no value (the skew of a constant). A lot's numbers depend only on its own readings and their
 order, to the last bit, and not on the other lots in the array.
 
-For a variable with band centre c and scale s, the distance of a reading x is |x - c| / s; it is
-0 if s is 0. A reading is an excursion if its distance exceeds the band's width.
+For a variable with band centre c and scale s, the distance of a reading x is |x - c| / s. If s is
+0, the plant holds the variable constant: a reading that is not c has the band's width + 1 as its
+distance. A reading is an excursion if its distance exceeds the band's width.
 """
 
 from __future__ import annotations
@@ -172,8 +173,17 @@ class Band:
     width: float
 
     def distance(self, x: Array) -> Array:
-        """Return the distance of each reading from the centre, in scales."""
-        return np.abs(x - self.centre) / self.scale if self.scale > 0 else x * 0.0
+        """Return the distance of each reading from the centre, in scales.
+
+        A constant has no scale, so a reading off it is one scale beyond the edge, however far.
+
+        Example:
+            >>> Band(4.0, 0.0, width=2.0).distance(np.array([4.0, 9.0])).tolist()
+            [0.0, 3.0]
+        """
+        if self.scale > 0:
+            return np.abs(x - self.centre) / self.scale
+        return np.where(x == self.centre, 0.0, self.width + 1.0)
 
 
 BAND_QUANTILES = (0.05, 0.5, 0.95)

@@ -50,7 +50,8 @@ def expected(values: dict[str, Array], bands: dict[str, Band]) -> dict[str, floa
     outside = np.zeros(len(values["ph"]))
     for name, x in values.items():
         band = bands[name]
-        z = np.abs(x - band.centre) / band.scale if band.scale else np.zeros(len(x))
+        off = (x != band.centre) * (band.width + 1)
+        z = np.abs(x - band.centre) / band.scale if band.scale else off
         outside += z > band.width
         found |= {f"{name}_{formula}": of(x) for formula, of in FORMULAS.items()}
         found[f"{name}_excursions"] = sum(z > band.width)
@@ -175,3 +176,15 @@ def test_bands_are_the_median_and_a_scale_by_percentiles() -> None:
 def test_the_scale_is_the_standard_deviation_of_a_normal_distribution() -> None:
     x = np.random.default_rng(SEED).normal(5.0, 2.0, 200_000)
     assert fit_band(x, 2.0) == Band(pytest.approx(5, abs=0.03), pytest.approx(2, abs=0.03), 2.0)
+
+
+def test_readings_off_a_constant_are_outside() -> None:
+    """The plant holds 4.0 V; twenty readings of one lot are at 9.0 V."""
+    voltage = np.full(500, 4.0)
+    bands = {"voltage": fit_band(voltage, width=2.0)}
+    assert bands["voltage"].scale == 0
+    lot = {"voltage": np.append(voltage[:30], np.full(20, 9.0))}
+    found = lot_statistics(lot, bands)
+    assert found["readings_outside"] == found["voltage_excursions"] == 20
+    assert found["voltage_distance_max"] == 3.0
+    assert lot_statistics({"voltage": voltage}, bands)["readings_outside"] == 0
