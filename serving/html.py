@@ -95,7 +95,7 @@ class Html:
             "feature": lambda name: feature_words(name, here.stage, t),
             "variable": lambda one: variable_words(one, t),
             "rule": lambda name: rule_words(name, t),
-            "reason_words": lambda reason: reason_words(reason, self.context.stage, t),
+            "reason_words": lambda reason: reason_words(reason, here.stage, t),
             "word_of": lambda group, name: word_of(group, name, t),
             "away": {
                 "sql": self.context.sql_away,

@@ -667,13 +667,13 @@ def test_a_lot_that_is_cut_is_left_to_a_person(context: AppContext, plant: Plant
     lines = plant.sensor.read_bytes().split(b"\r\n")
     of_one = [line for line in lines[1:] if line.split(b",")[1:2] == [b"1"]]
     cut = [line for line in lines if line not in of_one[3:]]
-    _, lots, _ = context.lots.check_file(io.BytesIO(b"\r\n".join(cut)), plant.sensor.name)
+    _, lots, _ = context.first.lots.check_file(io.BytesIO(b"\r\n".join(cut)), plant.sensor.name)
     (verdict,) = [lot.verdict for lot in lots if lot.name == "1" and lot.verdict]
     assert verdict.verdict == "needs_human" and (verdict.reason or "").startswith("few_readings: 3")
     said = [lot.verdict.verdict for lot in lots if lot.verdict]
     assert said == sorted(said, key=["bad", "needs_human", "good"].index)
     known = {"lots": lots, "model": True, "bad": [], "bad_count": 0, "fault": ""}
-    page = Html(context).text("checked_file", texts("en"), None, "/sensor", known)
+    page = Html(context).text(context.first, "checked_file", texts("en"), None, "/sensor", known)
     assert "fewer readings than a whole lot" in page and "(3 &lt; " in page
 
 
@@ -683,7 +683,7 @@ def test_models_and_flow(enter: Enter, context: AppContext) -> None:
     assert "chromate-photos, version 1" in models and "auroc" in models and "kfold" in models
     recall = context.first.lot_champion.honest.metrics["recall_at_5_fpr"]
     assert f"Finds {100 * recall:.0f} of 100 bad parts" in models
-    decided = context.lot_champion.honest.metrics["decided"]
+    decided = context.first.lot_champion.honest.metrics["decided"]
     assert f"Decides {100 * decided:.0f} of 100 alone." in models
     flow = kim.get("/flow").text
     assert "ingest_photos" in flow and "yes" in flow and "Every file was read." in flow
