@@ -29,12 +29,14 @@ from lakehouse.files.photos import read_upright
 from lakehouse.settings import Settings
 from ml.data.masks import masks_sha256, read_masks
 from ml.data.pictures import PictureFrame, picture_frame
+from ml.data.splits import Split
+from ml.figures.cross_validation import CrossValidation, figures, flat
 from ml.figures.maps import aupro, points_at
-from ml.figures.metrics import FIGURES
-from ml.figures.thresholds import Thresholds, decide, expected_cost, fit_thresholds
+from ml.figures.savings import savings
+from ml.figures.thresholds import Costs, Thresholds, fit_thresholds
 from ml.onnx import with_card
 from ml.photos.patch_model import FittedPatches, Found, fit_patches, predict_patches
-from ml.photos.recipe import PATCHES, recipe_for
+from ml.photos.recipe import PATCHES, PatchRecipe, recipe_for
 from ml.study.context import Protocol
 from ml.use.explain import grey_heat, with_map
 from ml.use.predictor import PhotoModel
@@ -59,17 +61,18 @@ def main(argv: Sequence[str]) -> int:
         "photos", frame.split_items(), frame.versions
     )
     recipe = recipe_for(PATCHES, masks=given.masks)
-    p, unlike = np.zeros(len(frame.items)), np.zeros(len(frame.items))
+    assert isinstance(recipe, PatchRecipe)
+    p, refused = np.zeros(len(frame.items)), np.zeros(len(frame.items), bool)
     heats: list[Any] = [None] * len(frame.items)
     models: list[tuple[FittedPatches, Any]] = []
     for one in split.rounds():
         fitted = fit_patches(recipe, frame, one.train, split.inner(one.train, recipe.members, 0))
         found: Found = predict_patches(fitted, frame, one.test)
-        p[one.test], unlike[one.test] = found.p, found.unlike
+        p[one.test], refused[one.test] = found.p, found.refused
         for at, heat in zip(one.test, found.heat, strict=True):
             heats[at] = heat
         models.append((fitted, one.test))
-    report = of_probabilities(frame, split.fold, p, unlike, context.costs)
+    report: dict[str, Any] = of_probabilities(split, p, refused, context.costs)
     truth = given.truth or given.masks
     if truth:
         report |= of_maps(frame, heats, str(truth))
@@ -96,29 +99,15 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def of_probabilities(
-    frame: PictureFrame, fold: Any, p: Any, unlike: Any, costs: Any
-) -> dict[str, float]:
-    """Compute figures and costs, with thresholds of the other folds, out of fold."""
-    y, refused = frame.labels, unlike > 1
-    verdicts, paid = np.empty(len(y), object), 0.0
-    for number in np.unique(fold):
-        own = fold == number
-        thresholds = fit_thresholds(y[~own], p[~own], costs)
-        verdicts[own] = decide(p[own], thresholds)
-        middle = (thresholds.low + thresholds.high) / 2
-        alone = own & ~refused
-        paid += expected_cost(y[alone], p[alone], thresholds, costs) * alone.sum()
-        verdicts[own & refused], _ = "needs_human", middle
-    paid += costs.review * refused.sum()
-    found = {name: round(figure(y, p), 4) for name, figure in FIGURES.items()}
-    return found | {
-        "refused_as_unlike": round(float(refused.mean()), 4),
-        "decided_alone": round(float((verdicts != "needs_human").mean()), 4),
-        "escapes": int(((verdicts == "good") & (y == 1)).sum()),
-        "false_alarms": int(((verdicts == "bad") & (y == 0)).sum()),
-        "cost_beside_all_to_a_human": round(paid / len(y) / costs.review, 4),
-    }
+def of_probabilities(split: Split, p: Any, refused: Any, costs: Costs) -> dict[str, float]:
+    """Compute figures and what the verdicts save, with thresholds of the other folds."""
+    groups = tuple(split.groups)
+    evaluated = CrossValidation(
+        *((split,), split.items, split.labels, p[:, None], split.fold[:, None], groups),
+        refused[:, None],
+    )
+    found = figures(evaluated, None) | savings(evaluated, costs)
+    return {name: round(value, 4) for name, value in flat(found).items()}
 
 
 def of_maps(frame: PictureFrame, heats: Sequence[Any], folder: str) -> dict[str, float]:
@@ -132,7 +121,7 @@ def of_maps(frame: PictureFrame, heats: Sequence[Any], folder: str) -> dict[str,
     grace = GRACE_PIXELS * GRID / 320  # The tensor has 320 pixels, photos about as many.
     hits = [points_at(large[at], masks[at] >= 0.5, (grace, grace)) for at in masked]
     good = np.flatnonzero(frame.labels == 0)
-    shown = {at: heats[at] >= 0.5 for at in range(len(heats))}
+    shown = [heat >= 0.5 for heat in heats]
     inside = [float((large[at][masks[at] >= 0.5] >= 0.5).any()) for at in masked]
     tested = [*masked, *good]
     return {

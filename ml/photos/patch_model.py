@@ -11,7 +11,7 @@ of 95 % of the held-out good pictures exceeds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lakehouse.errors import PlatelakeError
-from ml.data.loader import Indices
+from ml.data.loader import ALONE, Indices, Tensors
 from ml.data.masks import read_masks
 from ml.data.pictures import PictureFrame
-from ml.data.source import load
+from ml.data.source import Source
 from ml.figures.metrics import Probabilities, log_loss
+from ml.photos.appearance import beyond
 from ml.photos.fitted import Classifier, Exported, calibrate
 from ml.photos.heads import (
     Distance,
@@ -51,6 +52,7 @@ APART = 0.1
 SLOPE = 2.0
 """Logit for each standard deviation of good pictures, where no bad picture is known."""
 PREDICTED_AT_ONCE = 32
+READ_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -149,11 +151,15 @@ class FittedPatches(Classifier):
 
 @dataclass(frozen=True)
 class Found:
-    """What a model says on pictures: probabilities, heat, (n, h, w), and unlike, (n,)."""
+    """What a model says on pictures: probabilities, heat, (n, h, w), and unlike, (n,).
+
+    `refused`, (n,), says which are beyond one of its limits, so that a person must decide.
+    """
 
     p: Probabilities
     heat: NDArray[np.float32]
     unlike: NDArray[np.float64]
+    refused: NDArray[np.bool_]
 
 
 def fit_patches(
@@ -194,7 +200,10 @@ def fit_patches(
             evidence=together(held_out.members) if held_out.members else None,
             distance=fit_distance(recipe, maps, good, recipe.seed),
             known=fit_known(features, train, list(folds)),
-            limits=_limits(frame, train),
+            limits=fit_limits(
+                (one for tensors, _ in _batches(recipe, frame, train) for one in tensors),
+                frame.least_side,
+            ),
             height=frame.height,
             width=frame.width,
             joined=_joined(held_out, labels, train),
@@ -214,7 +223,11 @@ def predict_patches(fitted: FittedPatches, frame: PictureFrame, at: Indices) -> 
             found.append(module.of_maps(maps.at(part)))
     logits, heat, unlike = (torch.cat(parts) for parts in zip(*found, strict=True))
     p = 1 / (1 + np.exp(-logits.double().numpy()))
-    return Found(p, heat.numpy(), unlike.double().numpy())
+    refused = unlike.numpy() > 1
+    for tensors, places in _batches(fitted.recipe, frame, at):
+        out = [beyond(fitted.limits, one, None) is not None for one in tensors]
+        refused[places] |= np.array(out)
+    return Found(p, heat.numpy(), unlike.double().numpy(), refused)
 
 
 @dataclass(frozen=True)
@@ -288,10 +301,8 @@ def _joined(held_out: _HeldOut, labels: NDArray[np.int64], train: Indices) -> Jo
     return Joined(evidence, distance, weight, slope, offset, clean)
 
 
-def _limits(frame: PictureFrame, train: Indices) -> dict[str, float]:
-    limits = [
-        part
-        for at in np.array_split(train, max(1, len(train) // 256))
-        for part in load(frame, at)[0]
-    ]
-    return fit_limits(limits, frame.least_side)
+def _batches(
+    recipe: PatchRecipe, frame: PictureFrame, at: Indices
+) -> Iterator[tuple[Tensors, Indices]]:
+    """Read pictures, some at a time, with their positions in `at`."""
+    yield from Source(frame, at, recipe.memory_bytes, ALONE).batches(READ_AT_ONCE, None)

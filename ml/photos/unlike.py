@@ -8,7 +8,7 @@ of another thing (as the residual of a principal component analysis: Jackson and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -94,7 +94,7 @@ def _directions(features: Tensor) -> Known:
     return Known(mean, deviation, vectors[:, -count:].contiguous(), 1.0)
 
 
-def fit_limits(tensors: list[NDArray[np.uint8]], least_side: int) -> dict[str, float]:
+def fit_limits(tensors: Iterable[NDArray[np.uint8]], least_side: int) -> dict[str, float]:
     """Find the limits of light and sharpness: those of the training pictures, with a margin.
 
     Args:

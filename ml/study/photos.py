@@ -75,23 +75,20 @@ def photo_candidate(
 
 def patch_candidate(recipe: PatchRecipe, frame: PictureFrame, split: Split) -> Candidate:
     """Make the candidate of a model of patches. It trains in seconds, so it keeps no rounds."""
-    refused: list[float] = []
 
     def trained(split: Split, train: Indices) -> FittedPatches:
         folds = split.inner(train, recipe.members, recipe.seed)
         return fit_patches(recipe, frame, train, folds)
 
-    def evaluated(split: Split, one: Round) -> Probabilities:
+    def evaluated(split: Split, one: Round) -> Answers:
         found = predict_patches(trained(split, one.train), frame, one.test)
-        refused.append(float((found.unlike > 1).mean()))
-        return found.p
+        return Answers(found.p, found.refused)
 
     def finish() -> Final:
         model = trained(split, np.arange(len(frame.items)))
         blank = np.zeros((1, frame.height, frame.width, 3), np.uint8)
         card = {"width": frame.width, "height": frame.height, "limits": model.limits}
-        logged = {"unlike_by_fold": list(refused)}
-        return Final(model.onnx(frame), card, {"pictures": blank}, by_epoch=logged)
+        return Final(model.onnx(frame), card, {"pictures": blank})
 
     return Candidate(recipe.network, asdict(recipe), evaluated, finish)
 

@@ -11,14 +11,16 @@ from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.settings import load_settings
 from ml.data.masks import masks_sha256, read_masks
 from ml.data.pictures import PictureFrame, picture_frame
+from ml.data.splits import make_split
 from ml.figures.metrics import auroc
 from ml.onnx import with_card
 from ml.photos import patches
 from ml.photos.heads import top_mean
 from ml.photos.patch_model import FittedPatches, fit_patches, predict_patches
 from ml.photos.recipe import PatchRecipe, recipe_again, recipe_for
+from ml.study.photos import patch_candidate
 from ml.use.explain import grey_heat, heat_picture, with_map
-from ml.use.predictor import NEEDS_HUMAN, PhotoModel
+from ml.use.predictor import NEEDS_HUMAN, PhotoModel, open_model
 from ml.use.reasons import key_of
 from tests.ml.photo_lake import SIDE, photo_lake, tensor
 
@@ -229,6 +231,19 @@ def test_what_is_missing_is_named(frame: PictureFrame, recipe: PatchRecipe, tmp_
     ):
         with pytest.raises(UsageError, match=wanted):
             patches.Backbone(replace(recipe, backbone=backbone, weights=""), SIDE, SIDE)
+
+
+def test_a_study_tests_it_as_it_will_be_used(frame: PictureFrame, recipe: PatchRecipe) -> None:
+    split = make_split("photos", frame.split_items(), {}, folds=2)
+    candidate = patch_candidate(recipe, frame, split)
+    (first, _) = split.rounds()
+    answers = candidate.fit(split, first)
+    assert auroc(frame.labels[first.test], answers.p) > 0.9
+    assert answers.refused is not None and answers.refused.mean() <= 0.2
+    final = candidate.finish()
+    card = {**final.card, "kind": "photos", "thresholds": {"low": 0.3, "high": 0.7}}
+    opened = open_model(with_card(final.content, card), "chromate-photos", 1)
+    assert opened.points and opened.limits == final.card["limits"]
 
 
 def test_a_stored_recipe_is_read_again(recipe: PatchRecipe) -> None:
