@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from lakehouse.delta.lake import Lake
 from lakehouse.files.readings import read_file
 from lakehouse.files.rules import filter_held_back, filter_passed
+from lakehouse.ingest.shares import much_quarantined
 from lakehouse.settings import Settings
 from lakehouse.stage import Stage, Variable
 from lakehouse.statistics import Array, Band, lot_statistics
@@ -33,7 +34,7 @@ from ml.use.explain import lot_rows, shap_parts
 from ml.use.predictor import LotModel, Verdict
 from serving.verdicts.champion import Champion
 
-DAYS, RUN_ROWS = 15, 20
+DAYS, RUN_ROWS, SHOWN_FILES = 15, 20, 50
 LEFT, RIGHT, TOP, BOTTOM = 8.0, 412.0, 20.0, 120.0
 """Edges of a drawing, in SVG units."""
 KEPT_LOTS = 256
@@ -265,6 +266,10 @@ class Lots:
     def unmatched(self) -> list[str]:
         """Return what the last run passed over, sorted; a folder ends with a slash."""
         return sorted(row["file"] for row in self.lake.rows(UNMATCHED_FILES, "file"))
+
+    def much_quarantined(self) -> list[dict[str, Any]]:
+        """Return file, rows_read and rows_quarantined of files with a large share in quarantine."""
+        return much_quarantined(self.lake, self.settings.quarantined_share_warns)[:SHOWN_FILES]
 
     def verdict_mix(self) -> list[tuple[date, Counter[str]]]:
         """Count the lots of each day by the champion's verdict: good, bad or needs_human."""

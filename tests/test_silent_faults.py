@@ -22,6 +22,7 @@ from jobs.options import Options
 from jobs.runner import CHAIN, run_jobs
 from lakehouse.errors import LossError, QualityGateError
 from lakehouse.files.readings import read_file
+from lakehouse.ingest.shares import much_quarantined
 from lakehouse.settings import Settings
 from lakehouse.stage import Stage, load_stage
 from lakehouse.tables.lots import LOTS
@@ -394,6 +395,8 @@ def test_a_stage_with_a_wrong_clock_ends_the_run_after_what_is_right_is_stored(
     assert (report.seen, report.known, report.large_shares) == (0, 2, ())
     stage = plant.stage
     assert plant.context.lake.count(readings(stage)) == 40
+    [shown] = much_quarantined(plant.context.lake, 0.05)
+    assert (shown["file"], shown["rows_quarantined"]) == ("sensor/b.csv", 40)
     rows = plant.context.lake.rows(QUARANTINE, "day", "lot")
     assert rows == [{"day": date(2021, 9, 7), "lot": "17"}] * 40
 

@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 
 from lakehouse.delta import engine
+from lakehouse.delta.lake import Lake
 from lakehouse.delta.rows import Rows
+from lakehouse.ingest.events import last_events
 from lakehouse.ingest.ledger import QUARANTINED, Delivery
 from lakehouse.settings import Settings
+from lakehouse.tables.files import FILES
 
 LEAST_ROWS, LEAST_FILES = 20, 3
 """With fewer rows or files, a share says little."""
@@ -104,6 +109,24 @@ def warn_of_shares(found: Sequence[LargeShare]) -> None:
         log = structlog.get_logger()
         shown = [str(one) for one in found[:SHOWN]]
         log.warning("much is quarantined", kind=found[0].kind, count=len(found), of=shown)
+
+
+def much_quarantined(lake: Lake, least: float) -> list[dict[str, Any]]:
+    """Return the files whose last event has a larger share of rows in quarantine than `least`.
+
+    Each has file, rows_read and rows_quarantined; the largest share comes first.
+    """
+    columns = ("kind", "file", "event", "rows_read", "rows_quarantined")
+    large = pc.field("rows_quarantined") > pc.field("rows_read") * least
+    found = lake.load(FILES, where=large & (pc.field("rows_read") >= LEAST_ROWS), columns=columns)
+    rows: list[dict[str, Any]] = []
+    for kind in sorted(set(found["kind"].to_pylist())):
+        of_kind = found.filter(pc.equal(found["kind"], kind)).to_pylist()
+        files = {row["file"] for row in of_kind}
+        last = last_events(lake, kind, files, ("file", "event")).to_pylist()
+        current = {(row["file"], row["event"]) for row in last}
+        rows += [row for row in of_kind if (row["file"], row["event"]) in current]
+    return sorted(rows, key=lambda row: (-row["rows_quarantined"] / row["rows_read"], row["file"]))
 
 
 def too_large(found: Sequence[LargeShare], settings: Settings) -> list[LargeShare]:

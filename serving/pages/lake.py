@@ -73,6 +73,7 @@ def flow(request: Request, html: Shown, user: Visitor, here: Here) -> Response:
         "runs": lots.runs(),
         "held": lots.held_back(),
         "unmatched": lots.unmatched(),
+        "much": lots.much_quarantined(),
         "mix": lots.verdict_mix(),
     }
     return html.page(request, "flow", known | {"here": "flow"})
