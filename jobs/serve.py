@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def run_serve(options: Options, host: str, port: int, tls: tuple[Path, Path] | None) -> None:
     """Serve the app until it is stopped. `tls`: certificate and key, PEM."""
     settings, stage, lake = _what_to_serve(options)
+    set_up_logs(settings.log_level)  # Before anything logs.
     with closing(_listen(host, port)) as listener:  # Before anything of a running app is touched.
         context = _open_parts(options, settings, stage, lake)
         _serve(context, listener, f"{host}:{port}", tls)
@@ -42,7 +43,6 @@ def _serve(
     from serving.app import create_app
 
     settings = context.settings
-    set_up_logs(settings.log_level)
     config = uvicorn.Config(
         create_app(context),
         log_level="warning",
