@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
@@ -17,6 +16,7 @@ from rich.table import Table as Grid
 
 from jobs.context import RunContext
 from jobs.options import Options
+from jobs.predict import read_photo, said
 from jobs.report import failure_reported, grid, write_json
 from jobs.runner import begin
 from jobs.train import open_registry, training_context
@@ -27,7 +27,7 @@ from ml.study.promotion import Comparison, NotBetterError, promote, rollback, ru
 from ml.study.promotion import compare as compare_versions
 from ml.study.reproduction import predict_again, reproduce
 from ml.use.explain import explain_lot, heat_picture
-from ml.use.predictor import LotModel, PhotoModel, Verdict
+from ml.use.predictor import LotModel, PhotoModel
 
 FIGURES = ("ap", "auroc", "recall_at_5_fpr", "brier", "cost", "cost_ratio")
 TRAINS = {"lots": "trees", "photos": "photos"}
@@ -193,57 +193,6 @@ def roll_back(options: Options, name: str, reason: str) -> None:
     Console(soft_wrap=True).print(f"{version} is the champion again")
 
 
-def predict(options: Options, photos: Sequence[Path], model: str | None, as_json: bool) -> int:
-    """Print a verdict on each photo file; returns exit code 1 if a photo has none."""
-    context = begin(options, lake_must_exist=True)
-    registry = open_registry(context)
-    opened = registry.load(model or _model(context, "photos"))
-    if not isinstance(opened, PhotoModel):
-        raise UsageError(f"{opened.name} is a model of lots, not of photos; name a model of photos")
-    failed, verdicts = 0, Counter[str]()
-    for photo in photos:
-        line = {"file": str(photo), **asdict(_predicted(opened, photo, context))}
-        failed += line["probability"] is None
-        text = f"{photo}: {_said(line)}".encode(errors="backslashreplace").decode()
-        print(json.dumps(line) if as_json else text, flush=True)
-        verdicts[line["verdict"]] += 1
-    if len(photos) > 1 and not as_json:
-        print(f"{len(photos)} photos: " + ", ".join(f"{n} {one}" for one, n in verdicts.items()))
-    return 1 if failed else 0
-
-
-def _said(line: Mapping[str, Any]) -> str:
-    """The verdict for a person, or why there is none."""
-    if line["probability"] is None:
-        return str(line["reason"])
-    reason = f", {line['reason']}" if line["reason"] else ""
-    return (
-        f"{line['verdict']}, probability {line['probability']:.3f} "
-        f"(good below {line['low']:.3f}, bad from {line['high']:.3f}){reason}"
-    )
-
-
-def _predicted(model: PhotoModel, photo: Path, context: RunContext) -> Verdict:
-    try:
-        content = _read(photo, context)
-    except PhotoError as error:
-        return model.unreadable(f"{error.rule}: {error}")
-    return model.predict([content], context.settings, context.stage.photo_bits)[0]
-
-
-def _read(photo: Path, context: RunContext) -> bytes:
-    """The file's bytes; raises PhotoError."""
-    limit = context.settings.max_photo_bytes
-    try:
-        with photo.open("rb") as stream:
-            content = stream.read(limit + 1)
-    except OSError as error:
-        raise PhotoError("unreadable", error.strerror or str(error)) from None
-    if len(content) > limit:
-        raise PhotoError("too_large", f"more than {limit} bytes")
-    return content
-
-
 def explain(
     options: Options, lot: str | None, photo: Path | None, model: str | None, output: Path | None
 ) -> None:
@@ -258,12 +207,12 @@ def explain(
         _explain_lot(context, opened, lot)
     elif photo and isinstance(opened, PhotoModel):
         try:
-            content = _read(photo, context)
+            content = read_photo(photo, context)
         except PhotoError as error:
             raise PlatelakeError(f"{photo} cannot be read: {error}") from None
         target = output or photo.with_name(f"{photo.stem}-heat.png")
         verdict = heat_picture(opened, content, context.settings, target, context.stage.photo_bits)
-        Console(soft_wrap=True).print(f"{_said(asdict(verdict))}: {target}")
+        Console(soft_wrap=True).print(f"{said(asdict(verdict))}: {target}")
     else:
         raise UsageError(f"{opened.name} is no model of {kind}")
 

@@ -166,7 +166,7 @@ def rollback(
     models.roll_back(Options(stage, stage_file, lake=lake), name, reason)
 
 
-def predict(
+def predict_photos(
     photos: Annotated[list[Path], typer.Argument(help="Photo files")],
     model: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line a file")] = False,
@@ -175,9 +175,9 @@ def predict(
     lake: LakeOption = None,
 ) -> int:
     """Give a verdict on each photo file; exit code 1 if a photo has none."""
-    from jobs import models
+    from jobs.predict import predict
 
-    return models.predict(Options(stage, stage_file, lake=lake), photos, model, as_json)
+    return predict(Options(stage, stage_file, lake=lake), photos, model, as_json)
 
 
 def explain(
@@ -210,5 +210,5 @@ def reproduce(
 def add_to(app: typer.Typer, panel: str) -> None:
     """Add the commands for models to this group of `--help`."""
     app.add_typer(train_app, name="train", no_args_is_help=True, rich_help_panel=panel)
-    for command in (compare, promote, rollback, predict, explain, reproduce):
-        app.command(command.__name__, rich_help_panel=panel)(command)
+    for command in (compare, promote, rollback, predict_photos, explain, reproduce):
+        app.command(command.__name__.removesuffix("_photos"), rich_help_panel=panel)(command)

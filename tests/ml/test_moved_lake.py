@@ -14,7 +14,7 @@ from jobs.train import open_registry, training_context
 from lakehouse.errors import PlatelakeError
 from lakehouse.landing.sample_plant import make_sample_plant
 from lakehouse.settings import load_settings
-from ml.moved_lake import is_own, point_here
+from ml.moved_lake import embedded_model, is_own, point_here
 from ml.registry import Registry
 from ml.study.context import Protocol
 from ml.study.lots import train_lots
@@ -70,6 +70,8 @@ def test_a_copy_has_its_own_models(chain: Chain) -> None:
         assert models.load(f"{NAME}@{number}") is not None
         version = models.need(f"{NAME}@{number}")
         assert models.read_json(version.run_id, "run.json")["by_fold"]
+        found = embedded_model(load_settings(lake=str(moved)), f"{NAME}@{number}")
+        assert found == (models.content(version), NAME, int(number))
     opened = contents(moved)
     registry(moved)
     assert contents(moved) == opened
@@ -84,7 +86,7 @@ SCHEMA = (
 
 def database(lake: Path, *experiments: str) -> Path:
     """What matters here of an older MLflow's database; it had no logged models."""
-    lake.mkdir(parents=True)
+    lake.mkdir(parents=True, exist_ok=True)
     with sqlite3.connect(lake / "mlflow.db") as sql:
         for statement in SCHEMA:
             sql.execute(statement)
@@ -142,3 +144,41 @@ def test_a_database_that_cannot_be_changed_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(PlatelakeError, match="names another folder for its models"):
         point_here(tmp_path / "lake")
     assert file.read_bytes() == before
+
+
+REGISTERED = (
+    "CREATE TABLE registered_model_aliases (name TEXT, alias TEXT, version INTEGER)",
+    "CREATE TABLE model_versions (name TEXT, version INTEGER, storage_location TEXT)",
+    "CREATE TABLE model_version_tags (name TEXT, version INTEGER, key TEXT, value TEXT)",
+    "INSERT INTO registered_model_aliases VALUES ('a', 'champion', 2)",
+)
+
+
+def test_a_model_is_read_without_mlflow_or_left_to_it(tmp_path: Path) -> None:
+    settings = load_settings(lake=str(tmp_path))
+    assert embedded_model(settings, "a") is None and not (tmp_path / "mlflow.db").exists()
+    database(tmp_path)
+    assert embedded_model(settings, "a") is None  # An MLflow that keeps its models elsewhere.
+    with sqlite3.connect(tmp_path / "mlflow.db") as sql:
+        for statement in REGISTERED:
+            sql.execute(statement)
+        for number in (1, 2, 12):
+            folder = tmp_path / f"mlflow/a model {number}"
+            folder.mkdir(parents=True)
+            (folder / "model.onnx").write_bytes(b"onnx %d" % number)
+            sha256 = hashlib.sha256(b"onnx %d" % number).hexdigest()
+            sql.execute("INSERT INTO model_versions VALUES ('a', ?, ?)", (number, folder.as_uri()))
+            sql.execute(
+                "INSERT INTO model_version_tags VALUES ('a', ?, 'sha256', ?)", (number, sha256)
+            )
+    sql.close()
+    for reference, number in {"a": 2, "a@champion": 2, "a@1": 1, "a@2": 2, "a@12": 12}.items():
+        assert embedded_model(settings, reference) == (b"onnx %d" % number, "a", number), reference
+    for reference in ("b", "a@3", "a@challenger", ""):
+        assert embedded_model(settings, reference) is None, reference
+    (tmp_path / "mlflow/a model 2/model.onnx").write_bytes(b"other")
+    assert embedded_model(settings, "a") is None  # The registry says what is wrong.
+    (tmp_path / "mlflow/a model 1/model.onnx").unlink()
+    assert embedded_model(settings, "a@1") is None
+    server = load_settings(lake=str(tmp_path), mlflow_uri="http://mlflow.test")
+    assert embedded_model(server, "a@12") is None
