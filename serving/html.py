@@ -114,7 +114,10 @@ class Html:
         for_person = "text/html" in request.headers.get("accept", "")
         if for_person and not request.url.path.startswith("/api/"):
             again = _page(request) if why == "login" else ""
-            return self.page(request, "refused", {"why": said, "again": again}, status)
+            titles = texts_of(request).sentences
+            title = titles.get(f"refused_title.{why}", titles["refused.title"])
+            known = {"why": said, "again": again, "title": title}
+            return self.page(request, "refused", known, status)
         if why == "login":
             said = texts_of(request)("refused.token")
         return JSONResponse({"detail": detail or said}, status)

@@ -16,7 +16,7 @@ from serving.lots import Lots
 from serving.pages import Here, Shown, Visitor
 from serving.records.inspections import Inspection, Search
 
-LAST = 6
+LAST = 8
 router = APIRouter(include_in_schema=False)
 
 

@@ -858,3 +858,5 @@ def test_a_page_that_is_not_there(enter: Enter) -> None:
     assert kim.get("/nothing").status_code == 404
     assert kim.get("/inspections/nothing").status_code == 404
     assert "This page does not exist" in kim.get("/inspections/nothing").text
+    assert "<h1>Page not found</h1>" in kim.get("/nothing").text
+    assert "<h1>No access</h1>" in kim.get("/audit").text
