@@ -7,7 +7,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from lakehouse.forms import COUNTED, date_pattern, moment_pattern
+from lakehouse.forms import COUNTED, date_pattern, moment_pattern, names_a_day
 
 
 def _listed(value: object) -> object:
@@ -23,13 +23,13 @@ SomeNames = Annotated[list[Name], BeforeValidator(_listed)]
 
 def _date_format(form: str) -> str:
     date_pattern(form)
-    if sorted(re.findall("%.", form.lower())) != ["%d", "%m", "%y"]:
+    if not names_a_day(form):
         raise ValueError(f"{form!r} must have a year, a month and a day, each once")
     return form
 
 
 DateFormat = Annotated[str, AfterValidator(_date_format)]
-"""A date form of strptime with %Y or %y, %m and %d."""
+"""A date form of strptime with a year, a month and a day, or a day of the year."""
 
 
 def _moment_format(form: str) -> str:

@@ -135,7 +135,7 @@ class _Lines:
             return
         if self._other is None:
             said = SEPARATOR.match(
-                self.start.removeprefix(codecs.BOM_UTF8).decode("latin-1").strip()
+                self.start.removeprefix(codecs.BOM_UTF8).decode("latin-1").strip(" \r\n")
             )
             self._other = other_notation(self._layout, said[1] if said else self._layout.delimiter)
         self.mixes_notations = self._other.search(text) is not None
@@ -286,7 +286,7 @@ def _check_file(report: FileReport, layout: Layout, seen: _Lines, encoding: str 
         (at, text.decode(encoding, "backslashreplace").rstrip("\r")) for at, text in seen.first
     ]
     texts[0] = (texts[0][0], texts[0][1].removeprefix("\ufeff"))
-    if separator := SEPARATOR.match(texts[0][1].strip()):
+    if separator := SEPARATOR.match(texts[0][1].strip(" \r\n")):
         report.delimiter, texts = separator[1], texts[1:]
     is_ignored = ignoring(layout)
     at = next((at for at, (_, text) in enumerate(texts) if not is_ignored(text)), None)

@@ -204,7 +204,7 @@ def _times(
     if source.timestamp:
         parts = [column for name, column in text.items() if name.startswith("timestamp ")]
         joined = pc.binary_join_element_wise(*parts, " ") if len(parts) > 1 else parts[0]
-        moment = moments(joined, source.timestamp.format, stage.zone, run)
+        moment = moments(joined, source.timestamp.format, stage.zone, run, source.decimal)
         return days_of(moment, stage.zone), moment
     assert source.date is not None
     if "date" in text:

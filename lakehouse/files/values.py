@@ -6,15 +6,17 @@ Each function maps a column of texts to a column of values, null for any text th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.forms import AM, COUNTED, PM, date_pattern, moment_pattern
+from lakehouse.forms import AM, COUNTED, PM, date_pattern, moment_pattern, month_of
 
 HALF = rf"(?P<mark>(?i:{AM}|{PM}))"
 CLOCK = (
@@ -68,7 +70,7 @@ def numbers(texts: pa.Array, decimal: str = ".", thousands: str | None = None) -
     texts = pc.ascii_trim_whitespace(texts)
     point, whole = re.escape(decimal), r"\d+"
     if thousands:
-        group = "[ \u00a0\u202f]" if thousands == " " else re.escape(thousands)
+        group = {" ": "[ \u00a0\u202f]", "'": "['\u2019]"}.get(thousands, re.escape(thousands))
         whole = rf"(?:\d+|\d{{1,3}}(?:{group}\d{{3}})+)"
     pattern = rf"^[+-]?(?:{whole}{point}?\d*|{point}\d+)(?:[eE][+-]?\d+)?$"
     fits = pc.match_substring_regex(texts, pattern)
@@ -94,16 +96,20 @@ def dates(texts: pa.Array, form: str, with_time: bool = False) -> pa.Array:
         found = pattern.fullmatch(text)
         if not found:
             return None
-        parts = {name: int(value) for name, value in found.groupdict().items()}
-        return _date(parts.get("Y", 2000 + parts.get("y", 0)), parts["m"], parts["d"])
+        return _date(found.groupdict())
 
     return by_value(texts, as_date, pa.date32())
 
 
-def _date(year: int, month: int, day: int) -> date | None:
+def _date(parts: Mapping[str, str]) -> date | None:
+    """Return the date of the groups of `date_pattern`; None if there is no such day."""
+    year = int(parts["Y"]) if "Y" in parts else 2000 + int(parts["y"])
     try:
-        return date(year, month, day)
-    except ValueError:
+        if "j" not in parts:
+            return date(year, month_of(parts.get("m") or parts["b"]), int(parts["d"]))
+        day = date(year, 1, 1) + timedelta(days=int(parts["j"]) - 1)
+        return day if day.year == year else None
+    except (ValueError, OverflowError):
         return None
 
 
@@ -115,6 +121,9 @@ def times_of_day(texts: pa.Array, clock: str) -> pa.Array:
     """
     trimmed = pc.ascii_trim_whitespace(texts)
     times = _times_by(trimmed, CLOCKS[clock][0])
+    if times.null_count > texts.null_count and clock == "12h":  # As macOS writes Korean letters.
+        trimmed = by_value(trimmed, partial(unicodedata.normalize, "NFC"), pa.string())
+        times = _times_by(trimmed, CLOCKS[clock][0])
     for pattern in CLOCKS[clock][1:]:
         if times.null_count > texts.null_count:
             times = pc.coalesce(times, _times_by(trimmed, pattern))
@@ -217,10 +226,17 @@ def _after_the_change(wall: pa.Array, files: pa.Array, is_twice: pa.Array) -> li
     return found
 
 
-def moments(texts: pa.Array, form: str, zone: ZoneInfo, files: pa.Array | None = None) -> pa.Array:
+def moments(
+    texts: pa.Array,
+    form: str,
+    zone: ZoneInfo,
+    files: pa.Array | None = None,
+    decimal: str = ".",
+) -> pa.Array:
     """Return the moments that the trimmed texts give in that form of `stage.Timestamp`.
 
     A time without an offset to UTC is one of the plant's clocks; `files` as in `moments_of`.
+    `decimal` is the notation of moments that are numbers; a point is one always.
 
     Example:
         >>> kst = ZoneInfo("Asia/Seoul")
@@ -229,7 +245,10 @@ def moments(texts: pa.Array, form: str, zone: ZoneInfo, files: pa.Array | None =
         ['08:00', '08:00']
     """
     if form in COUNTED:
-        return _counted(numbers(texts), form, zone)
+        values = numbers(texts)
+        if decimal != ".":
+            values = pc.coalesce(numbers(texts, decimal), values)
+        return _counted(values, form, zone)
     found = pc.extract_regex(pc.ascii_trim_whitespace(texts), f"^{moment_pattern(form)}$")
     names = {field.name for field in found.type}
     nothing = pa.repeat("", len(texts))
@@ -237,13 +256,11 @@ def moments(texts: pa.Array, form: str, zone: ZoneInfo, files: pa.Array | None =
     def part(name: str) -> pa.Array:
         return pc.struct_field(found, name) if name in names else nothing
 
-    century = 0 if "Y" in names else 2000
-    year = part("Y" if "Y" in names else "y")
-    written = pc.binary_join_element_wise(year, part("m"), part("d"), "-")
+    of_day = [name for name in "Yymbdj" if name in names]
+    written = pc.binary_join_element_wise(*(part(name) for name in of_day), "-")
 
     def as_date(text: str) -> date | None:
-        year, month, day = map(int, text.split("-"))
-        return _date(century + year, month, day)
+        return _date(dict(zip(of_day, text.split("-"), strict=True)))
 
     day = by_value(written, as_date, pa.date32())
     twelve = "I" in names
@@ -251,6 +268,8 @@ def moments(texts: pa.Array, form: str, zone: ZoneInfo, files: pa.Array | None =
     fraction = _fraction(found, "f") if "f" in names else pa.repeat(0, len(texts))
     time = _since_midnight(hour, minute, second, fraction, part("p") if twelve else None)
     wall = pc.add(pc.multiply(pc.cast(pc.cast(day, pa.int32()), pa.int64()), DAY), time)
+    if "Z" in names:
+        return _clamped(wall)
     if "z" not in names:
         return _in_utc(wall, zone, files)
     offset = by_value(part("z"), _offset, pa.int64())

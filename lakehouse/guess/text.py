@@ -67,7 +67,7 @@ def guess_table(stream: IO[bytes]) -> Table | None:
     encoding = guess_encoding(content)
     decoded = content.decode(encoding, "replace").removeprefix("\ufeff")
     lines = [line.rstrip("\r") for line in decoded.split("\n") if line.strip()][:LINES]
-    if lines and re.match("(?i)^sep=.$", lines[0].strip()):
+    if lines and re.match("(?i)^sep=.$", lines[0].strip(" ")):
         lines = lines[1:]
     delimiter, quote = _delimiter(lines)
     if not delimiter:

@@ -334,8 +334,9 @@ NAME_PATTERN = "String should match pattern '^[a-z][a-z0-9_]*$'"
             id="file name",
         ),
         pytest.param(
-            {"error_lists__date_format": "%Y-%j"},
-            "error_lists.date_format: %j in '%Y-%j' is not a part of a date; known: %Y, %y, %m, %d",
+            {"error_lists__date_format": "%Y-%U"},
+            "error_lists.date_format: %U in '%Y-%U' is not a part of a date; known: %Y, %y, %m, "
+            "%d, %b, %B, %j, %a, %A",
             id="date format",
         ),
         pytest.param(
@@ -459,6 +460,10 @@ def test_one_column_may_have_two_names_and_a_variable_no_upper_end() -> None:
         ("on %d of %m, %Y", "On 6 of 9, 2021", "on 6 of 9 2021"),
         ("d'%d M%m %Y", "d'6 M9 2021", "d6 M9 2021"),
         ("[%Y]{%m}#%d", "[2021]{9}#6", "2021{9}#6"),
+        ("%d-%b-%y", "6-sEp-21", "6-Sept-21"),
+        ("%a %d. %B %Y", "Mon 6. September 2021", "Mon 6. Sep 2021"),
+        ("%Y%j", "2021249", "202149"),
+        ("%Y년 %m월 %d일", "2021년 9월 6일", "2021년9월6일"),
     ],
 )
 def test_date_pattern(form: str, sound: str, strange: str) -> None:
@@ -469,11 +474,13 @@ def test_date_pattern(form: str, sound: str, strange: str) -> None:
 
 @pytest.mark.parametrize("form", ["%H", "%Y-%m-%d %H", "%%", "%Y-%m-%d%", "%-d"])
 def test_a_form_with_what_is_not_of_a_date(form: str) -> None:
-    with pytest.raises(ValueError, match=r"is not a part of a date; known: %Y, %y, %m, %d$"):
+    with pytest.raises(ValueError, match=r"is not a part of a date; known: %Y, %y, %m, %d, "):
         date_pattern(form)
 
 
-@pytest.mark.parametrize("form", ["", "x", "%Y", "%Y-%m", "%m-%d", "%Y-%m-%d %d", "%Y %y-%m-%d"])
+@pytest.mark.parametrize(
+    "form", ["", "x", "%Y", "%Y-%m", "%m-%d", "%Y-%m-%d %d", "%Y %y-%m-%d", "%Y-%j %m"]
+)
 def test_a_date_has_year_month_and_day_once(form: str) -> None:
     with pytest.raises(ValueError, match="must have a year, a month and a day, each once"):
         of(error_lists__date_format=form)
