@@ -110,11 +110,11 @@ def _arrange(report: FileReport, layout: Layout, found: Sequence[str]) -> None:
         for place, some in zip(order, layout.fields.values(), strict=True)
     ]
     report.header = fields + [names[place] for place in group + others]
-    extra = [names[place] for place in others if place not in ignored]
+    extra = [place for place in others if place not in ignored]
     lacking = [name for name, at in zip(fields, order, strict=False) if at < 0]
     notes = [f"without column {shown(lacking)}"] if lacking else []
-    notes += [f"extra columns: {shown(extra)}"] if extra else []
-    report.has_extra = bool(extra)
+    notes += [f"extra columns: {shown([names[at] for at in extra])}"] if extra else []
+    report.has_extra = any(found[place].strip() for place in extra)
     report.note = "; ".join(notes) or None
 
 

@@ -10,7 +10,7 @@ import codecs
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 from lakehouse.files.columns import find_header
@@ -54,17 +54,18 @@ def inspect(stream: IO[bytes], layout: Layout) -> FileReport:
         text, sha256 = opened(stream, layout.form)
     except FormatError as error:
         return FileReport(error.sha256, rule=error.rule, reason=str(error))
-    report = _inspect(text, layout)
+    report = _inspect(text, layout, is_converted=sha256 is not None)
     if sha256:
         text.close()
     report.sha256 = sha256 or report.sha256
     return report
 
 
-def _inspect(stream: IO[bytes], layout: Layout) -> FileReport:
+def _inspect(stream: IO[bytes], layout: Layout, is_converted: bool) -> FileReport:
     report = FileReport(delimiter=layout.delimiter)
     digest = hashlib.sha256()
-    decoders = {name: codecs.getincrementaldecoder(name)("strict") for name in layout.encodings}
+    tried = dict.fromkeys(("utf-8", *layout.encodings))
+    decoders = {name: codecs.getincrementaldecoder(name)("strict") for name in tried}
     seen = _Lines(layout)
     while chunk := stream.read(1 << 20):
         digest.update(chunk)
@@ -85,9 +86,12 @@ def _inspect(stream: IO[bytes], layout: Layout) -> FileReport:
     if seen.with_nul * 2 >= max(seen.rows, 1) or b"\0" in seen.start:
         reason = f"{seen.with_nul} of {seen.rows} lines have a NUL byte; this is not text"
         report.fault("nul_bytes", reason)
-    undecoded = dict.fromkeys(_marked(decoders, seen.start), 0)
+    has_mark = seen.start.startswith(codecs.BOM_UTF8)
+    is_utf8 = has_mark and (is_converted or any(_is_utf8(name) for name in layout.encodings))
+    allowed = ("utf-8",) if is_utf8 else layout.encodings
+    undecoded = {name: 0 for name in allowed if name in decoders}
     if not undecoded and not report.rule:
-        undecoded = _count_undecoded(stream, layout.encodings)
+        undecoded = _count_undecoded(stream, allowed)
     _check_file(report, layout, seen, _best_encoding(undecoded, seen.start, seen.rows))
     if layout.table and not report.rule:
         _end_table(stream, report, layout)
@@ -220,6 +224,10 @@ def other_notation(layout: Layout, delimiter: str) -> re.Pattern[bytes]:
     return re.compile(start + cell + rb"(?=" + apart + rb"|[\r\n])", re.MULTILINE)
 
 
+def _is_utf8(encoding: str) -> bool:
+    return codecs.lookup(encoding).name.startswith("utf-8")
+
+
 def _drop_failed(
     decoders: dict[str, codecs.IncrementalDecoder], chunk: bytes, final: bool = False
 ) -> None:
@@ -254,18 +262,11 @@ def decodes(content: bytes, encoding: str) -> bool:
 def _best_encoding(undecoded: dict[str, int], start: bytes, rows: int) -> str | None:
     """Return the encoding with the fewest lines that are not text in it, the first of equals.
 
-    None if these are half of the lines or more, or the header. A byte order mark decides.
+    None if these are half of the lines or more, or the header.
     """
     names = [name for name in undecoded if decodes(start, name)]
-    names = _marked(names, start) or names
     best = min(names, key=lambda name: undecoded[name], default=None)
     return best if best and undecoded[best] * 2 < max(rows, 1) else None
-
-
-def _marked(names: Iterable[str], start: bytes) -> list[str]:
-    """Return the encodings that a byte order mark allows: UTF-8 if there is one, else all."""
-    has_mark = start.startswith(codecs.BOM_UTF8)
-    return [n for n in names if not has_mark or codecs.lookup(n).name.startswith("utf-8")]
 
 
 def _check_file(report: FileReport, layout: Layout, seen: _Lines, encoding: str | None) -> None:

@@ -96,8 +96,8 @@ class FileReport:
     the others. `order` gives the place of each in the file, from 0; -1 for an optional column that
     the file lacks. Rows begin in line `first_line`, and end before `end_line` if it is not 0.
     `mixes_notations`: some numbers are not in the notation that the stage says. `has_extra`: the
-    stage does not name some column. If there is a `rule`, the file must not be read, and `reason`
-    says why.
+    stage does not name some column that has a heading. If there is a `rule`, the file must not be
+    read, and `reason` says why.
     """
 
     sha256: str = ""

@@ -66,7 +66,7 @@ def opened(stream: IO[bytes], form: Form, depth: int = 0) -> Opened:
     Example:
         >>> import io
         >>> form = Form(",", ("utf-8",), None, 1 << 20)
-        >>> opened(io.BytesIO("Lot\n17\n".encode("utf-16")), form).stream.read()
+        >>> opened(io.BytesIO("Lot\n17\n".encode("utf-16")), form).stream.read()[3:]
         b'Lot\n17\n'
     """
     start = stream.read(8)
@@ -162,23 +162,30 @@ def _unpack_zip(stream: IO[bytes], text: IO[bytes], form: Form) -> None:
 def keep_below(stream: IO[bytes], text: IO[bytes], form: Form) -> None:
     """Make the lines down to the table's title blank, so that the others keep their numbers."""
     assert form.below is not None
-    is_title = re.compile(form.below).search
+    is_title, tried = re.compile(form.below).search, ("utf-8", *form.encodings)
     titles = []
     for line, row in enumerate(stream, 1):
         said = row.rstrip(b"\r\n").removeprefix(codecs.BOM_UTF8)
-        if any(is_title(said.decode(name, "backslashreplace")) for name in form.encodings):
+        if any(is_title(said.decode(name, "backslashreplace")) for name in tried):
             titles.append(line)
     if len(titles) != 1:
         found = f"lines {titles[0]} and {titles[1]} look" if titles else "no line looks"
         raise FormatError("table", f"{found} like {form.below}, the title of the table")
     stream.seek(0)
+    mark = codecs.BOM_UTF8 if stream.read(3) == codecs.BOM_UTF8 else b""
+    stream.seek(0)
     for line, row in enumerate(stream, 1):
-        text.write(row if line > titles[0] else b"\n")
+        if line > titles[0] and row.strip():
+            text.write(mark + row)
+            mark = b""
+        else:
+            text.write(b"\n")
 
 
 def _decoder(encoding: str) -> Converter:
     def decode(stream: IO[bytes], text: IO[bytes], form: Form) -> None:
         """Write the text in UTF-8; half a character costs its line, not the file."""
+        text.write(codecs.BOM_UTF8)  # Whatever encodings the stage names.
         decoder = codecs.getincrementaldecoder(encoding)("replace")
         left = form.max_bytes + 1
         while left > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -116,6 +117,8 @@ def _write_rows(rows: Iterable[Iterable[str]], text: IO[bytes], form: Form) -> N
             line.seek(0)
             line.truncate()
 
+    if text.tell() == 0:
+        text.write(codecs.BOM_UTF8)
     for some in lines():
         text.write(some.encode())
         if text.tell() > form.max_bytes:  # `inspect` refuses what is larger.

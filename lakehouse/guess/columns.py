@@ -22,7 +22,10 @@ ENOUGH = 0.8
 """Share of the cells that must fit a form."""
 LOT = re.compile(r"(?i)\blot|batch|charge\b|\blos\b|process|serial|로트|ロット|批")
 INDEX = re.compile(r"(?i)^(index|nr|no\.?|id|#|번호|unnamed: 0|)$")
-RESULT = re.compile(r"(?i)result|label|판정|ok.?ng")
+RESULT = re.compile(r"(?i)result|label|status|judg|verdict|판정|결과|判定|ok.?ng")
+GOOD_WORDS = re.compile(
+    r"(?i)^(ok|o\.k\.|good|pass(ed)?|normal|accept(ed)?|양품|합격|정상|良品?|合格|gut|i\.?o\.?)$"
+)
 TIMES = ("%H:%M:%S", "%H:%M:%S.%f", "%H:%M", "%I:%M:%S %p", "%p %I:%M:%S", "%I:%M %p", "%p %I:%M")
 STAMPS = ("iso", *(f"{day} {time}" for day in DATE_FORMS for time in TIMES), "%Y%m%d%H%M%S")
 EPOCHS = {"epoch": (1e9, 3e9), "epoch_ms": (1e12, 3e12), "epoch_us": (1e15, 3e15)}
@@ -85,8 +88,10 @@ def guess_columns(table: Table) -> Columns:
     _lots(found, texts, left)
     if found.kind == "readings":
         _variables(found, texts, left, decimal)
-    elif left:
-        found.add("ignore", left, LIKELY, "columns that name no lot")
+    else:
+        _results(found, table, texts, left)
+        if left:
+            found.add("ignore", left, LIKELY, "columns that name no lot")
     return found
 
 
@@ -248,6 +253,21 @@ def _long(
     found.add("long", said, LIKELY if "which" not in why else GUESS, why)
     if rest:
         found.add("ignore", rest, LIKELY, "columns that are not needed")
+
+
+def _results(
+    found: Columns, table: Table, texts: dict[str, list[str]], left: Sequence[str]
+) -> None:
+    """Leave out the rows of good lots, if a list has a row for each lot with its result."""
+    for name in left:
+        good = sorted({text for text in texts[name] if GOOD_WORDS.match(text)})
+        if not good or not RESULT.search(name):
+            continue
+        cell = f"[^{table.delimiter}]*{re.escape(table.delimiter)}"
+        words = "|".join(map(re.escape, good))
+        end = f"[{table.quote} ]*(?:{re.escape(table.delimiter)}|$)"
+        line = f"^(?:{cell}){{{table.names.index(name)}}}[{table.quote} ]*(?:{words}){end}"
+        found.add("ignore_lines", [line], LIKELY, f"rows whose {name} is {', '.join(good)}")
 
 
 def _changes(texts: Sequence[str]) -> tuple[bool, int]:

@@ -78,10 +78,13 @@ def _section(name: str, texts: Texts) -> Iterator[str]:
     if any(header for header, _ in texts.forms):
         form.append(Guess("find_header", True, CERTAIN, "lines above the header"))
     if len({units for _, units in texts.forms}) > 1:
-        form.append(Guess("ignore_lines", ["^[^0-9]*$"], LIKELY, "lines without a digit, as units"))
+        said = [guess for guess in texts.columns.guesses if guess.key == "ignore_lines"]
+        lines = [line for guess in said for line in guess.value] + ["^[^0-9]*$"]
+        form.append(Guess("ignore_lines", lines, LIKELY, "lines without a digit, as units"))
     elif table.units:
         form.append(Guess("skip_after_header", table.units, LIKELY, "rows without data"))
-    for guess in (*form, *texts.columns.guesses):
+    keys = [guess.key for guess in form]
+    for guess in (*form, *(guess for guess in texts.columns.guesses if guess.key not in keys)):
         yield f"{guess.key} = {_value(guess.value)}{_comment(guess.certainty, guess.why)}"
     for variable in texts.columns.variables:
         yield f"\n[[{name}.variables]]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tomllib
 import unicodedata
@@ -157,3 +158,17 @@ def test_headings_of_other_languages_in_any_encoding() -> None:
             FIRST
         ]
     assert read(unicodedata.normalize("NFD", text), options) == [FIRST]
+
+
+@pytest.mark.parametrize("encodings", [["cp949"], ["shift_jis"], ["utf-16-le"], ["utf-8"]])
+def test_a_mark_says_more_than_the_stage(encodings: list[str]) -> None:
+    text = FILE.replace("Lot", "LOT").replace("pH", "가,pH").replace("17,", "17,가,")
+    options = f"{APART}\nignore = '가'\nencodings = {encodings}"
+    assert read(text.encode("utf-16"), options) == [FIRST]
+    assert read(gzip.compress(text.encode("utf-16")), options) == [FIRST]
+    below = f"{options}\ntable = {{ below = '^.Data.$' }}"
+    assert read(f"[Data]\n{text}".encode("utf-16"), below) == [FIRST]
+
+
+def test_utf_16_without_a_mark_that_the_stage_names() -> None:
+    assert read(FILE.encode("utf-16-le"), f'{APART}\nencodings = ["utf-16-le"]') == [FIRST]

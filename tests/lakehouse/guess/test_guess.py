@@ -98,6 +98,15 @@ def test_a_list_of_failed_lots(tmp_path: Path) -> None:
     assert [row["lots"] for row in seen.stored.to_pylist()] == [["17", "20"], [], ["3"]]
 
 
+def test_a_list_with_the_result_of_each_lot(tmp_path: Path) -> None:
+    rows = ["2021-09-06;17;NG;OK", "2021-09-06;20;OK;", "2021-09-07;23; OK ;x"]
+    (tmp_path / "mes.csv").write_text("\n".join(["Date;Lot;Result;Remark", *rows]))
+    found = look_at(tmp_path)
+    stage = guessed_stage(stage_text(found, "trial"), "trial")
+    seen = preview("error_lists", tmp_path / "mes.csv", "mes.csv", stage, Settings())
+    assert [row["lots"] for row in seen.stored.to_pylist()] == [["17"]]
+
+
 def test_a_day_that_may_be_a_month_is_said_to_be_a_guess(tmp_path: Path) -> None:
     lines = ["Date,Time,Lot,pH", *(f"06/09/2021,08:00:0{n},17,7" for n in range(6))]
     (tmp_path / "a.csv").write_text("\n".join(lines))
