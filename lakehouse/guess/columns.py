@@ -123,7 +123,7 @@ def _time(found: Columns, texts: dict[str, list[str]], left: list[str]) -> str:
         forms = [
             form
             for form in STAMPS
-            if _fits(moments(pa.array(texts[name]), form, ZONE), texts[name])
+            if _are_moments(moments(pa.array(texts[name]), form, ZONE), texts[name])
         ]
         forms = forms or _epochs(name, texts[name])
         if forms:
@@ -157,6 +157,12 @@ def _doubt(forms: Sequence[str]) -> tuple[str, str]:
     if forms[0] == "iso" or not others:
         return CERTAIN, ""
     return GUESS, f"also fits {others[0]}: which is the day?"
+
+
+def _are_moments(values: pa.Array, texts: Sequence[str]) -> bool:
+    """Return whether the cells fit, and not all are midnights, as Excel writes dates."""
+    times = {f"{moment:%H%M%S}" for moment in values.to_pylist() if moment}
+    return _fits(values, texts) and times != {"000000"}
 
 
 def _fits(values: pa.Array, texts: Sequence[str]) -> bool:

@@ -15,6 +15,7 @@ from lakehouse.guess.folder import look_at
 from lakehouse.guess.preview import preview
 from lakehouse.guess.stage_file import guessed_stage, stage_text
 from lakehouse.settings import Settings
+from tests.sheets import xlsx
 
 Rows = list[dict[str, Any]]
 
@@ -96,6 +97,14 @@ def test_a_list_of_failed_lots(tmp_path: Path) -> None:
     stage = guessed_stage(stage_text(found, "trial"), "trial")
     seen = preview("error_lists", tmp_path / "errors.csv", "errors.csv", stage, Settings())
     assert [row["lots"] for row in seen.stored.to_pylist()] == [["17", "20"], [], ["3"]]
+
+
+def test_a_list_in_excel_is_no_sensor_file(tmp_path: Path) -> None:
+    (tmp_path / "ng.xlsx").write_bytes(xlsx({"S": [["Date", "Lot"], [("date", 44445), 18]]}))
+    found = look_at(tmp_path)
+    stage = guessed_stage(stage_text(found, "trial"), "trial")
+    seen = preview("error_lists", tmp_path / "ng.xlsx", "ng.xlsx", stage, Settings())
+    assert [row["lots"] for row in seen.stored.to_pylist()] == [["18"]]
 
 
 def test_a_list_with_the_result_of_each_lot(tmp_path: Path) -> None:
