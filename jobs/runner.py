@@ -31,9 +31,9 @@ from lakehouse.ingest.shares import too_large
 from lakehouse.ingest.unmatched import record_unmatched
 from lakehouse.landing.leaving import check_movable
 from lakehouse.landing.stable import Looks
-from lakehouse.settings import Settings, conf_directory, load_settings
+from lakehouse.settings import Settings, load_settings
 from lakehouse.spark.session import open_session
-from lakehouse.stage import Stage, load_stage
+from lakehouse.stage import Stage, load_stage, stage_names
 from lakehouse.tables.runs import RUNS
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run_stages(names: Sequence[str], options: Options, show: Shown | None = None
     error. Returns the exit code: the highest of theirs. With one stage, its error is raised.
     """
     named = options.stage is not None or options.stage_file is not None
-    stages = [] if named else known_stages()
+    stages = [] if named else stage_names()
     if len(stages) < 2:
         context = run_jobs(names, replace(options, stage=stages[0]) if stages else options)
         if show:
@@ -77,12 +77,6 @@ def run_stages(names: Sequence[str], options: Options, show: Shown | None = None
     if options.json_file:
         write_json(options.json_file, {"stages": reports})
     return max(int(one.get("exit_code", 0)) for one in reports)
-
-
-def known_stages() -> list[str]:
-    """The stages of `conf/stages`, in order of name."""
-    files = (conf_directory() / "stages").glob("*.toml")
-    return sorted(file.stem for file in files if not file.name.startswith("."))
 
 
 def run_stage(names: Sequence[str], options: Options, show: Shown | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from jobs.options import Options
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.settings import Settings, load_settings
-from lakehouse.stage import Stage, load_stage
+from lakehouse.stage import Stage, load_stage, stage_names
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 def run_serve(options: Options, host: str, port: int, tls: tuple[Path, Path] | None) -> None:
     """Serve the app until it is stopped. `tls`: certificate and key, PEM."""
-    settings, stage, lake = _what_to_serve(options)
+    settings, stages = _what_to_serve(options)
     set_up_logs(settings.log_level)  # Before anything logs.
     with closing(_listen(host, port)) as listener:  # Before anything of a running app is touched.
-        context = _open_parts(options, settings, stage, lake)
+        context = _open_parts(options, settings, stages)
         _serve(context, listener, f"{host}:{port}", tls)
 
 
@@ -82,21 +82,28 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _what_to_serve(options: Options) -> tuple[Settings, Stage, Lake]:
+def _what_to_serve(options: Options) -> tuple[Settings, list[tuple[Stage, Lake]]]:
+    """Return the settings, and the stage that is named, else all stages, each with its lake."""
     if not options.landing:
         raise UsageError("the app puts photos into the landing zone: give its folder by --landing")
     settings = load_settings(lake=options.lake, sql_url=options.sql_url)
-    stage = load_stage(options.stage, options.stage_file)
-    return settings, stage, Lake(settings.lake, stage.name, _no_spark, must_exist=True)
+    if options.stage or options.stage_file:
+        stages = [load_stage(options.stage, options.stage_file)]
+    else:
+        stages = [load_stage(name) for name in stage_names()] or [load_stage()]
+    return settings, [
+        (stage, Lake(settings.lake, stage.name, _no_spark, must_exist=True)) for stage in stages
+    ]
 
 
-def _open_parts(options: Options, settings: Settings, stage: Stage, lake: Lake) -> AppContext:
+def _open_parts(
+    options: Options, settings: Settings, stages: list[tuple[Stage, Lake]]
+) -> AppContext:
     """The app's parts, with its champions asked for once."""
     from ml.registry import registry_of
     from serving.context import open_context
 
-    served = [(stage, lake)]
-    context = open_context(served, settings, str(options.landing), registry_of(settings))
+    context = open_context(stages, settings, str(options.landing), registry_of(settings))
     context.look_around()
     return context
 

@@ -130,6 +130,9 @@ class Settings(BaseSettings):
     sampled_share: float = Field(
         0.05, ge=0, le=1, description="Share of the good verdicts that people also inspect"
     )
+    stage_access: dict[str, list[str]] = Field(
+        {}, description="Stages that a user or a role may open in the app; who is not named: all"
+    )
     secure_cookies: bool = Field(
         True, description="Off: other machines may use the app by plain http"
     )

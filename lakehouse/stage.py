@@ -365,6 +365,12 @@ class Stage(_Model):
         return None if none or said is None else Levels(said.bits, said.white)
 
 
+def stage_names() -> list[str]:
+    """Return the names of the stages in `conf/stages`, sorted."""
+    files = (conf_directory() / "stages").glob("*.toml")
+    return sorted(file.stem for file in files if not file.name.startswith("."))
+
+
 def load_stage(name: str | None = None, file: Path | None = None) -> Stage:
     """Load a stage by its name in `conf/stages`, or from the file, whose name it then has.
 
@@ -374,7 +380,7 @@ def load_stage(name: str | None = None, file: Path | None = None) -> Stage:
     if file is None:
         file = folder / f"{name}.toml"
         if not name or not re.match(NAME, name) or not file.is_file():
-            known = ", ".join(sorted(path.stem for path in folder.glob("*.toml"))) or "none"
+            known = ", ".join(stage_names()) or "none"
             what = f"no stage {name!r} in {folder}" if name else "--stage is missing"
             raise UsageError(f"{what}; known: {known}; or name a file with --stage-file")
     try:

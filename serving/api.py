@@ -11,7 +11,7 @@ from lakehouse.errors import UsageError
 from serving.answers import Answer, LotsOfDay, Verdict, as_json, as_verdict
 from serving.context import AppContext
 from serving.html import texts_of
-from serving.pages import Here, RefusedError, Shown, Visitor, seen
+from serving.pages import Here, Named, RefusedError, Shown, Visitor, seen
 from serving.receive import NO_CHAMPION, Result, inspect_upload
 from serving.verdicts.inspector import Lot
 from serving.verdicts.uploads import TOO_LARGE, MalformedError, TooMuchError
@@ -45,10 +45,11 @@ FILES = {
 
 @router.post("/api/verdicts", openapi_extra=FILES)
 async def post_verdicts(
-    request: Request, response: Response, html: Shown, user: Visitor, here: Here
+    request: Request, response: Response, html: Shown, user: Visitor, here: Named
 ) -> Answer:
     """Judge photos. A file that cannot be judged says why; the others are judged.
 
+    `?stage=NAME` names the stage; needed if there are several.
     413 where every file is too large, 503 where there is no model yet.
     """
     context, t = html.context, texts_of(request)

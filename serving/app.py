@@ -20,8 +20,8 @@ from starlette.middleware.sessions import SessionMiddleware
 from lakehouse.sql.database import SqlError
 from serving import api
 from serving.context import AppContext
-from serving.door import Door
-from serving.html import STATIC, Html, texts_of
+from serving.door import Door, write_down
+from serving.html import STATIC, Html, query_of, texts_of
 from serving.pages import (
     Here,
     RefusedError,
@@ -63,13 +63,14 @@ def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastA
 
     @app.get("/inspect", include_in_schema=False)
     def inspect(request: Request, here: Here) -> Response:
-        if here.photo_champion.model is None:
-            return html.page(request, "no_champion", {"stage": here.stage.name})
-        return RedirectResponse(f"/inspect/{texts_of(request).language}/", 303)
+        if here.photos is None or here.photo_champion.model is None:
+            known = {"stage": here.stage.name, "photos": here.photos is not None}
+            return html.page(request, "no_champion", known | {"here": "inspect"})
+        return RedirectResponse(f"/inspect/{texts_of(request).language}/{query_of(here)}", 303)
 
     @app.get("/sensor", include_in_schema=False)
-    def sensor(request: Request) -> Response:
-        return RedirectResponse(f"/sensor/{texts_of(request).language}/", 303)
+    def sensor(request: Request, here: Here) -> Response:
+        return RedirectResponse(f"/sensor/{texts_of(request).language}/{query_of(here)}", 303)
 
     _answer_errors(app, html)
     app.mount("/static", StaticFiles(directory=STATIC))
@@ -92,6 +93,8 @@ def _answer_errors(app: FastAPI, html: Html) -> None:
 
     @app.exception_handler(RefusedError)
     def refused(request: Request, error: RefusedError) -> Response:
+        if error.audited:
+            write_down(html.context.accounts, request, "refused")
         return html.refuse(request, error.status, error.why)
 
     @app.exception_handler(SqlError)

@@ -14,6 +14,7 @@ from lakehouse.sql.database import Database, SqlError
 from lakehouse.stage import Stage
 from ml.registry import Registry
 from serving.access.accounts import Accounts
+from serving.access.sessions import User
 from serving.access.visitors import Visitors
 from serving.lots import Lots
 from serving.metrics import Metrics
@@ -39,7 +40,7 @@ class StageContext:
     stage: Stage
     inspections: Inspections
     review: Review
-    photos: LandingPhotos
+    photos: LandingPhotos | None
     photo_champion: Champion
     lot_champion: Champion
     inspector: Inspector
@@ -84,6 +85,18 @@ class AppContext:
     def first(self) -> StageContext:
         """The stage of a visitor who has chosen none."""
         return next(iter(self.stages.values()))
+
+    def open_to(self, user: User | None) -> dict[str, StageContext]:
+        """Return the stages that this user may open: the one place that decides it.
+
+        In the setting `stage_access` the user's own line counts, else the line of the role; who has
+        neither may open all.
+        """
+        lines = {name.casefold(): stages for name, stages in self.settings.stage_access.items()}
+        mine = lines.get(user.name, lines.get(user.role)) if user else None
+        if mine is None:
+            return self.stages
+        return {name: here for name, here in self.stages.items() if name in mine}
 
     @property
     def champions(self) -> list[Champion]:
@@ -144,7 +157,8 @@ def _open_stage(
         kind: Champion(registry, f"{stage.name}-{kind}", folder / "champions")
         for kind in ("photos", "lots")
     }
-    photos = LandingPhotos(landing, stage)
+    takes_photos = stage.photos is not None and stage.photos.unlabelled
+    photos = LandingPhotos(landing, stage) if takes_photos else None
     return StageContext(
         app,
         stage,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
@@ -89,6 +90,8 @@ class Html:
             "theme": "",
             "menu": MENU,
             "languages": NAMES,
+            "stages": [one.stage for one in self.context.open_to(user).values()] if user else [],
+            "stage_here": here.stage,
             "local": local,
             "share": share,
             "ago": ago,
@@ -169,13 +172,19 @@ def user_of(request: Request) -> User | None:
 def stage_of(request: Request, context: AppContext) -> StageContext:
     """Return the stage of this request: of what it shows, else of `?stage=` or the cookie.
 
-    A name that the app does not serve gives the first stage; `serving.pages.here` refuses it.
+    A stage that the user may not open gives the first one; `serving.pages.stage_for` refuses it.
     """
     shown: StageContext | None = getattr(request.state, "here", None)
     if shown is not None:
         return shown
     name = request.query_params.get("stage") or request.cookies.get(STAGE_COOKIE, "")
-    return context.stages.get(name, context.first)
+    mine = context.open_to(user_of(request)) or context.stages
+    return mine.get(name) or next(iter(mine.values()))
+
+
+def query_of(here: StageContext) -> str:
+    """Return `?stage=NAME`, or an empty text if the app serves one stage."""
+    return f"?{urlencode({'stage': here.stage.name})}" if len(here.app.stages) > 1 else ""
 
 
 def theme_of(request: Request) -> str:

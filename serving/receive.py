@@ -15,7 +15,7 @@ from serving.access.sessions import User
 from serving.context import AppContext, StageContext
 from serving.records.inspections import Inspection
 from serving.texts import Texts
-from serving.verdicts.inspector import Lot, NoChampionError
+from serving.verdicts.inspector import Lot, NoChampionError, NoPhotosError
 from serving.verdicts.uploads import Received
 
 NO_CHAMPION = "no_champion"
@@ -84,6 +84,8 @@ def _inspected(
         return refused(here.app, t, one.name, "gone")
     except PhotoError as error:
         return refused(here.app, t, one.name, error.rule)
+    except NoPhotosError:
+        return refused(here.app, t, one.name, "no_photos")
     except NoChampionError as error:
         return Result(one.name, rule=NO_CHAMPION, said=f"{t('inspect.none')} {error}")
     except PlatelakeError as error:

@@ -12,7 +12,6 @@ from starlette.datastructures import FormData
 
 from serving.access.sessions import User
 from serving.context import AppContext, StageContext
-from serving.door import write_down
 from serving.html import Html, stage_of, user_of
 from serving.records.inspections import Inspection
 
@@ -20,11 +19,14 @@ WITHOUT_SESSION = ("/login", "/sign-up", "/language", "/theme")
 
 
 class RefusedError(Exception):
-    """The request is refused, with an HTTP status and a key of the texts."""
+    """The request is refused, with an HTTP status and a key of the texts.
 
-    def __init__(self, status: int, why: str) -> None:
+    `audited`: whether the answer also goes to the audit.
+    """
+
+    def __init__(self, status: int, why: str, audited: bool = False) -> None:
         super().__init__(why)
-        self.status, self.why = status, why
+        self.status, self.why, self.audited = status, why, audited
 
 
 async def posted(request: Request) -> FormData:
@@ -54,18 +56,40 @@ async def shown(request: Request) -> Html:
     return found
 
 
-async def here(request: Request) -> StageContext:
-    """Return the stage of this request. A name in `?stage=` that the app does not serve is 404."""
-    context, name = request.app.state.html.context, request.query_params.get("stage")
+def stage_for(request: Request, context: AppContext, named: bool = False) -> StageContext:
+    """Return the stage of this request: by `?stage=`, else by the cookie, else the user's first.
+
+    Args:
+        request: The request.
+        context: The app.
+        named: Whether the request must name the stage if the user may open several, because it
+            stores something: a page that was opened earlier may show another one than the cookie.
+    """
+    name, mine = request.query_params.get("stage", ""), context.open_to(user_of(request))
     if name and name not in context.stages:
         raise RefusedError(404, "stage")
+    if not mine or (name and name not in mine):
+        raise RefusedError(403, "stage_access", audited=True)
+    if named and not name and len(mine) > 1:
+        raise RefusedError(422, "which_stage")
     return stage_of(request, context)
+
+
+async def here(request: Request) -> StageContext:
+    """Return the stage that a page shows."""
+    return stage_for(request, request.app.state.html.context)
+
+
+async def named(request: Request) -> StageContext:
+    """Return the stage that a request stores something in."""
+    return stage_for(request, request.app.state.html.context, named=True)
 
 
 Form = Annotated[FormData, Depends(posted)]
 Visitor = Annotated[User, Depends(visitor)]
 Shown = Annotated[Html, Depends(shown)]
 Here = Annotated[StageContext, Depends(here)]
+Named = Annotated[StageContext, Depends(named)]
 
 
 def local_path(text: object) -> str:
@@ -95,8 +119,7 @@ def seen(
     one = context.records.find(inspection_id)
     if one is None or one.stage not in context.stages:
         raise RefusedError(404, "not_found")
-    if not one.may_be_seen_by(user):
-        write_down(context.accounts, request, "refused")
-        raise RefusedError(403, "forbidden")
+    if one.stage not in context.open_to(user) or not one.may_be_seen_by(user):
+        raise RefusedError(403, "forbidden", audited=True)
     request.state.here = context.stages[one.stage]
     return context.stages[one.stage], one

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request
@@ -14,8 +16,8 @@ from serving.access.attempts import TooManyAttemptsError
 from serving.access.passwords import PasswordError
 from serving.access.sessions import AccountNameError, LoginError
 from serving.door import client
-from serving.html import THEME_COOKIE, THEMES, Html, texts_of
-from serving.pages import Form, Shown, Visitor, local_path, set_session
+from serving.html import STAGE_COOKIE, THEME_COOKIE, THEMES, Html, texts_of
+from serving.pages import Form, RefusedError, Shown, Visitor, local_path, set_session
 from serving.texts import COOKIE as LANGUAGE_COOKIE
 from serving.texts import LANGUAGES
 
@@ -163,6 +165,18 @@ def language(request: Request, form: Form) -> Response:
     wanted = form.get("language")
     if wanted in LANGUAGES:
         answer.set_cookie(LANGUAGE_COOKIE, str(wanted), max_age=YEAR, samesite="lax")
+    return answer
+
+
+@router.post("/stage")
+def stage(request: Request, html: Shown, user: Visitor, form: Form) -> Response:
+    """Set the stage of this browser, and open the same kind of page for it."""
+    name, section = str(form.get("stage", "")), re.match(r"/[\w-]*", local_path(form.get("next")))
+    if name not in html.context.open_to(user):
+        raise RefusedError(403, "stage_access", audited=True)
+    there = section[0] if section else "/"
+    answer = RedirectResponse(f"{there}?{urlencode({'stage': name})}", 303)
+    answer.set_cookie(STAGE_COOKIE, name, max_age=YEAR, samesite="lax")
     return answer
 
 

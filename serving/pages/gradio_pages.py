@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import gradio as gr
 from fastapi import APIRouter, FastAPI, Request
@@ -19,9 +20,9 @@ from serving.access.sessions import User
 from serving.answers import as_json
 from serving.context import StageContext
 from serving.door import write_down
-from serving.html import STATIC, Html, stage_of, theme_of, user_of
+from serving.html import STATIC, Html, query_of, stage_of, theme_of, user_of
 from serving.lots import LotView
-from serving.pages import RefusedError, Shown, Visitor
+from serving.pages import RefusedError, Shown, Visitor, stage_for
 from serving.pages.intake import read_sensor
 from serving.receive import Result, inspect_upload, refused
 from serving.texts import LANGUAGES, Texts, texts
@@ -158,15 +159,28 @@ def _user(request: gr.Request) -> User:
 
 
 def _stage(html: Html, request: gr.Request) -> StageContext:
-    return stage_of(request.request, html.context) if request.request else html.context.first
+    """Return the stage that the page shows: Gradio's requests name it only as their referrer."""
+    assert request.request
+    page = urlsplit(request.request.headers.get("referer", ""))
+    name = parse_qs(page.query).get("stage", [""])[0]
+    mine = html.context.open_to(_user(request))
+    return mine.get(name) or stage_of(request.request, html.context)
+
+
+def _named(html: Html, request: gr.Request) -> StageContext:
+    """Return the stage that the request names, as the HTTP interface does."""
+    assert request.request
+    try:
+        return stage_for(request.request, html.context, named=True)
+    except RefusedError as error:
+        raise gr.Error(texts("en")(f"refused.{error.why}"), print_exception=False) from None
 
 
 def _top(html: Html, t: Texts, request: gr.Request, here: str, path: str) -> str:
     """Return the frame of a page: menu and banner."""
     theme = theme_of(request.request) if request.request else ""
-    return html.text(
-        _stage(html, request), "top", t, _user(request), path, {"here": here, "theme": theme}
-    )
+    stage, known = _stage(html, request), {"here": here, "theme": theme}
+    return html.text(stage, "top", t, _user(request), path + query_of(stage), known)
 
 
 def _inspect(html: Html, t: Texts) -> gr.Blocks:
@@ -181,8 +195,9 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
         def inspected(
             files: list[str], snapshot: list[str], lot: str, request: gr.Request
         ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-            user, here = _user(request), _stage(html, request)
+            user = _user(request)
             try:
+                here = _named(html, request)
                 named = here.inspector.lot(lot or "")
             except UsageError:
                 yield _shown(
@@ -279,7 +294,7 @@ def _sensor(html: Html, t: Texts) -> gr.Blocks:
         files, results = _raw(gr.File(visible=False)), gr.HTML(visible=False)
 
         def checked(files: list[str], request: gr.Request) -> str:
-            user, here = _user(request), _stage(html, request)
+            user, here = _user(request), _named(html, request)
             one = context.uploads.owned(files[0], user.name) if files else None
             known = read_sensor(here, t, one)
             return html.text(here, "checked_file", t, user, "/sensor", known)

@@ -157,7 +157,7 @@ def thumb(request: Request, html: Shown, user: Visitor, inspection_id: str) -> R
 
 
 def _picture(here: StageContext, one: Inspection) -> Image.Image:
-    content = here.photos.read(one.sha256) or here.lots.photo(one.sha256)
+    content = (here.photos and here.photos.read(one.sha256)) or here.lots.photo(one.sha256)
     if content is None:
         raise RefusedError(404, "not_found")
     try:

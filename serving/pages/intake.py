@@ -13,7 +13,7 @@ from lakehouse.errors import UsageError
 from serving.access.sessions import User
 from serving.context import AppContext, StageContext
 from serving.html import share, texts_of
-from serving.pages import Here, RefusedError, Shown, Visitor, seen
+from serving.pages import Here, Named, RefusedError, Shown, Visitor, seen
 from serving.receive import Result, inspect_upload, refused
 from serving.records.inspections import Search
 from serving.texts import LANGUAGES, Texts, texts
@@ -27,7 +27,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.post("/inspections")
 async def inspect_photo(
-    request: Request, html: Shown, user: Visitor, here: Here, language: str = ""
+    request: Request, html: Shown, user: Visitor, here: Named, language: str = ""
 ) -> Response:
     """Inspect one photo. The page's `key` names the inspection, so a second try is the same one."""
     context, t = html.context, _texts(request, language)
@@ -51,7 +51,7 @@ async def inspect_photo(
 
 @router.post("/sensor")
 async def check_sensor_file(
-    request: Request, html: Shown, user: Visitor, here: Here, language: str = ""
+    request: Request, html: Shown, user: Visitor, here: Named, language: str = ""
 ) -> Response:
     """Check one sensor file, and store nothing."""
     context, t = html.context, _texts(request, language)

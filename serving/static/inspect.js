@@ -4,9 +4,17 @@ const intake = {
   items: [], sending: 0, uploading: null, lots: new Map(),
   AT_ONCE: 3, STALLED: 60000, AGAIN: 5000,
   RANK: { bad: 0, needs_human: 1, refused: 2, waiting: 3, good: 4 },
+  stage: new URLSearchParams(location.search).get("stage"),
   $: (id) => document.getElementById(id),
   text: (name, known = {}) =>
     intake.form.dataset[name].replace(/\{(\w+)\}/g, (all, key) => known[key] ?? all),
+
+  // The address for the stage that this page was opened for, whatever another tab has chosen since.
+  at(address) {
+    const there = new URL(address, location.href);
+    if (intake.stage) there.searchParams.set("stage", intake.stage);
+    return there.href;
+  },
 
   start() {
     intake.form = intake.$("intake");
@@ -14,7 +22,7 @@ const intake = {
     camera.start();
     if (intake.lot) lots.start();
     const earlier = intake.form.dataset.earlier;
-    if (earlier) intake.load(earlier, intake.$("earlier"));
+    if (earlier) intake.load(intake.at(earlier), intake.$("earlier"));
   },
 
   // Take files: they are inspected at once. What has its verdict leaves the place of now.
@@ -100,7 +108,7 @@ const intake = {
     request.upload.onload = uploaded;
     request.onload = ended(() => intake.answered(item, request));
     request.onerror = request.onabort = ended(() => intake.hold(item, "network"));
-    request.open("POST", intake.form.dataset.to);
+    request.open("POST", intake.at(intake.form.dataset.to));
     request.setRequestHeader("Accept", "application/json");
     alive();
     request.send(body);
@@ -286,7 +294,7 @@ const lots = {
   async of(day) {
     if (day && !/^\d{4}-\d\d-\d\d$/.test(day)) return null;
     if (!intake.lots.has(day)) {
-      const answer = await fetch(day ? `/api/lots?day=${day}` : "/api/lots").catch(() => null);
+      const answer = await fetch(intake.at(day ? `/api/lots?day=${day}` : "/api/lots")).catch(() => null);
       if (!answer?.ok) return null;
       intake.lots.set(day, await answer.json());
     }

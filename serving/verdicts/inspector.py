@@ -32,6 +32,10 @@ AT_ONCE = 2 * (os.cpu_count() or 1)
 """Requests at the same time: one half decodes and predicts, the other half writes."""
 
 
+class NoPhotosError(PlatelakeError):
+    """The stage takes no photos."""
+
+
 class NoChampionError(PlatelakeError):
     """There is no model yet. The message says what to run."""
 
@@ -52,7 +56,7 @@ class Inspector:
         stage: Stage,
         settings: Settings,
         champion: Champion,
-        photos: LandingPhotos,
+        photos: LandingPhotos | None,
         records: Records,
     ) -> None:
         self.stage, self.settings = stage, settings
@@ -76,10 +80,13 @@ class Inspector:
 
         Raises:
             PhotoError: The file is not a photo that can be read.
+            NoPhotosError: The stage takes no photos.
             NoChampionError: There is no model yet.
             PlatelakeError: The photo cannot be stored.
         """
-        model = self.champion.model
+        photos, model = self.photos, self.champion.model
+        if photos is None:
+            raise NoPhotosError(f"stage {self.stage.name} takes no photos")
         if model is None:
             raise NoChampionError(f"platelake train cnn; platelake promote {self.champion.name}")
         if len(content) > self.settings.max_photo_bytes:
@@ -87,7 +94,7 @@ class Inspector:
         with self._turn:
             tensor = model.read(content, self.settings, self.stage.photo_bits)
             # The file is a photo. Store it while the model inspects it.
-            keeping = self._keeping.submit(self._kept, content)
+            keeping = self._keeping.submit(_kept, photos, content)
             verdict, heat = model.look(tensor)
         grey = io.BytesIO()
         grey_heat(heat).save(grey, "PNG")
@@ -124,12 +131,6 @@ class Inspector:
             model.look(np.full((model.height, model.width, 3), 128, np.uint8))
             self._warmed = model
 
-    def _kept(self, content: bytes) -> str:
-        """Store the photo in the landing zone, then return its hash."""
-        sha256 = hashlib.sha256(content).hexdigest()
-        self.photos.keep(sha256, content)
-        return sha256
-
     def lot(self, text: str) -> Lot | None:
         """Parse a lot: `17` (of today) or `2021-09-06/17`. Return None for an empty text.
 
@@ -146,6 +147,13 @@ class Inspector:
         if len(name) > LOT_LENGTH or not self.stage.is_lot(name):
             raise UsageError(f"{name[:LOT_LENGTH]!r} is not a lot of {self.stage.name}")
         return Lot(when, name)
+
+
+def _kept(photos: LandingPhotos, content: bytes) -> str:
+    """Store the photo in the landing zone, then return its hash."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    photos.keep(sha256, content)
+    return sha256
 
 
 def shown_name(name: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from tests.conftest import REAL
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from lakehouse.stage import Stage
     from ml.registry import Registry, Version
     from ml.study.context import TrainingContext
     from serving.context import AppContext
@@ -83,39 +84,53 @@ def landing(tmp_path: Path) -> Path:
     return tmp_path / "landing"
 
 
+def opened_context(
+    folder: Path,
+    landing: Path,
+    stages: Sequence[Stage],
+    registry: Registry | None = None,
+    **options: Any,
+) -> AppContext:
+    """Parts of an app with a database of its own in the folder; settings as keywords."""
+    from lakehouse.delta.lake import Lake
+    from lakehouse.settings import load_settings
+    from ml.registry import registry_of
+    from serving.context import open_context
+
+    given = {
+        "sql_url": f"sqlite:///{folder / 'app.db'}",
+        "app_folder": str(folder / "app"),
+        "sampled_share": 0.0,
+        "sign_up": "open",
+        **options,
+    }
+    settings = load_settings(**given)
+
+    def no_spark() -> SparkSession:
+        raise AssertionError("the app starts no Spark")
+
+    served = [(stage, Lake(settings.lake, stage.name, no_spark)) for stage in stages]
+    context = open_context(served, settings, str(landing), registry or registry_of(settings))
+    context.look_around()
+    return context
+
+
 @pytest.fixture
 def make_context(
     plant: Plant, landing: Path, tmp_path: Path
 ) -> Iterator[Callable[..., AppContext]]:
-    """Parts of an app with a database of its own; settings as keywords."""
-    from lakehouse.delta.lake import Lake
-    from lakehouse.settings import load_settings
+    """Parts of an app of the plant; settings as keywords. `others`: further stages."""
     from lakehouse.stage import load_stage
-    from ml.registry import registry_of
-    from serving.context import open_context
 
     made: list[AppContext] = []
 
-    def make(registry: Registry | None = None, **options: Any) -> AppContext:
-        given = {
-            "lake": str(plant.lake),
-            "sql_url": f"sqlite:///{tmp_path / 'app.db'}",
-            "app_folder": str(tmp_path / "app"),
-            "sampled_share": 0.0,
-            "sign_up": "open",
-            **options,
-        }
-        settings, stage = load_settings(**given), load_stage("chromate")
-
-        def no_spark() -> SparkSession:
-            raise AssertionError("the app starts no Spark")
-
-        lake = Lake(settings.lake, stage.name, no_spark)
-        served = [(stage, lake)]
-        context = open_context(served, settings, str(landing), registry or registry_of(settings))
-        context.look_around()
-        made.append(context)
-        return context
+    def make(
+        registry: Registry | None = None, others: Sequence[Stage] = (), **options: Any
+    ) -> AppContext:
+        options = {"lake": str(plant.lake), **options}
+        stages = [load_stage("chromate"), *others]
+        made.append(opened_context(tmp_path, landing, stages, registry, **options))
+        return made[-1]
 
     landing.mkdir()
     yield make
