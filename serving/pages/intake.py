@@ -73,7 +73,7 @@ def latest(
     t, today = _texts(request, language), here.stage.production_day()
     found, _ = here.inspections.search(Search(user=user.name, first_day=today), user)
     text = html.text(here, "latest", t, user, "/inspect", {"found": found[:LATEST]})
-    return JSONResponse({"html": text})
+    return JSONResponse({"html": text, "stage": here.stage.name})
 
 
 @router.get("/inspections/{inspection_id}/card")

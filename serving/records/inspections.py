@@ -19,6 +19,8 @@ from serving.records.outbox import Outbox, Row
 from serving.tables import inspections
 
 PAGE, ROWS_AT_ONCE = 50, 1_000
+OWN_SCALE = "own scale"
+"""Text in the PNG of a heat map that is 0 below a threshold of its own."""
 
 # Built once, because each verdict uses it.
 _OF_PHOTO = (
@@ -66,15 +68,15 @@ class Inspection:
         return base64.b64decode(self.heat)
 
     @property
+    def own_scale(self) -> bool:
+        """Whether the heat map is 0 below a threshold of its own."""
+        return OWN_SCALE.encode() in self.heat_png
+
+    @property
     def why(self) -> str:
         """Why the verdict is so: good, bad, unsure, or a key of `ml.use.reasons`."""
         plain = "unsure" if self.verdict == "needs_human" else self.verdict
         return key_of(self.reason or "") or plain
-
-    @property
-    def why_detail(self) -> str:
-        """The detail of the reason; empty if there is none."""
-        return (self.reason or "").partition(": ")[2]
 
     def may_be_seen_by(self, user: User) -> bool:
         """Return whether the user may see it: their own, or any if they are a reviewer."""

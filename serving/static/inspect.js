@@ -20,9 +20,9 @@ const intake = {
     intake.form = intake.$("intake");
     intake.lot = intake.$("lot");
     camera.start();
-    if (intake.lot) lots.start();
+    for (const id of ["files", "capture"]) intake.changed({ target: intake.$(id) });  // Chosen already.
     const earlier = intake.form.dataset.earlier;
-    if (earlier) intake.load(intake.at(earlier), intake.$("earlier"));
+    if (earlier) intake.load(intake.at(earlier), intake.$("earlier")).then(lots.start);
   },
 
   // Take files: they are inspected at once. What has its verdict leaves the place of now.
@@ -208,7 +208,10 @@ const intake = {
 
   async load(address, box) {
     const answer = await fetch(address, { headers: { Accept: "application/json" } }).catch(() => null);
-    if (answer?.ok) box.insertAdjacentHTML("beforeend", (await answer.json()).html);
+    if (!answer?.ok) return;
+    const found = await answer.json();
+    intake.stage ||= found.stage ?? "";
+    box.insertAdjacentHTML("beforeend", found.html);
   },
 
   // The next photo: by the camera if it is on, else choose one.
@@ -226,7 +229,7 @@ const intake = {
   },
 
   changed(event) {
-    if (!["files", "capture"].includes(event.target.id)) return;
+    if (!["files", "capture"].includes(event.target?.id) || !event.target.files.length) return;
     intake.add([...event.target.files]);
     event.target.value = "";
   },

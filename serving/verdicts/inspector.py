@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import os
 import random
 import re
@@ -17,14 +16,14 @@ from datetime import UTC, date, datetime
 import numpy as np
 
 from lakehouse.errors import PlatelakeError, UsageError
-from lakehouse.files.photos import PhotoError
+from lakehouse.files.photos import PhotoError, read_upright
 from lakehouse.settings import Settings
 from lakehouse.stage import Stage
-from ml.use.explain import grey_heat
 from serving.access.sessions import User
 from serving.records.inspections import Inspection, Records
 from serving.verdicts.champion import Champion
 from serving.verdicts.landing_photos import LandingPhotos
+from serving.verdicts.maps import as_png
 
 GOOD = "good"
 LOT_LENGTH = 100
@@ -92,12 +91,11 @@ class Inspector:
         if len(content) > self.settings.max_photo_bytes:
             raise PhotoError("too_large", f"more than {self.settings.max_photo_bytes} bytes")
         with self._turn:
-            tensor = model.read(content, self.settings, self.stage.photo_bits)
+            photo = read_upright(content, self.settings, self.stage.photo_bits)
             # The file is a photo. Store it while the model inspects it.
             keeping = self._keeping.submit(_kept, photos, content)
-            verdict, heat = model.look(tensor)
-        grey = io.BytesIO()
-        grey_heat(heat).save(grey, "PNG")
+            verdict, heat = model.inspect(photo)
+        grey = as_png(heat, model.points)
         sha256 = keeping.result()
         share = self.settings.sampled_share
         one = Inspection(
@@ -117,7 +115,7 @@ class Inspector:
             probability=verdict.probability,
             low=verdict.low,
             high=verdict.high,
-            heat=base64.b64encode(grey.getvalue()).decode(),
+            heat=base64.b64encode(grey).decode(),
             sampled=verdict.verdict == GOOD and self._chance.random() < share,
             reason=verdict.reason,
         )
