@@ -27,6 +27,8 @@ Cells = NDArray[np.float32]
 PRIOR = -3.0
 """Logit of a cell before training: few cells are bad."""
 DROPOUT = 0.3
+NEAREST = 1.0
+"""Least square of a distance. Below it, rounding decides: patches of the bank are at 0."""
 IN_MASK = 0.25
 """A cell is bad if the mask covers at least this share of a sixteenth of it."""
 CLEAN = 3.0
@@ -103,7 +105,7 @@ class Distance(nn.Module):
         x = patches @ self.projection + self.offset
         own, theirs = (x * x).sum(-1, keepdim=True), (self.bank * self.bank).sum(-1)
         squares = own + theirs - 2 * (x @ self.bank.T)
-        return squares.amin(-1).clamp_min(0).sqrt()
+        return squares.amin(-1).clamp_min(NEAREST).sqrt()
 
 
 def top_mean(cells: Tensor, share: float) -> Tensor:
