@@ -200,7 +200,8 @@ class Lots:
         verdict, parts = None, list[Part]()
         if model:
             features = as_matrix([lot_statistics(values, model.bands)], model.variables)
-            verdict = model.predict_features(features)[0]
+            took = np.array([(times[-1] - times[0]).total_seconds()])
+            verdict = model.predict_features(features, took)[0]
             if explain_good or verdict.verdict != "good":
                 parts = _bars(shap_parts(model, features))
         clock = [f"{moment.astimezone(self.stage.zone):%H:%M:%S}" for moment in times]

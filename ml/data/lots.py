@@ -15,6 +15,7 @@ from datetime import date
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from lakehouse.delta.lake import Lake
@@ -30,6 +31,7 @@ from ml.data.folds import Indices
 from ml.data.splits import Item
 
 Matrix = NDArray[np.float32]
+LABELLED = ("day", "lot", "started_at", "ended_at", "label")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class LotFrame:
 
     `labels` is int64, shape (lots,), 1 for failed. `columns` maps each variable to the readings of
     all lots, lot after lot, shape (readings,), in the variable's unit. `groups` says how many
-    readings each lot has.
+    readings each lot has. `seconds`, shape (lots,), are from the first to the last of them.
     """
 
     versions: Mapping[str, int]
@@ -48,6 +50,7 @@ class LotFrame:
     labels: NDArray[np.int64]
     groups: Groups
     columns: Mapping[str, Array]
+    seconds: Array | None = None
 
     @property
     def names(self) -> list[str]:
@@ -117,6 +120,12 @@ def _matrix(columns: Mapping[str, ArrayLike], variables: Sequence[str]) -> Matri
     return np.nan_to_num(np.column_stack(found), nan=0.0)
 
 
+def seconds_of(lots: pa.Table) -> Array:
+    """Return the seconds from the first to the last reading of each row of `lots`."""
+    took = pc.subtract(lots["ended_at"], lots["started_at"]).cast(pa.duration("us"))
+    return np.asarray(took.cast(pa.int64()).to_numpy() / 1e6, np.float64)
+
+
 def lot_frame(lake: Lake, stage: Stage, versions: Mapping[str, int] | None = None) -> LotFrame:
     """Read the labelled lots and their readings.
 
@@ -141,12 +150,12 @@ def lot_frame(lake: Lake, stage: Stage, versions: Mapping[str, int] | None = Non
             LOTS.name,
             f"the lake {lake.folder} has no lots to learn from; put files in by `platelake run`",
         )
-    labelled = lake.load(LOTS, versions[LOTS.name], columns=("day", "lot", "label"))
+    labelled = lake.load(LOTS, versions[LOTS.name], columns=LABELLED)
     columns = ("day", "lot", "measured_at", *variables)
     rows = lake.load(table, versions[table.name], columns=columns)
     labels = {
-        (row["day"], row["lot"]): int(row["label"] == FAILED)
-        for row in labelled.to_pylist()
+        (row["day"], row["lot"]): (int(row["label"] == FAILED), took)
+        for row, took in zip(labelled.to_pylist(), seconds_of(labelled), strict=True)
         if row["label"] != UNKNOWN
     }
     found = readings_by_lot(rows, variables)
@@ -159,7 +168,8 @@ def lot_frame(lake: Lake, stage: Stage, versions: Mapping[str, int] | None = Non
         variables,
         tuple(day for day, _ in chosen),
         tuple(lot for _, lot in chosen),
-        np.array([labels[key] for key in chosen], np.int64),
+        np.array([labels[key][0] for key in chosen], np.int64),
         Groups(found.groups.sizes[is_labelled]),
         {name: x[inside] for name, x in found.columns.items()},
+        np.array([labels[key][1] for key in chosen]),
     )

@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lakehouse.statistics import Array
 from ml.data.lots import Matrix, feature_names
 
 FEWEST, MOST = 0.8, 1.25
@@ -32,19 +33,22 @@ class KnownLots:
 
     `low` and `high` map each feature to the limits of its value. `still` maps each variable to the
     deviation below which its sensor is stuck, in the variable's unit; 0: it may stand still.
+    `longest` is the limit of the seconds from the first to the last reading, if they are known.
     """
 
     low: Mapping[str, float]
     high: Mapping[str, float]
     still: Mapping[str, float]
+    longest: float | None = None
 
     @classmethod
-    def of(cls, features: Matrix, variables: Sequence[str]) -> Self:
+    def of(cls, features: Matrix, variables: Sequence[str], seconds: Array | None = None) -> Self:
         """Learn the limits.
 
         Args:
             features: of the lots, shape (lots, features), in the order of `feature_names`.
             variables: of the stage, in order.
+            seconds: from the first to the last reading of each lot, shape (lots,).
 
         Returns:
             The limits.
@@ -70,18 +74,21 @@ class KnownLots:
             name: STILL * np.quantile(features[:, names.index(f"{name}_std")], USUAL[0])
             for name in variables
         }
-        return cls(*({name: float(x) for name, x in some.items()} for some in (low, high, still)))
+        limits = [{name: float(x) for name, x in some.items()} for some in (low, high, still)]
+        longest = None if seconds is None else float(MOST * np.quantile(seconds, USUAL[1]))
+        return cls(limits[0], limits[1], limits[2], longest)
 
     @property
     def variables(self) -> list[str]:
         """The variables, in the order of the features."""
         return list(self.still)
 
-    def reasons(self, features: Matrix) -> list[str | None]:
+    def reasons(self, features: Matrix, seconds: Array | None = None) -> list[str | None]:
         """Say of each lot why a person must decide, as `key: detail`; None if the model may.
 
         Args:
             features: shape (lots, features), in the order of `feature_names`.
+            seconds: from the first to the last reading of each lot, shape (lots,); None: unknown.
         """
         names = feature_names(self.variables)
         low, high = (np.array([of[name] for name in names]) for of in (self.low, self.high))
@@ -93,6 +100,9 @@ class KnownLots:
         for at in np.flatnonzero(is_odd):
             stuck = [name for name, is_still in still.items() if is_still[at]]
             found[at] = self._reason(features[at], names, names[int(relative[at].argmax())], stuck)
+        if self.longest and seconds is not None:
+            for at in np.flatnonzero(seconds > self.longest):
+                found[at] = found[at] or f"gaps: {seconds[at]:.0f} s > {self.longest:.0f} s"
         return found
 
     def _is_still(self, features: Matrix, names: list[str], variable: str) -> NDArray[np.bool_]:

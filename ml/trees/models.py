@@ -65,7 +65,8 @@ class FittedTrees:
 
     def answers(self, frame: LotFrame, at: Indices) -> Answers:
         """Answer on the frame's lots at `at`, and refuse those that are unlike the known ones."""
-        reasons = self.known.reasons(frame.features(self.bands)[at])
+        seconds = None if frame.seconds is None else frame.seconds[at]
+        reasons = self.known.reasons(frame.features(self.bands)[at], seconds)
         refused = np.array([reason is not None for reason in reasons], bool)
         return Answers(self.predict(frame, at), refused)
 
@@ -259,7 +260,9 @@ def _fit(recipe: TreeRecipe, frame: LotFrame, train: Indices) -> FittedTrees:
     model = kind.make(random_state=recipe.seed, **{**kind.params, **recipe.params})
     features = frame.features(bands)[train]
     model.fit(features, frame.labels[train])
-    return FittedTrees(recipe, bands, model, KnownLots.of(features, frame.variables))
+    seconds = None if frame.seconds is None else frame.seconds[train]
+    known = KnownLots.of(features, frame.variables, seconds)
+    return FittedTrees(recipe, bands, model, known)
 
 
 def _searched(

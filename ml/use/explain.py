@@ -43,17 +43,14 @@ def explain_lot(
     Raises:
         PlatelakeError: the lake has no such lot.
     """
-    values = lot_readings(lake, stage, day, lot)
-    features = as_matrix([lot_statistics(values, model.bands)], model.variables)
-    return model.predict_features(features)[0], shap_parts(model, features)
-
-
-def lot_readings(lake: Lake, stage: Stage, day: date, lot: str) -> dict[str, Array]:
-    """Read the readings of one lot by variable, shape (readings,), in order of time."""
     found = lot_rows(lake, stage, day, lot)
     if not found.num_rows:
         raise PlatelakeError(f"table readings has no lot {lot} on {day}; name another lot")
-    return {v.name: found[v.name].to_numpy() for v in stage.variables}
+    values = {v.name: found[v.name].to_numpy() for v in stage.variables}
+    features = as_matrix([lot_statistics(values, model.bands)], model.variables)
+    moments = found["measured_at"].to_pylist()
+    took = np.array([(moments[-1] - moments[0]).total_seconds()])
+    return model.predict_features(features, took)[0], shap_parts(model, features)
 
 
 def lot_rows(lake: Lake, stage: Stage, day: date, lot: str) -> pa.Table:

@@ -112,14 +112,17 @@ class LotModel(Model):
         rows = [lot_statistics(values, self.bands) for values in lots]
         return self.predict_features(as_matrix(rows, self.variables))
 
-    def predict_features(self, features: Matrix) -> list[Verdict]:
-        """Return verdicts on lots by their features, shape (lots, features), by its own bands."""
-        found = zip(self.probabilities(features), self.reasons(features), strict=True)
+    def predict_features(self, features: Matrix, seconds: Array | None = None) -> list[Verdict]:
+        """Return verdicts on lots by their features, shape (lots, features), by its own bands.
+
+        `seconds`, shape (lots,), are from the first to the last reading; None: unknown.
+        """
+        found = zip(self.probabilities(features), self.reasons(features, seconds), strict=True)
         return [self.verdict(float(p), reason) for p, reason in found]
 
-    def reasons(self, features: Matrix) -> list[str | None]:
+    def reasons(self, features: Matrix, seconds: Array | None = None) -> list[str | None]:
         """Say of each lot, by its features, why a person must decide; None if the model may."""
-        return self.known.reasons(features) if self.known else [None] * len(features)
+        return self.known.reasons(features, seconds) if self.known else [None] * len(features)
 
     def probabilities(self, features: Matrix) -> NDArray[np.float64]:
         """Predict the probability of failure, shape (lots,)."""

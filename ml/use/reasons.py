@@ -9,6 +9,7 @@ REASONS = {
     "unlike": "It is unlike everything that the model learned from.",
     "few_readings": "The lot has fewer readings than a whole one: it was cut, or has gaps.",
     "many_readings": "The lot has more readings than a whole one: it may be two.",
+    "gaps": "The lot took longer than a whole one: there are gaps between its readings.",
     "missing": "The lot has no value of a variable.",
     "stuck": "A sensor stood still, as it never did in the lots that the model learned from.",
     "blank": "The photo has almost no contrast: there is nothing to see on it.",

@@ -26,14 +26,16 @@ from lakehouse.delta.incremental import changed_days
 from lakehouse.delta.lake import Lake
 from lakehouse.delta.rows import Row
 from lakehouse.derive.features import bands_id, summarise_features
+from lakehouse.derive.labels import summarise_lots
 from lakehouse.stage import Stage
 from lakehouse.table import Table
 from lakehouse.tables.lot_features import features_of, lot_features
 from lakehouse.tables.lot_verdicts import LOT_VERDICTS
+from lakehouse.tables.lots import LOTS
 from lakehouse.tables.photo_verdicts import PHOTO_VERDICTS
 from lakehouse.tables.pictures import PICTURES
 from lakehouse.tables.readings import readings
-from ml.data.lots import matrix_of
+from ml.data.lots import matrix_of, seconds_of
 from ml.figures.metrics import Probabilities
 from ml.figures.thresholds import Thresholds, decide
 from ml.use.predictor import NEEDS_HUMAN, UNREADABLE, LotModel, Model, PhotoModel
@@ -46,6 +48,8 @@ KEPT_AT_ONCE = 4_096
 """Verdicts are stored after this many pictures, so a run that is killed loses no more."""
 IN_READINGS = 4_000
 """One picture is as much work as this many readings."""
+KEY = ["day", "lot"]
+IN_ORDER = [(name, "ascending") for name in KEY]
 PICTURE = ("pixel_sha256", "width", "height", "tensor_width", "tensor_height", "tensor")
 
 
@@ -70,41 +74,62 @@ def score_lots(lake: Lake, stage: Stage, model: LotModel) -> int:
     if days is not None:
         scope["day"] = sorted(days)
     about = _about(model, consumed[source.name])
-    table, version, features = _features(lake, stage, model, consumed[source.name])
+    sources, versions, features = _features(lake, stage, model, consumed[source.name])
 
-    def evaluated(rows: pa.Table) -> pa.Table:
-        lots = features(rows)
-        matrix = matrix_of(lots, model.variables)
-        p, reasons = model.probabilities(matrix), pa.array(model.reasons(matrix), pa.string())
-        return _verdicts(LOT_VERDICTS, lots.select(["day", "lot"]), p, reasons, about)
+    def evaluated(*rows: pa.Table) -> pa.Table:
+        found, lots = features(*rows)
+        matrix, seconds = matrix_of(found, model.variables), None
+        if lots is not None:
+            assert lots.select(KEY).equals(found.select(KEY)), "features and lots differ"
+            seconds = seconds_of(lots)
+        p, reasons = model.probabilities(matrix), model.reasons(matrix, seconds)
+        keys = found.select(KEY)
+        return _verdicts(LOT_VERDICTS, keys, p, pa.array(reasons, pa.string()), about)
 
-    versions = {table.name: version}
     found = engine.compute_days(
-        lake, [table], versions, days, evaluated, LOT_VERDICTS.arrow_schema()
+        lake, sources, versions, days, evaluated, LOT_VERDICTS.arrow_schema()
     )
     return lake.upsert(LOT_VERDICTS, found, scope, consumed)
 
 
 def _features(
     lake: Lake, stage: Stage, model: LotModel, version: int
-) -> tuple[Table, int, Callable[[pa.Table], pa.Table]]:
-    """Choose the source of the features: a table, its version, and a function of its rows.
+) -> tuple[list[Table], dict[str, int], Callable[..., tuple[pa.Table, pa.Table | None]]]:
+    """Choose the sources of the features: tables, their versions, and a function of their rows.
 
-    It is `lot_features` if all of it was computed from that version of the readings and with the
-    model's bands. If not, it is the readings.
+    The features are from `lot_features` if all of it was computed from that version of the readings
+    and with the model's bands. If not, they are from the readings. The function also returns the
+    lots with their start and end, in the same order, if the model has a limit for them.
     """
     source, table = readings(stage), lot_features(stage)
-    at, bands = lake.version(table), model.bands
+    at, bands, known = lake.version(table), model.bands, model.known
+    timed, lots_at = known is not None and known.longest is not None, lake.version(LOTS)
     if lake.consumed(table, at).get(source.name) != version:
         reason = "features of other readings"
     elif set(lake.counts(table, "bands_id", pc.scalar(True), at)) != {bands_id(bands)}:
         reason = "features by other bands"
+    elif timed and lake.consumed(LOTS, lots_at).get(source.name) != version:
+        reason = "lots of other readings"
     else:
         structlog.get_logger().info("features are taken", table=table.name, version=at)
-        return table, at, lambda rows: rows
+        if not timed:
+            return [table], {table.name: at}, lambda rows: (rows, None)
+        versions = {table.name: at, LOTS.name: lots_at}
+        return (
+            [table, LOTS],
+            versions,
+            lambda *both: (
+                both[0].sort_by(IN_ORDER),
+                both[1].sort_by(IN_ORDER),
+            ),
+        )
     structlog.get_logger().info("features are computed", table=table.name, holds=reason)
     schema = features_of(model.variables).arrow_schema()
-    return source, version, lambda rows: summarise_features(rows, bands, schema)
+
+    def computed(rows: pa.Table) -> tuple[pa.Table, pa.Table | None]:
+        return summarise_features(rows, bands, schema), summarise_lots(rows) if timed else None
+
+    return [source], {source.name: version}, computed
 
 
 def score_photos(lake: Lake, model: PhotoModel) -> int:

@@ -23,9 +23,10 @@ from lakehouse.stage import Stage
 from lakehouse.statistics import Band
 from lakehouse.tables.lot_features import lot_features
 from lakehouse.tables.lot_verdicts import LOT_VERDICTS
+from lakehouse.tables.lots import LOTS
 from lakehouse.tables.photo_verdicts import PHOTO_VERDICTS
 from lakehouse.tables.pictures import PICTURES
-from ml.data.lots import feature_names, lot_frame
+from ml.data.lots import feature_names, lot_frame, seconds_of
 from ml.onnx import with_card
 from ml.use import score
 from ml.use.predictor import UNREADABLE, LotModel, PhotoModel
@@ -191,6 +192,34 @@ def test_features_by_several_bands_are_not_taken(plant: Chain, stage: Stage) -> 
     row = {**lake.rows(table)[0], "bands_id": "other"}
     lake.upsert_rows(table, [row], {"day": [row["day"]], "lot": [row["lot"]]})
     assert scored(lake, stage, lot_model(stage, current_bands(lake))) == ""
+
+
+@pytest.mark.parametrize("width", [None, 0.1])
+def test_a_lot_with_gaps_needs_a_person_by_either_features(
+    plant: Chain, stage: Stage, width: float | None
+) -> None:
+    """Width 0.1: the lake has no features by these bands, so they are computed."""
+    lake = plant.lake()
+    bands = current_bands(lake)
+    bands = {key: replace(one, width=width or one.width) for key, one in bands.items()}
+    model = lot_model(stage, bands)
+    names = feature_names(model.variables)
+    free = {"low": dict.fromkeys(names, -1e9), "high": dict.fromkeys(names, 1e9)}
+    took = seconds_of(lake.load(LOTS))
+    known = free | {"still": dict.fromkeys(model.variables, 0.0), "longest": took.max() - 0.5}
+    timed = LotModel(with_card(model.content, model.card | {"known": known}), "test-lots", 1)
+    score_lots(lake, stage, timed)
+    rows = {(row["day"], row["lot"]): row for row in lake.rows(LOT_VERDICTS)}
+    slow = {(row["day"], row["lot"]) for row in lake.rows(LOTS) if seconds(row) >= took.max()}
+    assert slow and rows.keys() == {(row["day"], row["lot"]) for row in lake.rows(LOTS)}
+    for key, row in rows.items():
+        assert ((row["reason"] or "").startswith("gaps: ")) == (key in slow)
+        assert row["verdict"] == "needs_human" or key not in slow
+
+
+def seconds(lot: Mapping[str, Any]) -> float:
+    """From the first reading to the last."""
+    return float((lot["ended_at"] - lot["started_at"]).total_seconds())
 
 
 def test_pictures_are_judged_once_each(tmp_path: Path) -> None:
