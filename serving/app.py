@@ -32,6 +32,7 @@ from serving.pages import (
     lake,
     oidc,
     review,
+    users,
 )
 from serving.verdicts.inspector import AT_ONCE
 
@@ -74,7 +75,7 @@ def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastA
 
     _answer_errors(app, html)
     app.mount("/static", StaticFiles(directory=STATIC))
-    for pages in (home, accounts, intake, inspections, review, lake, oidc, api):
+    for pages in (home, accounts, intake, inspections, review, lake, users, oidc, api):
         app.include_router(pages.router)
     app.include_router(gradio_pages.file_routes)
     gradio_pages.mount(app, html)

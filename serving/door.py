@@ -32,7 +32,7 @@ PUBLIC = re.compile(
 )
 ROLES = (
     (re.compile(r"/review(/.*)?"), "reviewer"),
-    (re.compile(r"/audit(/.*)?"), "admin"),
+    (re.compile(r"/(audit|users)([./].*)?"), "admin"),
 )
 """Pages that need more than an account. A page itself checks who owns an inspection."""
 UPLOADS = re.compile(r"/api/verdicts|/inspections|/sensor|/(inspect|sensor)/\w\w/gradio_api/upload")

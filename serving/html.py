@@ -30,6 +30,7 @@ MENU = (
     ("lots", "/lots", "operator"),
     ("models", "/models", "operator"),
     ("flow", "/flow", "operator"),
+    ("users", "/users", "admin"),
     ("audit", "/audit", "admin"),
 )
 """Each page of the menu: key of its text and icon, address, role that may open it."""

@@ -54,6 +54,8 @@ api_tokens = sa.Table(
     sa.Column("token_sha256", ExactString(_DIGEST), primary_key=True),
     sa.Column("user_id", sa.Integer, sa.ForeignKey("users.id"), nullable=False, index=True),
     sa.Column("created_at", timestamp_type(), nullable=False),
+    sa.Column("name", ExactString(KEY_LENGTH)),  # Which machine has it.
+    sa.Column("expires_at", timestamp_type()),  # Null: it does not end by itself.
     mysql_engine="InnoDB",
 )
 

@@ -15,6 +15,7 @@ from lakehouse.errors import UsageError
 from lakehouse.sql.database import Database
 from serving.access import attempts, passwords
 from serving.access.sessions import (
+    NAME_LENGTH,
     ROLES,
     AccountNameError,
     LoginError,
@@ -184,18 +185,49 @@ class Accounts(Sessions):
             self._end_all(connection, one.id)
             self._note(connection, by, "disabled" if disabled else "enabled", one.name)
 
-    def token(self, name: str, by: str) -> str:
+    def change_role(self, name: str, role: str, by: str) -> None:
+        """Give the user another role, from the next request on."""
+        _check_role(role)
+        with self._write() as connection:
+            one = self._needed(connection, name)
+            connection.execute(users.update().where(users.c.id == one.id).values(role=role))
+            self._note(connection, by, "role changed", f"{one.name}: {one.role} to {role}")
+
+    def token(self, name: str, by: str, label: str = "", days: int | None = None) -> str:
         """Return a new token of the HTTP interface, for a machine that acts as this user.
 
-        It is valid until the user is disabled or the password changes.
+        It is valid until the user is disabled or the password changes, for so many days, or until
+        it is revoked. `label` says which machine has it.
         """
-        token = secrets.token_urlsafe(32)
-        row = {"token_sha256": digest(token), "created_at": self._now()}
+        if len(label) > NAME_LENGTH:
+            raise UsageError(f"a token's name has at most {NAME_LENGTH} characters")
+        token, now = secrets.token_urlsafe(32), self._now()
+        row = {"token_sha256": digest(token), "created_at": now, "name": label or None}
+        row["expires_at"] = now + timedelta(days=days) if days else None
         with self._write() as connection:
             one = self._needed(connection, name)
             connection.execute(api_tokens.insert().values(row | {"user_id": one.id}))
-            self._note(connection, by, "token made", one.name)
+            self._note(connection, by, "token made", f"{one.name} {label}".strip())
         return token
+
+    def tokens(self) -> list[dict[str, Any]]:
+        """Return all tokens: token_sha256, user_name, name, created_at, expires_at (UTC)."""
+        shown = [api_tokens.c[one] for one in ("token_sha256", "name", "created_at", "expires_at")]
+        query = sa.select(users.c.name.label("user_name"), *shown).join(users)
+        with self.database.transaction() as connection:
+            found = connection.execute(query.order_by(users.c.name, api_tokens.c.created_at))
+            return [dict(row) for row in found.mappings()]
+
+    def revoke(self, token_sha256: str, by: str) -> None:
+        """End a token at once."""
+        mine = api_tokens.c.token_sha256 == token_sha256
+        query = sa.select(users.c.name.label("user"), api_tokens.c.name).join(users).where(mine)
+        with self._write() as connection:
+            one = connection.execute(query).one_or_none()
+            if one is None:
+                raise UsageError("there is no such token")
+            connection.execute(api_tokens.delete().where(mine))
+            self._note(connection, by, "token revoked", f"{one.user} {one.name or ''}".strip())
 
     def everybody(self) -> list[dict[str, Any]]:
         """Return all accounts, sorted by name: name, role, disabled, created_at (UTC)."""

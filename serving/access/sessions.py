@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 
 import sqlalchemy as sa
@@ -34,6 +34,7 @@ _OF_TOKEN = (
     sa.select(users.c.id, users.c.name, users.c.role)
     .join(api_tokens, api_tokens.c.user_id == users.c.id)
     .where(api_tokens.c.token_sha256 == sa.bindparam("digest"), ~users.c.disabled)
+    .where(api_tokens.c.expires_at.is_(None) | (api_tokens.c.expires_at > sa.bindparam("now")))
 )
 
 
@@ -116,7 +117,8 @@ class Sessions:
     def machine(self, token: str) -> User | None:
         """Return the user of this token of the HTTP interface; None if it is not known."""
         with self.database.transaction() as connection:
-            found = connection.execute(_OF_TOKEN, {"digest": digest(token)}).one_or_none()
+            known = {"digest": digest(token), "now": self._now()}
+            found = connection.execute(_OF_TOKEN, known).one_or_none()
         return None if found is None else User(found.id, found.name, found.role)
 
     def log_out(self, token: str, address: str = "") -> None:
@@ -157,11 +159,41 @@ class Sessions:
         with self._write() as connection:
             self._note(connection, user, action, what, address)
 
-    def audit(self, limit: int = 100) -> list[dict[str, Any]]:
-        """Return the last entries of the audit, newest first."""
+    def audit(
+        self,
+        limit: int = 100,
+        user: str = "",
+        action: str = "",
+        days: tuple[date | None, date | None] = (None, None),
+        zone: tzinfo = UTC,
+    ) -> list[dict[str, Any]]:
+        """Return the last entries of the audit, newest first.
+
+        Args:
+            limit: Most entries.
+            user: Only of this user; empty: of all.
+            action: Only this action; empty: all.
+            days: First and last day by the clock of `zone`, both included; None: any.
+            zone: Time zone of the days.
+        """
         query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
+        if user:
+            query = query.where(audit.c.user_name == user.casefold())
+        if action:
+            query = query.where(audit.c.action == action)
+        first, last = days
+        if first:
+            query = query.where(audit.c.at >= _midnight(first, zone))
+        if last and last < date.max:
+            query = query.where(audit.c.at < _midnight(last + timedelta(days=1), zone))
         with self.database.transaction() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def actions(self) -> list[str]:
+        """Return the actions that the audit has, sorted."""
+        query = sa.select(audit.c.action).distinct().order_by(audit.c.action)
+        with self.database.transaction() as connection:
+            return list(connection.scalars(query))
 
     def _note(
         self,
@@ -185,6 +217,14 @@ class Sessions:
 
     def _attempt(self) -> AbstractContextManager[Connection]:
         return self.database.transaction(write=True, alone="attempts")
+
+
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    """Return the start of a day, in UTC without a zone."""
+    try:
+        return datetime.combine(day, time(), zone).astimezone(UTC).replace(tzinfo=None)
+    except OverflowError:  # The first day of the calendar, east of Greenwich.
+        return datetime.min
 
 
 def digest(token: str) -> str:

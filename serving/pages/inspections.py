@@ -211,11 +211,12 @@ def _csv(found: Iterator[Inspection]) -> Iterator[str]:
         del row["heat"]
         if not names:
             names = list(row)
-            yield "\N{BYTE ORDER MARK}" + _line(names)
-        yield _line(row.values())
+            yield "\N{BYTE ORDER MARK}" + csv_line(names)
+        yield csv_line(row.values())
 
 
-def _line(values: Any) -> str:
+def csv_line(values: Any) -> str:
+    """Return a line of csv. An apostrophe comes before what a spreadsheet would run."""
     target = io.StringIO()
     texts = ["" if value is None else str(value) for value in values]
     csv.writer(target).writerow([f"'{t}" if t.startswith(FORMULA) else t for t in texts])

@@ -1,4 +1,4 @@
-"""Pages for lots, models, the data flow and the audit."""
+"""Pages for lots, models and the data flow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from serving.lots import SORTS
 from serving.pages import Here, RefusedError, Shown, Visitor
 from serving.records.inspections import Search
 
-AUDIT_ROWS = 200
 router = APIRouter(include_in_schema=False)
 
 
@@ -77,13 +76,6 @@ def flow(request: Request, html: Shown, user: Visitor, here: Here) -> Response:
         "mix": lots.verdict_mix(),
     }
     return html.page(request, "flow", known | {"here": "flow"})
-
-
-@router.get("/audit")
-def audit(request: Request, html: Shown, user: Visitor) -> Response:
-    """Show who did what, newest first."""
-    entries = html.context.accounts.audit(AUDIT_ROWS)
-    return html.page(request, "audit", {"entries": entries, "here": "audit"})
 
 
 def _day(text: str) -> date | None:

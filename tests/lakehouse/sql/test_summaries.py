@@ -123,7 +123,7 @@ def test_schema_equals_the_declarations(store: SummaryStore) -> None:
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
-        assert context.get_current_revision() == "r0004"
+        assert context.get_current_revision() == "r0005"
         for name, declared in metadata.tables.items():  # What compare_metadata does not look at.
             found = sa.inspect(connection).get_pk_constraint(name)["constrained_columns"]
             assert found == [column.name for column in declared.primary_key]
