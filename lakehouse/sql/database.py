@@ -8,15 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from lakehouse.errors import PlatelakeError, SettingError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+VERSION_TABLE = "platelake_version"
 WAIT_SECONDS = 60  # For a SQLite file or a schema that another process is changing.
 
 TRANSIENT = {1205, 1213, 2006, 2013}  # Lock wait timeout, deadlock, lost connection.
@@ -78,6 +76,13 @@ class Database:
             raise _sql_error(self.place, error) from error
 
     def _bring_to_head(self) -> None:
+        if self._revision() == newest_revision():
+            return
+        # Imported late: a fifth of the imports of a job that has little to do.
+        from alembic import command
+        from alembic.config import Config
+        from alembic.util import CommandError
+
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         try:
@@ -89,6 +94,14 @@ class Database:
                 f"{self.place} has a schema that this platelake does not know ({error}): "
                 "use the newer platelake that made it, or an empty database"
             ) from error
+
+    def _revision(self) -> str | None:
+        """Return the revision of the schema; None in a new database."""
+        version = sa.table(VERSION_TABLE, sa.column("version_num"))
+        with self.transaction() as connection:
+            if not sa.inspect(connection).has_table(VERSION_TABLE):
+                return None
+            return connection.scalars(sa.select(version.c.version_num)).one_or_none()
 
     @contextmanager
     def _lock(self, connection: Connection, name: str) -> Iterator[None]:
@@ -109,6 +122,11 @@ class Database:
             yield
         finally:
             connection.execute(sa.select(sa.func.release_lock(lock)))
+
+
+def newest_revision() -> str:
+    """Return the revision that the schema has after all migrations; each file starts with its."""
+    return max(file.name for file in (MIGRATIONS / "versions").glob("r*.py")).partition("_")[0]
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -17,12 +17,20 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateTable
 
 import serving.tables
 from lakehouse.errors import PlatelakeError, QualityGateError, SettingError
-from lakehouse.sql.database import Database, SqlError, _use_wal, is_transient
+from lakehouse.sql.database import (
+    MIGRATIONS,
+    Database,
+    SqlError,
+    _use_wal,
+    is_transient,
+    newest_revision,
+)
 from lakehouse.sql.schema import sql_table, state_table
 from lakehouse.sql.summaries import Mirrored, MirrorState, SummaryStore
 from lakehouse.table import Column, Table
@@ -123,10 +131,41 @@ def test_schema_equals_the_declarations(store: SummaryStore) -> None:
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
-        assert context.get_current_revision() == "r0005"
+        assert context.get_current_revision() == newest_revision()
         for name, declared in metadata.tables.items():  # What compare_metadata does not look at.
             found = sa.inspect(connection).get_pk_constraint(name)["constrained_columns"]
             assert found == [column.name for column in declared.primary_key]
+
+
+def test_the_newest_revision_is_that_of_alembic() -> None:
+    assert ScriptDirectory(str(MIGRATIONS)).get_heads() == [newest_revision()]
+
+
+def test_a_database_of_today_is_opened_without_alembic(sql_url: str) -> None:
+    code = (
+        "import sys; from lakehouse.sql.database import Database; "
+        "Database(sys.stdin.readline().strip()); print('alembic' in sys.modules)"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code], input=sql_url, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for _ in range(2)
+    ]
+    assert said == ["True", "False"]
+
+
+def test_an_older_schema_is_brought_up_to_date(store: SummaryStore, sql_url: str) -> None:
+    with store.engine.begin() as connection:
+        for statement in (
+            "UPDATE platelake_version SET version_num = 'r0003'",
+            "ALTER TABLE inspections DROP COLUMN reason",
+            "ALTER TABLE corrections DROP COLUMN defect",
+        ):
+            connection.exec_driver_sql(statement)
+    SummaryStore(sql_url).close()
+    found = sa.inspect(store.engine).get_columns("inspections")
+    assert "reason" in {column["name"] for column in found}
 
 
 def test_every_type_comes_back(store: SummaryStore) -> None:
