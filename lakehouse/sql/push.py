@@ -22,6 +22,9 @@ from lakehouse.tables import MIRRORED
 PAUSES = (1.0, 5.0, 15.0)
 """Seconds to wait before each further attempt after a lost connection or a lock."""
 
+BATCH_ROWS = 50_000
+"""Rows that are prepared for SQL together."""
+
 Key = tuple[Any, ...]
 
 
@@ -100,7 +103,7 @@ def _mirror(lake: Lake, stage: str, store: SummaryStore, table: Table, whole: bo
         table,
         source_id=source_id,
         version=version,
-        upserts=(row for batch in changed.to_batches() for row in batch.to_pylist()),
+        upserts=changed.to_batches(max_chunksize=BATCH_ROWS),
         deletes=_as_rows(table, gone).to_pylist(),
         whole=keys is None,
         expected_rows=lake.count(table, version),

@@ -5,25 +5,25 @@ that the row came from; its key is `stage` and the declared key. `mirror_state` 
 of each copy. Times are in UTC, with microseconds and without a zone.
 """
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 
 from lakehouse.errors import PlatelakeError, QualityGateError
 from lakehouse.sql.database import Database
+from lakehouse.sql.literals import plain, statements
 from lakehouse.sql.schema import KEY_LENGTH, sql_table, state_table
 from lakehouse.table import Table
 
 BATCH_ROWS = 500
-MANY_ROWS = 10_000
-"""Rows of one call, if one statement works for any number of rows."""
-BATCH_VALUES = 30_000  # SQLite allows 32,766 in a statement.
+"""Keys of one statement that deletes; SQLite allows 32,766 values in a statement."""
 UNSEEN = -1  # Not a version of the lake: the running sync has not brought the row yet.
 
 Row = Mapping[str, object]
@@ -80,7 +80,7 @@ class SummaryStore:
         *,
         source_id: str,
         version: int,
-        upserts: Iterable[Row],
+        upserts: Iterable[pa.RecordBatch],
         deletes: Iterable[Row],
         whole: bool,
         expected_rows: int,
@@ -89,7 +89,7 @@ class SummaryStore:
 
         `upserts` hold every declared column, `deletes` at least the key. Both are read once, a
         batch at a time, `deletes` first. With `whole`, `upserts` are all rows: other rows are
-        deleted, and `deletes` are not read. A time without a zone is in UTC.
+        deleted, and `deletes` are not read.
 
         Raises QualityGateError if the copy would not end with `expected_rows` rows.
         """
@@ -175,34 +175,38 @@ class _Copy:
         query = sa.select(sa.func.count()).select_from(self.sql)
         return self.connection.execute(query.where(self.sql.c.stage == self.stage)).scalar_one()
 
-    def upsert(self, rows: Iterable[Row], version: int) -> int:
+    def upsert(self, batches: Iterable[pa.RecordBatch], version: int) -> int:
         """Write the rows; return how many."""
-        fixed = {"stage": self.stage, "lake_version": version}
         others = [column.name for column in self.sql.c if not column.primary_key]
-        dialect, written = self.connection.dialect, 0
-        of_any = _upsert(dialect, self.sql, None, others)
-        at_once = MANY_ROWS if _takes_many(dialect, of_any) else None
-        for batch in self._batches(rows, self.table.names, at_once):
-            values = [fixed | row for row in batch]
-            if at_once:
-                self.connection.execute(of_any, values)
+        dialect = self.connection.dialect
+        statement = str(_upsert(dialect, self.sql, None, others).compile(dialect=dialect))
+        written = 0
+        for batch in batches:
+            columns = self._columns(batch, version)
+            if dialect.name == "sqlite":
+                rows = list(zip(*(column.to_pylist() for column in columns.values()), strict=True))
+                if rows:
+                    self.connection.exec_driver_sql(statement, rows)
             else:
-                self.execute(_upsert(dialect, self.sql, values, others))
-            written += len(batch)
+                for text in statements(statement, columns):
+                    options = {"no_parameters": True}  # A % in a text is a % then.
+                    self.connection.exec_driver_sql(text, execution_options=options)
+            written += batch.num_rows
         return written
 
     def delete(self, rows: Iterable[Row]) -> int:
         """Delete the rows with these keys; return how many there were."""
         key = sa.tuple_(*(self.sql.c[name] for name in self.table.key))
         deleted = 0
-        for batch in self._batches(rows, self.table.key):
-            these = key.in_([tuple(row.values()) for row in batch])
+        keys = (tuple(row[name] for name in self.table.key) for row in rows)
+        while these_keys := list(islice(keys, BATCH_ROWS)):
+            these = key.in_(these_keys)
             deleted += self.execute(
                 sa.delete(self.sql).where(self.sql.c.stage == self.stage, these)
             )
         return deleted
 
-    def replace(self, rows: Iterable[Row], version: int) -> tuple[int, int]:
+    def replace(self, rows: Iterable[pa.RecordBatch], version: int) -> tuple[int, int]:
         """Write the rows and delete all others; return the number of each."""
         of_stage = self.sql.c.stage == self.stage
         self.execute(sa.update(self.sql).where(of_stage).values(lake_version=UNSEEN))
@@ -210,40 +214,31 @@ class _Copy:
         unseen = sa.and_(of_stage, self.sql.c.lake_version == UNSEEN)
         return written, self.execute(sa.delete(self.sql).where(unseen))
 
-    def _batches(
-        self, rows: Iterable[Row], names: Iterable[str], at_once: int | None = None
-    ) -> Iterator[list[dict[str, object]]]:
-        values = ({name: self._value(name, row[name]) for name in names} for row in rows)
-        count = at_once or min(BATCH_ROWS, BATCH_VALUES // len(self.sql.c))
-        while batch := list(islice(values, count)):
-            yield batch
+    def _columns(self, batch: pa.RecordBatch, version: int) -> dict[str, pa.Array]:
+        """Return the columns of the SQL table, with values that both databases take."""
+        count = batch.num_rows
+        columns = {
+            "stage": pa.repeat(self.stage, count),
+            "lake_version": pa.repeat(version, count),
+        }
+        for name in self.table.names:
+            self._check(name, batch[name])
+            columns[name] = plain(batch[name])
+        return {column.name: columns[column.name] for column in self.sql.c}
 
-    def _value(self, name: str, value: object) -> object:
-        """Convert the value for both databases; raise QualityGateError if one cannot hold it."""
-        if isinstance(value, datetime) and value.tzinfo is not None:
-            return value.astimezone(UTC).replace(tzinfo=None)
-        fault = None
-        if isinstance(value, float) and not math.isfinite(value):
-            fault = "which SQL cannot hold"
-        if isinstance(value, str) and name in self.table.key and len(value) > KEY_LENGTH:
+    def _check(self, name: str, values: pa.Array) -> None:
+        """Raise QualityGateError if SQL cannot hold one of the values."""
+        bad, fault = None, ""
+        if pa.types.is_floating(values.type):
+            bad, fault = pc.invert(pc.is_finite(values)), "which SQL cannot hold"
+        if pa.types.is_string(values.type) and name in self.table.key:
+            bad = pc.greater(pc.utf8_length(values), KEY_LENGTH)
             fault = f"longer than the {KEY_LENGTH} characters that SQL's keys hold"
-        if fault:
+        if bad is not None and pc.any(bad).as_py():
+            value = values.filter(bad)[0].as_py()
             raise QualityGateError(
                 f"{self.table.name} of stage {self.stage}: {name} is {value}, {fault}"
             )
-        return value
-
-
-def _takes_many(dialect: Dialect, statement: sa.Insert) -> bool:
-    """Return whether the driver sends many rows at once with this statement for one row.
-
-    PyMySQL does so for statements that match its pattern; for others it silently sends row by row.
-    """
-    if dialect.name == "sqlite":
-        return True
-    from pymysql.cursors import RE_INSERT_VALUES
-
-    return RE_INSERT_VALUES.match(str(statement.compile(dialect=dialect))) is not None
 
 
 def _upsert(
