@@ -17,7 +17,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import mysql
@@ -165,13 +167,11 @@ def test_a_database_of_today_is_opened_without_alembic(sql_url: str) -> None:
 
 
 def test_an_older_schema_is_brought_up_to_date(store: SummaryStore, sql_url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with store.engine.begin() as connection:
-        for statement in (
-            "UPDATE platelake_version SET version_num = 'r0003'",
-            "ALTER TABLE inspections DROP COLUMN reason",
-            "ALTER TABLE corrections DROP COLUMN defect",
-        ):
-            connection.exec_driver_sql(statement)
+        config.attributes["connection"] = connection
+        command.downgrade(config, "r0003")
     SummaryStore(sql_url).close()
     found = sa.inspect(store.engine).get_columns("inspections")
     assert "reason" in {column["name"] for column in found}
