@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    FiniteFloat,
     ValidationError,
     model_validator,
 )
@@ -135,6 +136,9 @@ class Variable(_Model):
     minimum: float
     maximum: float
     meaning: str = ""
+    lsl: FiniteFloat | None = Field(None, description="Lower specification limit: less is not good")
+    usl: FiniteFloat | None = Field(None, description="Upper specification limit: more is not good")
+    target: FiniteFloat | None = Field(None, description="The best value")
     names: dict[str, str] = Field({}, description="Its name on pages, by language: en, ko")
     optional: bool = Field(False, description="A file may lack the column; its rows have null")
 
@@ -142,6 +146,9 @@ class Variable(_Model):
     def _ordered(self) -> Self:
         if not self.minimum < self.maximum:
             raise ValueError(f"{self.name}: minimum must be below maximum")
+        limits = [x for x in (self.lsl, self.target, self.usl) if x is not None]
+        if limits != sorted(set(limits)):
+            raise ValueError(f"{self.name}: lsl must be below target, and target below usl")
         return self
 
 

@@ -31,6 +31,7 @@ from serving.pages import (
     intake,
     lake,
     oidc,
+    process,
     review,
     users,
 )
@@ -75,7 +76,9 @@ def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastA
 
     _answer_errors(app, html)
     app.mount("/static", StaticFiles(directory=STATIC))
-    for pages in (home, accounts, intake, inspections, review, lake, users, oidc, api):
+    for pages in (
+        home, accounts, intake, inspections, review, lake, process, users, oidc, api
+    ):  # fmt: skip
         app.include_router(pages.router)
     app.include_router(gradio_pages.file_routes)
     gradio_pages.mount(app, html)

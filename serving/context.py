@@ -18,6 +18,7 @@ from serving.access.sessions import User
 from serving.access.visitors import Visitors
 from serving.lots import Lots
 from serving.metrics import Metrics
+from serving.process import Process
 from serving.records.inspections import Inspections, Records
 from serving.records.outbox import Outbox
 from serving.records.review import Review
@@ -45,6 +46,7 @@ class StageContext:
     lot_champion: Champion
     inspector: Inspector
     lots: Lots
+    process: Process
 
     @property
     def settings(self) -> Settings:
@@ -169,4 +171,5 @@ def _open_stage(
         champions["lots"],
         Inspector(stage, app.settings, champions["photos"], photos, app.records),
         Lots(lake, stage, app.settings, champions["lots"]),
+        Process(lake, stage),
     )

@@ -28,6 +28,7 @@ MENU = (
     ("review", "/review", "reviewer"),
     ("history", "/inspections", "operator"),
     ("lots", "/lots", "operator"),
+    ("process", "/process", "operator"),
     ("models", "/models", "operator"),
     ("flow", "/flow", "operator"),
     ("users", "/users", "admin"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, date
 from itertools import chain
@@ -215,7 +215,7 @@ def _csv(found: Iterator[Inspection]) -> Iterator[str]:
         yield csv_line(row.values())
 
 
-def csv_line(values: Any) -> str:
+def csv_line(values: Iterable[Any]) -> str:
     """Return a line of csv. An apostrophe comes before what a spreadsheet would run."""
     target = io.StringIO()
     texts = ["" if value is None else str(value) for value in values]

@@ -355,6 +355,11 @@ NAME_PATTERN = "String should match pattern '^[a-z][a-z0-9_]*$'"
             id="range",
         ),
         pytest.param(
+            {"readings__variables__0__lsl": 3, "readings__variables__0__target": 2},
+            "readings.variables.0: ph: lsl must be below target, and target below usl",
+            id="specification limits",
+        ),
+        pytest.param(
             {"readings__variables__0__name": "pH"},
             f"readings.variables.0.name: {NAME_PATTERN}",
             id="variable's name",

@@ -1,0 +1,103 @@
+"""The page of the process, on a generated plant without a champion."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lakehouse.delta.lake import Lake
+from lakehouse.derive.control import individuals
+from lakehouse.landing.sample_plant import make_sample_plant
+from lakehouse.stage import Stage, load_stage
+from serving.process import CHARTS, MOST_POINTS, Period, Process
+from tests.serving.conftest import Plant
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
+    from jobs.options import Options
+    from jobs.runner import run_jobs
+
+    folder = tmp_path_factory.mktemp("process")
+    landing, lake = folder / "landing", folder / "lake"
+    make_sample_plant(landing, photos=4)
+    jobs = ["ingest_readings", "ingest_error_lists", "label", "features"]
+    run_jobs(jobs, Options("chromate", landing=str(landing), lake=str(lake)))
+    return Plant(landing, lake, [], [], sorted((landing / "sensor").iterdir())[0])
+
+
+def specified(lsl: float | None, usl: float | None) -> Stage:
+    stage = load_stage("chromate")
+    assert stage.readings
+    first, *rest = stage.readings.variables
+    variables = [first.model_copy(update={"lsl": lsl, "usl": usl}), *rest]
+    readings = stage.readings.model_copy(update={"variables": variables})
+    return stage.model_copy(update={"readings": readings})
+
+
+def process(plant: Plant, stage: Stage | None = None) -> Process:
+    stage = stage or load_stage("chromate")
+    return Process(Lake(str(plant.lake), stage.name, lambda: pytest.fail("no Spark")), stage)
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_each_chart_is_drawn(plant: Plant, chart: str) -> None:
+    made = process(plant)
+    view = made.view(made.stage.variables[2], chart, Period(), Period())
+    assert view.picture and len(view.points) == 264
+    assert len(view.picture.dots) == 264 - (chart == "moving_range")
+    assert view.base_lots == 256 and view.hidden == 0  # Eight lots failed.
+
+
+def test_points_are_the_chart_of_the_lots_means(plant: Plant) -> None:
+    made = process(plant)
+    view = made.view(made.stage.variables[0], "individuals", Period(), Period())
+    x = np.array([point.value for point in view.points])
+    base = np.array([point.label != "failed" for point in view.points])
+    known = individuals(x, base)
+    assert [point.high for point in view.points] == pytest.approx(known.high.tolist(), abs=1e-9)
+    outside = {(p.day, p.lot) for p, hit in zip(view.points, known.outside, strict=True) if hit}
+    assert outside == {(p.day, p.lot) for p in view.points if "nelson_1" in p.rules}
+    assert sum(dot.is_failed for dot in view.picture.dots if view.picture) == 8
+    days = [point.day for point in view.points]
+    some = made.view(made.stage.variables[0], "individuals", Period(days[-1]), Period(last=days[0]))
+    assert len(some.points) == 22 and some.base_lots <= 22
+    assert MOST_POINTS >= 264
+
+
+def test_capability_needs_specification_limits(plant: Plant) -> None:
+    view = process(plant, specified(1.5, 2.5))
+    found = view.view(view.stage.variables[0], "individuals", Period(), Period())
+    assert found.within and found.total and found.within.potential
+    assert found.within.potential == pytest.approx(1 / (6 * 0.118), rel=0.1)
+    assert found.picture and {"lsl", "usl"} <= {line.name for line in found.picture.lines}
+    plain = process(plant)
+    assert plain.view(plain.stage.variables[0], "run", Period(), Period()).within is None
+
+
+def test_an_empty_lake_has_an_empty_page(tmp_path: Path) -> None:
+    stage = load_stage("chromate")
+    made = Process(Lake(str(tmp_path), stage.name, lambda: pytest.fail("no Spark")), stage)
+    view = made.view(stage.variables[0], "individuals", Period(), Period())
+    assert view.picture is None and view.points == []
+
+
+def test_the_page_shows_chart_table_and_csv(enter: Any) -> None:
+    kim = enter()
+    page = kim.get("/process?variable=voltage").text
+    assert page.count('class="failed') == 9  # Eight lots, and the legend.
+    assert "Limits from" in page and "1: outside the limits" in page
+    assert 'href="/lots/2021-11-0' in page and "no specification limits" in page
+    lines = kim.get("/process.csv?variable=voltage").text.splitlines()
+    assert len(lines) == 265 and lines[0].endswith("day,lot,label,voltage,lower,upper,rules")
+    ko = kim.get("/process?chart=ewma", headers={"accept-language": "ko"}).text
+    assert "관리상한" in ko and "EWMA" in ko
+    empty = kim.get("/process?first_day=2030-01-01").text
+    assert "No lots in this period" in empty
+
+
+@pytest.mark.parametrize("query", ["variable=x", "chart=pie", "first_day=abc"])
+def test_a_filter_that_cannot_be_meant_is_refused(enter: Any, query: str) -> None:
+    assert enter().get(f"/process?{query}").status_code == 422
+    assert enter("lee").get(f"/process.csv?{query}").status_code == 422
