@@ -32,6 +32,7 @@ from serving.pages import (
     lake,
     oidc,
     process,
+    quality,
     review,
     users,
 )
@@ -77,7 +78,7 @@ def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastA
     _answer_errors(app, html)
     app.mount("/static", StaticFiles(directory=STATIC))
     for pages in (
-        home, accounts, intake, inspections, review, lake, process, users, oidc, api
+        home, accounts, intake, inspections, review, lake, process, quality, users, oidc, api
     ):  # fmt: skip
         app.include_router(pages.router)
     app.include_router(gradio_pages.file_routes)

@@ -29,6 +29,7 @@ MENU = (
     ("history", "/inspections", "operator"),
     ("lots", "/lots", "operator"),
     ("process", "/process", "operator"),
+    ("quality", "/quality", "operator"),
     ("models", "/models", "operator"),
     ("flow", "/flow", "operator"),
     ("users", "/users", "admin"),

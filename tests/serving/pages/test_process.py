@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from lakehouse.delta.lake import Lake
 from lakehouse.derive.control import individuals
 from lakehouse.landing.sample_plant import make_sample_plant
 from lakehouse.stage import Stage, load_stage
 from serving.process import CHARTS, MOST_POINTS, Period, Process
+from serving.quality import failures_of
 from tests.serving.conftest import Plant
 
 
@@ -59,7 +61,7 @@ def test_points_are_the_chart_of_the_lots_means(plant: Plant) -> None:
     assert [point.high for point in view.points] == pytest.approx(known.high.tolist(), abs=1e-9)
     outside = {(p.day, p.lot) for p, hit in zip(view.points, known.outside, strict=True) if hit}
     assert outside == {(p.day, p.lot) for p in view.points if "nelson_1" in p.rules}
-    assert sum(dot.is_failed for dot in view.picture.dots if view.picture) == 8
+    assert view.picture and sum(dot.is_failed for dot in view.picture.dots) == 8
     days = [point.day for point in view.points]
     some = made.view(made.stage.variables[0], "individuals", Period(days[-1]), Period(last=days[0]))
     assert len(some.points) == 22 and some.base_lots <= 22
@@ -101,3 +103,25 @@ def test_the_page_shows_chart_table_and_csv(enter: Any) -> None:
 def test_a_filter_that_cannot_be_meant_is_refused(enter: Any, query: str) -> None:
     assert enter().get(f"/process?{query}").status_code == 422
     assert enter("lee").get(f"/process.csv?{query}").status_code == 422
+
+
+def test_failed_lots_by_week_and_the_variables_behind_them(plant: Plant, enter: Any) -> None:
+    made = process(plant)
+    found = failures_of(made.lake, made.stage, "week", Period())
+    assert [one.first.isoweekday() for one in found.groups] == [1, 1, 1]
+    assert sum(one.failed for one in found.groups) == sum(n for _, n in found.behind) == 8
+    for one in found.groups:
+        known = stats.binomtest(one.failed, one.total).proportion_ci(0.95, "exact")
+        assert (one.low, one.high) == pytest.approx((known.low, known.high), abs=1e-9)
+    day = failures_of(made.lake, made.stage, "day", Period(last=found.groups[0].last))
+    assert len(day.groups) == 5 and sum(one.failed for one in day.groups) == found.groups[0].failed
+    kim = enter("ann")
+    page = kim.get("/quality").text  # Quality, a week, a variable, a lot: four clicks.
+    week = f"/quality?by=day&amp;first_day={found.groups[0].first}&amp;last_day="
+    assert week in page and "/process?variable=" in page
+    page = kim.get("/quality?by=day&first_day=2021-11-01&last_day=2021-11-07").text
+    name = next(name for name, _ in day.behind if name)
+    assert f"/process?variable={name}&amp;first_day=2021-11-01&amp;last_day=2021-11-07" in page
+    assert 'href="/lots?day=2021-11-0' in page
+    assert kim.get("/quality?by=year").status_code == 422
+    assert "No lots with a label" in kim.get("/quality?first_day=2030-01-01").text
