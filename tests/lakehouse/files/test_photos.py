@@ -118,6 +118,7 @@ def test_a_photo_is_described_as_a_whole() -> None:
         "width": 60,
         "height": 40,
         "taken_at": None,
+        "note": None,
         "tensor": None,
     }
 

@@ -13,7 +13,7 @@ from lakehouse.tables.agreed_labels import AGREED_LABELS
 from lakehouse.tables.corrections import CORRECTIONS
 from lakehouse.tables.inspections import INSPECTIONS
 from serving.access.sessions import User
-from serving.records.inspections import Inspection, Inspections
+from serving.records.inspections import Inspection, Records
 from serving.records.outbox import Outbox
 from serving.records.review import Review
 from serving.tables import metadata
@@ -33,19 +33,19 @@ def test_the_sql_tables_have_the_columns_of_the_lakes() -> None:
 
 
 @pytest.fixture
-def inspections(chain: Chain, sql_url: str, tmp_path: Path) -> Iterator[Inspections]:
+def records(chain: Chain, sql_url: str, tmp_path: Path) -> Iterator[Records]:
     chain.options["sql_url"] = sql_url
     outbox = Outbox(tmp_path / "outbox.db")
     (chain.landing / "a.txt").write_text("The landing zone is not empty.")
-    zone = chain.work("sync").stage.zone
-    yield Inspections(Database(sql_url), outbox, "chromate", zone)
+    chain.work("sync")
+    yield Records(Database(sql_url), outbox)
     outbox.close()
 
 
-def test_the_apps_rows_come_to_the_lake_once(chain: Chain, inspections: Inspections) -> None:
-    inspections.save(ONE)
-    inspections.save(replace(ONE, stage="other", inspection_id="b" * 32))
-    review = Review(inspections.database, "chromate")
+def test_the_apps_rows_come_to_the_lake_once(chain: Chain, records: Records) -> None:
+    records.save(ONE)
+    records.save(replace(ONE, stage="other", inspection_id="b" * 32))
+    review = Review(records.database, "chromate")
     for n, name in enumerate(("ann", "ben")):
         review.correct(User(n, name, "reviewer"), ONE, "bad", "seen it")
     chain("sync")
@@ -61,6 +61,6 @@ def test_the_apps_rows_come_to_the_lake_once(chain: Chain, inspections: Inspecti
     chain("sync")
     assert [lake.version(table) for table in COLLECTED] == versions
     earlier = replace(ONE, inspection_id="0" * 32, inspected_at=MOMENT.replace(year=2025))
-    inspections.save(earlier)  # It had waited for SQL.
+    records.save(earlier)  # It had waited for SQL.
     chain("sync")
     assert len(lake.rows(INSPECTIONS)) == 2

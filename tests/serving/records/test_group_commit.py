@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
 
 from lakehouse.sql.database import Database
 from serving.records.group_commit import GroupCommit
-from serving.records.inspections import Inspection, Inspections
+from serving.records.inspections import Inspection, Records
 from serving.records.outbox import Outbox, Row
 from serving.tables import inspections as table
 from tests.serving.records.test_outbox import ONE
@@ -87,36 +86,33 @@ def test_what_is_no_rows_fault_fails_all_and_is_tried_once() -> None:
     assert slow.groups == [[0], [9]]
 
 
+STAGES = ("chromate", "anodise")
+
+
 @pytest.fixture
-def stages(sql_url: str, tmp_path: Path) -> Iterator[list[Inspections]]:
-    """Two apps on one database, each of a stage of its own."""
-    zone = ZoneInfo("Asia/Seoul")
+def apps(sql_url: str, tmp_path: Path) -> Iterator[list[Records]]:
+    """Two apps on one database."""
     boxes = [Outbox(tmp_path / f"{n}.db") for n in range(2)]
-    yield [
-        Inspections(Database(sql_url), box, stage, zone)
-        for box, stage in zip(boxes, ("chromate", "anodise"), strict=True)
-    ]
+    yield [Records(Database(sql_url), box) for box in boxes]
     for box in boxes:
         box.close()
 
 
-def test_two_stages_and_refused_rows_at_once(stages: list[Inspections]) -> None:
+def test_two_stages_and_refused_rows_at_once(apps: list[Records]) -> None:
     """By SQLite and by MariaDB: all sound rows are in SQL, and each of the others waits."""
 
     def row(n: int) -> Inspection:
         lot = "1" * 300 if n % 10 == 7 else "3"
         name = None if n % 10 == 7 else "kim"
-        return replace(
-            ONE, stage=stages[n % 2].stage, inspection_id=f"{n:03d}", lot=lot, user_name=name
-        )  # type: ignore[arg-type]
+        return replace(ONE, stage=STAGES[n % 2], inspection_id=f"{n:03d}", lot=lot, user_name=name)  # type: ignore[arg-type]
 
     with ThreadPoolExecutor(20) as pool:
-        saved = list(pool.map(lambda n: stages[n % 2].save(row(n)), range(100)))
+        saved = list(pool.map(lambda n: apps[n % 2].save(row(n)), range(100)))
     assert saved == [n % 10 != 7 for n in range(100)]
-    with stages[0].database.transaction() as connection:
+    with apps[0].database.transaction() as connection:
         query = sa.select(table.c.inspection_id, table.c.stage)
         kept = sorted((key, stage) for key, stage in connection.execute(query))
-    assert kept == [(f"{n:03d}", stages[n % 2].stage) for n in range(100) if n % 10 != 7]
-    assert stages[0].outbox.count() == 0  # The refused ones are odd.
-    waiting = {key for key, _, _ in stages[1].outbox.waiting()}
+    assert kept == [(f"{n:03d}", STAGES[n % 2]) for n in range(100) if n % 10 != 7]
+    assert apps[0].outbox.count() == 0  # The refused ones are odd.
+    waiting = {key for key, _, _ in apps[1].outbox.waiting()}
     assert waiting == {f"{n:03d}" for n in range(100) if n % 10 == 7}

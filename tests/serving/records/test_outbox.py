@@ -10,7 +10,7 @@ import pytest
 
 from lakehouse.sql.database import Database, SqlError
 from serving.access.sessions import User
-from serving.records.inspections import Inspection, Inspections, Search
+from serving.records.inspections import Inspection, Inspections, Records, Search
 from serving.records.outbox import Outbox
 from serving.tables import inspections as table
 
@@ -45,49 +45,49 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 
 @pytest.fixture
-def inspections(tmp_path: Path, outbox: Outbox) -> Inspections:
-    database = Database(f"sqlite:///{tmp_path / 'sql' / 'app.db'}")
-    return Inspections(database, outbox, "chromate", ZoneInfo("Asia/Seoul"))
+def records(tmp_path: Path, outbox: Outbox) -> Records:
+    return Records(Database(f"sqlite:///{tmp_path / 'sql' / 'app.db'}"), outbox)
 
 
-def found(inspections: Inspections) -> list[Inspection]:
-    return inspections.search(Search(), KIM)[0]
+def found(records: Records) -> list[Inspection]:
+    stage = Inspections(records.database, "chromate", ZoneInfo("Asia/Seoul"))
+    return stage.search(Search(), KIM)[0]
 
 
 def test_an_inspection_waits_on_the_disk_while_sql_is_away(
-    inspections: Inspections, tmp_path: Path
+    records: Records, tmp_path: Path
 ) -> None:
     file, away = tmp_path / "sql" / "app.db", tmp_path / "sql" / "away.db"
-    inspections.database.engine.dispose()
+    records.database.engine.dispose()
     file.rename(away)
     file.mkdir()  # What cannot be opened.
-    assert inspections.save(ONE) is False
-    assert inspections.find(ONE.inspection_id) == ONE
+    assert records.save(ONE) is False
+    assert records.find(ONE.inspection_id) == ONE
     with pytest.raises(SqlError):
-        inspections.deliver()
+        records.deliver()
     restarted = Outbox(tmp_path / "app" / "outbox.db")
     assert [(key, name) for key, name, _ in restarted.waiting()] == [("1f", table.name)]
     restarted.close()
 
     file.rmdir()
     away.rename(file)
-    assert (inspections.deliver(), inspections.deliver()) == (1, 0)
-    assert inspections.outbox.count() == 0
-    assert found(inspections) == [ONE]
+    assert (records.deliver(), records.deliver()) == (1, 0)
+    assert records.outbox.count() == 0
+    assert found(records) == [ONE]
 
 
-def test_an_inspection_that_sql_has_does_not_wait(inspections: Inspections) -> None:
-    assert inspections.save(ONE) is True
-    assert inspections.outbox.count() == 0
-    inspections.outbox.put("1f", table.name, vars(ONE))  # Its sender did not hear of it.
-    assert inspections.deliver() == 1
-    assert found(inspections) == [ONE]
+def test_an_inspection_that_sql_has_does_not_wait(records: Records) -> None:
+    assert records.save(ONE) is True
+    assert records.outbox.count() == 0
+    records.outbox.put("1f", table.name, vars(ONE))  # Its sender did not hear of it.
+    assert records.deliver() == 1
+    assert found(records) == [ONE]
 
 
-def test_a_row_that_sql_refuses_waits_and_holds_no_other_back(inspections: Inspections) -> None:
+def test_a_row_that_sql_refuses_waits_and_holds_no_other_back(records: Records) -> None:
     poison = vars(replace(ONE, inspection_id="poison")) | {"user_name": None}
-    inspections.outbox.put("poison", table.name, poison)
-    inspections.outbox.put("1f", table.name, vars(ONE))
-    assert inspections.deliver() == 1
-    assert [key for key, _, _ in inspections.outbox.waiting()] == ["poison"]
-    assert found(inspections) == [ONE]
+    records.outbox.put("poison", table.name, poison)
+    records.outbox.put("1f", table.name, vars(ONE))
+    assert records.deliver() == 1
+    assert [key for key, _, _ in records.outbox.waiting()] == ["poison"]
+    assert found(records) == [ONE]
