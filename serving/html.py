@@ -129,11 +129,16 @@ class Html:
         return JSONResponse({"detail": detail or said}, status)
 
 
-def share(p: float) -> str:
+def share(p: float, *others: float) -> str:
     """Return a probability as per cent, for people. Only 0 and 1 are 0 % and 100 %.
+
+    It has one digit more, or up to three, where it would else read like one of the others, as a
+    probability just below a threshold does.
 
     >>> share(0.846), share(0.0004), share(0.9996), share(0.0312), share(1.0)
     ('85 %', '< 0.1 %', '> 99.9 %', '3.1 %', '100 %')
+    >>> share(0.1996, 0.2004, 0.39), share(0.2004, 0.1996), share(0.39, 0.1996)
+    ('19.96 %', '20.04 %', '39 %')
     """
     if p in (0, 1):
         return f"{p:.0%}".replace("%", " %")
@@ -142,6 +147,13 @@ def share(p: float) -> str:
     if p > 0.999:
         return "> 99.9 %"
     digits = 0 if 0.1 <= p <= 0.9 else 1
+    unlike = [q for q in others if q != p]
+    while digits < 3 and _percent(p, digits) in {_percent(q, digits) for q in unlike}:
+        digits += 1
+    return _percent(p, digits)
+
+
+def _percent(p: float, digits: int) -> str:
     return f"{100 * p:.{digits}f} %"
 
 

@@ -129,7 +129,9 @@ def _shown(here: StageContext, result: Result, lot: Lot | None) -> dict[str, Any
 def _said(t: Texts, result: Result) -> str:
     """Return the result in a few words, for a screen reader."""
     one = result.inspection
-    return f"{t(f'verdict.{one.verdict}')}, {share(one.probability)}" if one else result.said
+    if not one:
+        return result.said
+    return f"{t(f'verdict.{one.verdict}')}, {share(one.probability, one.low, one.high)}"
 
 
 def read_sensor(here: StageContext, t: Texts, one: Received | None) -> dict[str, Any]:

@@ -56,6 +56,14 @@ def test_a_probability_as_per_cent(p: float, shown: str) -> None:
     assert share(p) == shown
 
 
+def test_a_probability_does_not_read_like_the_threshold_that_it_misses() -> None:
+    assert (share(0.1996, 0.2003, 0.39), share(0.2003, 0.1996)) == ("19.96 %", "20.03 %")
+    assert (share(0.196, 0.2, 0.39), share(0.2, 0.196), share(0.39, 0.196)) == (
+        "19.6 %", "20.0 %", "39 %",
+    )  # fmt: skip
+    assert share(0.0999, 0.1) == "9.99 %" and share(0.2, 0.2, 0.5) == "20 %"
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("key", REASONS)
 def test_every_reason_has_words(language: str, key: str) -> None:
