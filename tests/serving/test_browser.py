@@ -15,6 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, Route, expect, sync_playwright
 
+from lakehouse.stage import load_stage
 from serving.app import create_app
 from serving.context import AppContext
 from tests.conftest import unavailable
@@ -226,6 +227,35 @@ def test_korean_on_a_phone(
     page.goto("/lots")
     page.click("button:has-text('English')")
     expect(page.get_by_role("heading", level=1)).to_have_text("Lots")
+
+
+def test_a_phone_reaches_every_page_and_shows_the_switch(
+    opened: Callable[..., Page], chromium: Chromium, plant: Plant,
+    make_context: Callable[..., AppContext], shot: Callable[[Page, str], None],
+) -> None:  # fmt: skip
+    """The bar has four pages, and More has the rest."""
+    press = load_stage("chromate").model_copy(update={"name": "press", "title": "Press"})
+    context = make_context(others=[press])
+    context.accounts.add("kim", "admin", PASSWORD, by="test")
+    with served(create_app(context)) as address:
+        phone = chromium.new_context(
+            base_url=address, viewport=PHONE, is_mobile=True, has_touch=True
+        )
+        page = phone.new_page()
+        enter(page, "kim")
+        for path in ("/inspect/en/", "/lots"):
+            page.goto(path)
+            page.wait_for_load_state("networkidle")
+            for one in page.locator(".top :is(a, button, select):visible").all():
+                box = one.bounding_box()
+                assert box and box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"], path
+            ratios = dict(page.evaluate(CONTRASTS))
+            assert ratios["Press"] >= 4.5 and ratios["More"] >= 4.5, path
+        page.get_by_role("button", name="More").click()
+        shot(page, "phone-more")
+        page.get_by_role("link", name="Data flow").click()
+        expect(page).to_have_url(re.compile("/flow"))
+        phone.close()
 
 
 def test_dark_and_by_keyboard(
@@ -577,10 +607,10 @@ CONTRASTS = """() => {
     };
     const texts = e => [e, ...e.querySelectorAll('*')].filter(
         one => [...one.childNodes].some(n => n.nodeType === 3 && n.data.trim()));
-    return [...document.querySelectorAll('button, a.button')].filter(e => e.checkVisibility())
-        .flatMap(texts).map(e => [e.textContent.trim(), ratio(e)]);
+    return [...document.querySelectorAll('button, a.button, select')]
+        .filter(e => e.checkVisibility()).flatMap(texts).map(e => [e.textContent.trim(), ratio(e)]);
 }"""
-"""The texts of all buttons, each with its contrast as WCAG 2 counts it."""
+"""The texts of all buttons and choices, each with its contrast as WCAG 2 counts it."""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
