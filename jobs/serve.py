@@ -54,7 +54,7 @@ def _serve(
         timeout_graceful_shutdown=5,
     )
     say = Console(soft_wrap=True).print
-    say(f"The app is at http{'s' if tls else ''}://{where}/; Ctrl-C stops it")
+    say(f"The app is at http{'s' if tls else ''}://{where}{settings.root_path}/; Ctrl-C stops it")
     if not context.accounts.everybody():
         say("Nobody can log in yet; `platelake users add NAME --role admin` makes an account")
     with suppress(KeyboardInterrupt):  # It has stopped as it was told to.

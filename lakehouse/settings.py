@@ -5,6 +5,7 @@ silently. Secrets (a password in `sql_url`) come only from the environment.
 """
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,9 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         "", description="Addresses, by comma, whose X-Forwarded-For and -Proto the app trusts"
     )
+    root_path: str = Field(
+        "", description="Path of the app's host below which a proxy has it, such as /quality"
+    )
     oidc_issuer: str = Field(
         "", description="OpenID Connect provider, such as https://accounts.google.com"
     )
@@ -163,6 +167,15 @@ class Settings(BaseSettings):
         if url and _parsed(url) is None:
             raise ValueError(f"is not a SQLAlchemy URL such as {EXAMPLE_URL}")
         return url
+
+    @field_validator("root_path")
+    @classmethod
+    def _root_path(cls, path: str) -> str:
+        """Check the path, and leave out a slash at its end."""
+        path = path.rstrip("/")
+        if re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*", path) is None:
+            raise ValueError("is not a path such as /quality")
+        return path
 
     @classmethod
     def settings_customise_sources(

@@ -51,16 +51,17 @@ class LotsOfDay(BaseModel):
     lots: list[str]
 
 
-def as_json(one: Result) -> Judged:
-    """Return a result as the interface gives it."""
+def as_json(one: Result, root: str) -> Judged:
+    """Return a result as the interface gives it, of an app below the path `root`."""
     if one.inspection is None:
         return Judged(file=one.name, rule=one.rule, message=one.said)
-    verdict = as_verdict(one.inspection)
+    verdict = as_verdict(one.inspection, root)
     return Judged(file=one.name, verdict=verdict, seen_before=one.seen is not None)
 
 
-def as_verdict(one: Inspection) -> Verdict:
-    """Return an inspection as the interface gives it."""
-    known = vars(one) | {"link": f"/inspections/{one.inspection_id}", "file": one.file_name}
+def as_verdict(one: Inspection, root: str) -> Verdict:
+    """Return an inspection as the interface gives it, of an app below the path `root`."""
+    link = f"{root}/inspections/{one.inspection_id}"
+    known = vars(one) | {"link": link, "file": one.file_name}
     known["inspected_at"] = one.inspected_at.replace(tzinfo=UTC)
     return Verdict(**{name: known[name] for name in Verdict.model_fields})

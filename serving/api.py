@@ -77,13 +77,15 @@ async def post_verdicts(
         response.status_code = 413
     elif any(one.rule == NO_CHAMPION for one in results):
         response.status_code = 503
-    return Answer(results=[as_json(one) for one in results])
+    root = context.settings.root_path
+    return Answer(results=[as_json(one, root) for one in results])
 
 
 @router.get("/api/inspections/{inspection_id}")
 def get_inspection(request: Request, html: Shown, user: Visitor, inspection_id: str) -> Verdict:
     """An inspection that this user may see."""
-    return as_verdict(seen(html.context, request, user, inspection_id)[1])
+    _, one = seen(html.context, request, user, inspection_id)
+    return as_verdict(one, html.context.settings.root_path)
 
 
 @router.get("/api/lots")

@@ -16,11 +16,13 @@ from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware.sessions import SessionMiddleware
+from starlette.routing import Mount, Route
 
 from lakehouse.sql.database import SqlError
 from serving import api
+from serving.below import Below, WholePath, check_root
 from serving.context import AppContext
-from serving.door import Door, write_down
+from serving.door import GRADIO, Door, write_down
 from serving.html import STATIC, Html, query_of, texts_of
 from serving.pages import (
     Here,
@@ -77,19 +79,27 @@ def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastA
 
     _answer_errors(app, html)
     app.mount("/static", StaticFiles(directory=STATIC))
-    for pages in (
-        home, accounts, intake, inspections, review, lake, process, quality, users, oidc, api
-    ):  # fmt: skip
-        app.include_router(pages.router)
-    app.include_router(gradio_pages.file_routes)
+    pages = (home, accounts, intake, inspections, review, lake, process, quality, users, oidc, api)
+    routers = [*(one.router for one in pages), gradio_pages.file_routes]
+    for router in routers:
+        app.include_router(router)
     gradio_pages.mount(app, html)
-    secure = context.settings.secure_cookies
+    root, secure = context.settings.root_path, context.settings.secure_cookies
+    if root:
+        app.servers = [{"url": root}]
+        app.add_middleware(WholePath, root=root, pages=GRADIO)
     # Holds a login in progress at a provider. A restart ends only such logins.
     app.add_middleware(
         SessionMiddleware, secret_key=secrets.token_hex(32), max_age=600, https_only=secure,
         session_cookie="platelake_login",
     )  # fmt: skip
     app.add_middleware(Door, context=context, html=html)
+    if root:
+        routes = [route for one in (app, *routers) for route in one.routes]
+        own = {route.path for route in routes if isinstance(route, Route)}
+        own |= {f"{mount.path}/" for mount in routes if isinstance(mount, Mount)}
+        check_root(root, own)
+        app.add_middleware(Below, root=root, own=own)
     return app
 
 

@@ -80,8 +80,13 @@ class AppContext:
 
     @property
     def cookie(self) -> str:
-        """Name of the session cookie. With the prefix, no other host or path can set it."""
-        return f"__Host-{COOKIE}" if self.settings.secure_cookies else COOKIE
+        """Name of the session cookie. With `__Host-`, no other host or path can set it.
+
+        Below a path the cookie is for this path alone, which `__Host-` does not allow.
+        """
+        if not self.settings.secure_cookies:
+            return COOKIE
+        return f"{'__Secure' if self.settings.root_path else '__Host'}-{COOKIE}"
 
     @property
     def first(self) -> StageContext:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from serving.access.sessions import User
+from serving.below import prefixed
 from serving.context import AppContext, StageContext
 from serving.texts import COOKIE, LANGUAGES, Texts, chosen, texts
 from serving.words import feature_words, reason_words, rule_words, variable_words, word_of
@@ -109,7 +110,17 @@ class Html:
                 "waiting": self.context.outbox.count() if user else 0,
             },
         }
-        return self._templates.get_template(f"{name}.html").render(known | dict(values))
+        page = self._templates.get_template(f"{name}.html").render(known | dict(values))
+        return self.linked(page)
+
+    def linked(self, page: str) -> str:
+        """Return HTML whose links lead to where people reach the app."""
+        return prefixed(page, self.context.settings.root_path)
+
+    def address(self, request: Request, path: str) -> str:
+        """Return the whole address of a path of the app, as people reach it."""
+        whole = f"{self.context.settings.root_path}{path}"
+        return str(request.url.replace(path=whole, query=""))
 
     def refuse(self, request: Request, status: int, why: str, detail: str = "") -> Response:
         """Refuse the request: return a page for a person, JSON for a machine.

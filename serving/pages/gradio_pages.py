@@ -131,7 +131,7 @@ def mount(app: FastAPI, html: Html) -> None:
                 f"{path}/{language}",
                 theme=_theme(),
                 css_paths=[STATIC / "frame.css", STATIC / "parts.css"],
-                head=HEAD.format(language=language),
+                head=html.linked(HEAD.format(language=language)),
                 footer_links=[],
                 run_history=False,
                 auth_dependency=_name,
@@ -283,7 +283,8 @@ def _shown(
             view = LotView(lot.day, lot.name)
     known = {"results": [(one, False) for one in results], "lot": view}
     text = html.text(here, "inspected", t, user, "/inspect", known)
-    return text, [as_json(one).model_dump(mode="json") for one in results]
+    root = here.settings.root_path
+    return text, [as_json(one, root).model_dump(mode="json") for one in results]
 
 
 def _sensor(html: Html, t: Texts) -> gr.Blocks:

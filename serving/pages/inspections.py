@@ -97,7 +97,7 @@ def detail_page(
         "given": given,
         "defects": kinds,
         "words": {kind.name: kind.word(texts_of(request).language) for kind in kinds},
-        "link": str(request.url.replace(path=f"/inspections/{one.inspection_id}", query="")),
+        "link": html.address(request, f"/inspections/{one.inspection_id}"),
         "told": told,
         "shown": shown,
         "hidden": blind and len(shown) < len(told.corrections),

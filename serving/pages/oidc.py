@@ -19,7 +19,7 @@ from serving.access.sessions import LoginError
 from serving.door import client
 from serving.pages import RefusedError, Shown, set_session
 
-INVITATION = "invitation"
+INVITATION, BACK = "invitation", "/oidc/back"
 router = APIRouter(include_in_schema=False)
 
 
@@ -45,21 +45,22 @@ def provider(settings: Settings) -> Any:
 
 
 @router.get("/oidc/start")
-async def start(request: Request, invitation: str = "") -> Response:
+async def start(request: Request, html: Shown, invitation: str = "") -> Response:
     """Send the browser to the provider. The session remembers the invitation meanwhile."""
     known = request.app.state.provider
     if known is None:
         raise RefusedError(404, "not_found")
     request.session[INVITATION] = invitation[:100]
     try:
-        answer: Response = await known.authorize_redirect(request, request.url_for("oidc_back"))
+        back_here = html.address(request, BACK)
+        answer: Response = await known.authorize_redirect(request, back_here)
     except (OAuthError, httpx.HTTPError, ValueError, RuntimeError) as error:
         structlog.get_logger().error("the provider does not answer", error=str(error))
         return RedirectResponse("/login?fault=again", 303)
     return answer
 
 
-@router.get("/oidc/back", name="oidc_back")
+@router.get(BACK)
 async def back(request: Request, html: Shown) -> Response:
     """Log in the user whom the provider proves. Authlib checks state, nonce and signature."""
     known = request.app.state.provider

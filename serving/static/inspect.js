@@ -297,7 +297,7 @@ const lots = {
   async of(day) {
     if (day && !/^\d{4}-\d\d-\d\d$/.test(day)) return null;
     if (!intake.lots.has(day)) {
-      const answer = await fetch(intake.at(day ? `/api/lots?day=${day}` : "/api/lots")).catch(() => null);
+      const answer = await fetch(intake.at(`${intake.form.dataset.lots}${day && `?day=${day}`}`)).catch(() => null);
       if (!answer?.ok) return null;
       intake.lots.set(day, await answer.json());
     }
