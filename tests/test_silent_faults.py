@@ -185,6 +185,20 @@ def test_a_backfill_by_fewer_columns_of_lots_asks_first(tmp_path: Path) -> None:
         run_backfill(replace(plant.context.options, first_day=day, last_day=day))
 
 
+def test_a_backfill_fills_a_variable_that_the_stage_gets_later(tmp_path: Path) -> None:
+    plant = Plant(tmp_path)
+    plant.run({"sensor/a.csv": LOTS_OF_DAY.replace("Temp", "Temp,Flow").replace(",40", ",40,5")})
+    flow = "name = 'flow'\ncolumn = 'Flow'\nunit = 'l'\nminimum = 0\nmaximum = 9\noptional = true"
+    text = plant.stage_file.read_text()
+    plant.stage_file.write_text(
+        text.replace("[error_lists]", f"[[readings.variables]]\n{flow}\n[error_lists]")
+    )
+    day = date(2021, 9, 6)
+    run_backfill(replace(plant.context.options, first_day=day, last_day=day))
+    stored = plant.context.lake.rows(readings(plant.stage))
+    assert [row["flow"] for row in stored] == [5, 5, 5]
+
+
 def test_lines_that_are_not_read_may_be_headers(tmp_path: Path) -> None:
     plant = Plant(tmp_path, f"{DATES}\nfind_header = true\nignore_lines = ['^[^0-9]*$']")
     text = HEADER + FIRST + "Date,Time,Lot,Temp,pH\n2021-09-06,08:00:01,17,40,7.2\n"

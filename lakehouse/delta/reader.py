@@ -177,20 +177,27 @@ class LakeReader:
     ) -> Iterator[pa.RecordBatch]:
         """These columns of the rows that meet `where`, up to so many at once; without Spark.
 
-        Files are read in parts, because one may hold 150 MB of tensors.
+        Files are read in parts, because one may hold 150 MB of tensors. A column that was declared
+        later is null.
         """
         log = self._log(table, version)
         if log:
             in_parts = ParquetFragmentScanOptions(
                 pre_buffer=False, use_buffered_stream=True, buffer_size=BUFFER_BYTES
             )
-            yield from log.to_pyarrow_dataset().to_batches(
-                columns=list(columns),
+            stored = log.to_pyarrow_dataset()
+            there = [name for name in columns if name in stored.schema.names]
+            later = [field for field in table.arrow_schema() if field.name in {*columns} - {*there}]
+            for batch in stored.to_batches(
+                columns=there,
                 filter=where,
                 batch_size=at_once,
                 fragment_readahead=1,
                 fragment_scan_options=in_parts,
-            )
+            ):
+                for field in later:
+                    batch = batch.append_column(field, pa.nulls(len(batch), field.type))
+                yield batch.select(columns) if later else batch
 
     def counts(
         self,
