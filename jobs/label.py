@@ -2,15 +2,19 @@
 
     spark-submit jobs/label.py --stage chromate [--whole]
 
-Reads readings, error_lists and doubted_days; writes lots, label_report and label_changes, each in
-one commit. A second run finds nothing changed and writes nothing.
+Reads readings, error_lists and doubted_days, and quarantine if the stage has a `result`; writes
+lots, label_report and label_changes, each in one commit. A second run finds nothing changed and
+writes nothing.
 """
 
 import sys
 from collections.abc import Collection
 from datetime import date
 from functools import partial
+from typing import Any
+from zlib import crc32
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
@@ -20,6 +24,7 @@ from lakehouse.delta.incremental import follow, refresh
 from lakehouse.delta.lake import Lake
 from lakehouse.derive.labels import GOOD, UNKNOWN, difference_of_labels, label_lots, report_labels
 from lakehouse.ingest.list_doubts import of_no_day
+from lakehouse.ingest.result_doubts import quarantined_lots
 from lakehouse.tables.doubted_days import DOUBTED_DAYS
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.label_changes import LABEL_CHANGES
@@ -32,19 +37,54 @@ from lakehouse.tables.readings import readings
 def run(context: RunContext) -> None:
     """Label, report how lots and lists fit, and note what relabelling changed."""
     lake, whole = context.lake, context.options.whole
-    lists = [ERROR_LISTS, DOUBTED_DAYS]
+    lists, sensed = [ERROR_LISTS, DOUBTED_DAYS], readings(context.stage)
     named = context.stage.error_lists
     names_failures = named is not None and named.unlisted_days == GOOD
     # A list that cannot be read may mean any day, and no longer once it is read.
-    unlisted = GOOD if names_failures and not of_no_day(lake) else UNKNOWN
+    of_any_day = bool(of_no_day(lake))
+    unlisted = GOOD if names_failures and not of_any_day else UNKNOWN
     label = partial(label_lots, unlisted=unlisted)
-    settings = {"unlisted days are good": int(unlisted == GOOD)}
-    sources = [readings(context.stage), *lists]
-    lots = refresh(lake, LOTS, sources, label, whole, settings)
-    refresh(lake, LABEL_REPORT, [LOTS, *lists], report_labels, whole)
+    settings = {"unlisted days are good": int(unlisted == GOOD), "result": 0}
+    report, reported, of_report = report_labels, [LOTS, *lists], {"result": 0}
+    if "result" in sensed.names:
+        lost = quarantined_lots(lake, context.stage)
+        of_report = settings | {"result": 1, "quarantined lots": _fingerprint(lost)}
+        settings = of_report | {"lists of no day": int(of_any_day)}
+        label = partial(label, quarantined=lost, may_stand_alone=not of_any_day)
+        report = partial(_report_results, unlisted=unlisted, quarantined=lost)
+        reported = [sensed, *reported]
+    lots = refresh(lake, LOTS, [sensed, *lists], label, whole, settings)
+    refresh(lake, LABEL_REPORT, reported, report, whole, of_report)
     relabelled = follow(lake, LABEL_CHANGES, LOTS, ("day", "lot", "label"), difference_of_labels)
     structlog.get_logger().info("labelled", lots_changed=lots, relabelled=relabelled)
     _warn_of_doubts(lake)
+    _warn_of_results(lake)
+
+
+def _report_results(
+    readings: pa.Table, lots: pa.Table, error_lists: pa.Table, doubted_days: pa.Table, **about: Any
+) -> pa.Table:
+    return report_labels(lots, error_lists, doubted_days, readings, **about)
+
+
+def _fingerprint(lots: Collection[tuple[date, str]]) -> int:
+    """Return a number that differs for other lots; 0 for none."""
+    return crc32(repr(sorted(lots)).encode()) if lots else 0
+
+
+def _warn_of_results(lake: Lake) -> None:
+    """Warn of lots whose result in the sensor files is not what the list says, or is unread."""
+    columns = ("disagreeing_lots", "unread_lots")
+    said = (
+        "list and sensor file disagree: the lots count as failed",
+        "results in the sensor file cannot be read: no such lot is good",
+    )
+    for row in lake.rows(LABEL_REPORT, "day", *columns):
+        for name, warning in zip(columns, said, strict=True):
+            lots = row[name] or ()
+            if lots:
+                day, some = str(row["day"]), lots[:SHOWN]
+                structlog.get_logger().warning(warning, day=day, lots=some, lots_in_all=len(lots))
 
 
 def _warn_of_doubts(lake: Lake) -> None:

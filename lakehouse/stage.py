@@ -169,6 +169,23 @@ class Long(_Model):
     ignore: SomeNames = Field([], description="Variables that are not read; * any characters")
 
 
+class Result(_Model):
+    """Column of the sensor files that says which lots failed, by words or by a number."""
+
+    column: Names
+    failed: SomeNames = Field([], description="Words for failed")
+    good: SomeNames = Field([], description="Words for good; without them, others say nothing")
+    above: FiniteFloat | None = Field(None, description="A number above this is failed; else good")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if bool(self.failed) == (self.above is not None):
+            raise ValueError("result: give either failed words, or above")
+        if self.good and not self.failed:
+            raise ValueError("result: good goes with failed words, not with above")
+        return self
+
+
 class Readings(Text):
     """The sensor files."""
 
@@ -185,6 +202,7 @@ class Readings(Text):
         {}, description="Further columns that tell readings of one moment apart"
     )
     sequence: bool = Field(False, description="Rows of one moment are numbered in their order")
+    result: Result | None = Field(None, description="Column that says which lots failed")
     variables: list[Variable] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -196,11 +214,14 @@ class Readings(Text):
             raise ValueError("thousands and decimal must differ")
         if (self.lot is None) == (not (self.long and self.long.lot)):
             raise ValueError("give lot, or long files' lot among the variables")
+        if self.result and self.long:
+            raise ValueError("result: long files have no such column; leave it out")
         return self
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         names = [*(variable.name for variable in self.variables), *self.key]
+        names += ["result"] if self.result else []
         if _repeated(names):
             raise ValueError(f"variables: a name is used twice in {', '.join(names)}")
         taken = sorted({*TAKEN.split(), *(f"{name}_z" for name in names)}.intersection(names))
@@ -232,6 +253,8 @@ class Readings(Text):
             found |= {"long variable": self.long.variable, "long value": self.long.value}
             if self.long.quality:
                 found["long quality"] = self.long.quality.column
+        if self.result:
+            found["result"] = self.result.column
         return found | self.key
 
 

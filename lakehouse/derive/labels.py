@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date
 from typing import Any
 
 import pyarrow as pa
 
+from lakehouse.files.results import SAYS_FAILED, SAYS_GOOD, UNREAD
 from lakehouse.stage import LINE_MARK
 from lakehouse.tables.label_changes import LABEL_CHANGES
 from lakehouse.tables.label_report import LABEL_REPORT
@@ -17,6 +18,8 @@ from lakehouse.tables.lots import LOTS
 
 FAILED, GOOD, UNKNOWN = "failed", "good", "unknown"
 GONE = ("update_preimage", "delete")
+
+Lot = tuple[date, str]
 
 
 @dataclass
@@ -38,6 +41,8 @@ def label_lots(
     error_lists: pa.Table,
     doubted_days: pa.Table,
     unlisted: str = UNKNOWN,
+    quarantined: Collection[Lot] = (),
+    may_stand_alone: bool = True,
 ) -> pa.Table:
     """Label every lot that has readings.
 
@@ -46,11 +51,17 @@ def label_lots(
     has no readings. It is good if the day's lists do not name it. If lists name failures only,
     lots of a day without a list are good, too.
 
+    If the readings have a `result`, a lot is also failed if any of its rows says so. It is good if
+    a row says so, and its list, if its day has one, does, too. It is unknown if a result of it
+    cannot be read or is in a quarantined row.
+
     Args:
-        readings: day, lot and measured_at of the readings.
+        readings: day, lot and measured_at of the readings, and `result` if the stage has it.
         error_lists: day, lots and file of the lists' valid rows.
         doubted_days: day, lots and file of the rows of `doubted_days`.
         unlisted: Label of lots on days that no list has.
+        quarantined: Day and lot of quarantined rows that may have had a result.
+        may_stand_alone: Whether a result alone makes a lot good; not if an unread list may be its.
 
     Returns:
         A table with the columns of `lots`, one row per lot, sorted by day and lot.
@@ -69,16 +80,56 @@ def label_lots(
     """
     lots = summarise_lots(readings)
     listed = summarise_lists(error_lists, doubted_days)
+    results = summarise_results(readings, quarantined)
+    labels = [
+        _joined(label, results.get(key), key[0] in listed or not may_stand_alone)
+        for key, label in _list_labels(lots, listed, unlisted).items()
+    ]
+    return pa.table([*lots.columns, labels], schema=LOTS.arrow_schema())
+
+
+def _list_labels(lots: pa.Table, listed: Mapping[date, ListedDay], unlisted: str) -> dict[Lot, str]:
+    """Return the label of each lot by the lists alone, in the order of `lots`."""
     days, names = lots["day"].to_pylist(), lots["lot"].to_pylist()
     found = _by_day(days, names)
     unmatched = {
         day: _unmatched(one.failed, set(found[day])) for day, one in listed.items() if day in found
     }
-    labels = [
-        _label(lot, listed[day], unmatched[day], unlisted) if day in listed else unlisted
+    return {
+        (day, lot): _label(lot, listed[day], unmatched[day], unlisted)
+        if day in listed
+        else unlisted
         for day, lot in zip(days, names, strict=True)
-    ]
-    return pa.table([*lots.columns, labels], schema=LOTS.arrow_schema())
+    }
+
+
+def _joined(label: str, result: str | None, may_be_listed: bool) -> str:
+    """Return the label of a lot from its label by the lists and its result in the readings."""
+    if FAILED in (label, result):
+        return FAILED
+    if result == UNREAD:
+        return UNKNOWN
+    return GOOD if result == SAYS_GOOD and not may_be_listed else label
+
+
+def summarise_results(readings: pa.Table, quarantined: Collection[Lot]) -> dict[Lot, str]:
+    """Return what the rows of each lot say together; lots of which none says anything are not in.
+
+    One failed row makes a failed lot. Else one unread row makes an unread lot, also a quarantined.
+    """
+    if "result" not in readings.column_names:
+        return {}
+    found: dict[Lot, set[str | None]] = {}
+    for row in readings.group_by(["day", "lot", "result"]).aggregate([]).to_pylist():
+        found.setdefault((row["day"], row["lot"]), set()).add(row["result"])
+    for lot in found.keys() & set(quarantined):
+        found[lot].add(UNREAD)
+    order = (SAYS_FAILED, UNREAD, SAYS_GOOD)
+    return {
+        lot: next(one for one in order if one in said)
+        for lot, said in found.items()
+        if said != {None}
+    }
 
 
 def _label(lot: str, day: ListedDay, unmatched: set[str] | None, unlisted: str) -> str:
@@ -105,8 +156,18 @@ def _plain(lot: str) -> str:
     return re.sub("^0+(?=.)", "", lot).lower()
 
 
-def report_labels(lots: pa.Table, error_lists: pa.Table, doubted_days: pa.Table) -> pa.Table:
-    """Report how lots and lists match, one row per day that has either, as `label_report`."""
+def report_labels(
+    lots: pa.Table,
+    error_lists: pa.Table,
+    doubted_days: pa.Table,
+    readings: pa.Table | None = None,
+    unlisted: str = UNKNOWN,
+    quarantined: Collection[Lot] = (),
+) -> pa.Table:
+    """Report how lots and lists match, one row per day that has either, as `label_report`.
+
+    `readings` have a `result`; without them, the columns about results are null.
+    """
     days = lots["day"].to_pylist()
     found = _by_day(days, lots["lot"].to_pylist())
     labels = _by_day(days, lots["label"].to_pylist())
@@ -115,7 +176,25 @@ def report_labels(lots: pa.Table, error_lists: pa.Table, doubted_days: pa.Table)
         _report(day, found.get(day, []), labels.get(day, []), listed.get(day, ListedDay()))
         for day in sorted(found.keys() | listed)
     ]
+    if readings is not None:
+        by_list = _list_labels(lots, listed, unlisted)
+        _compare(rows, by_list, summarise_results(readings, quarantined))
     return pa.Table.from_pylist(rows, LABEL_REPORT.arrow_schema())
+
+
+def _compare(
+    rows: Sequence[dict[str, Any]], by_list: Mapping[Lot, str], results: Mapping[Lot, str]
+) -> None:
+    """Add to the report's rows which lots' lists and results disagree, and which are unread."""
+    of_day = {row["day"]: row for row in rows}
+    for row in rows:
+        row.update(disagreeing_lots=[], unread_lots=[])
+    for (day, lot), label in sorted(by_list.items()):
+        result = results.get((day, lot))
+        if result == UNREAD:
+            of_day[day]["unread_lots"].append(lot)
+        elif {label, result} == {FAILED, GOOD}:
+            of_day[day]["disagreeing_lots"].append(lot)
 
 
 def _report(
@@ -133,6 +212,8 @@ def _report(
         unknown,
         sorted(listed.failed.difference(lots)),
         (len(lots) - unknown) / len(lots) if lots else None,
+        None,
+        None,
     )
 
 

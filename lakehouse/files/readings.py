@@ -16,6 +16,7 @@ from lakehouse.files.delimited import inspect
 from lakehouse.files.layout import FileReport, Layout
 from lakehouse.files.long_format import gathered, runs
 from lakehouse.files.reading_rules import is_missing, needed, reading_rules
+from lakehouse.files.results import results_in
 from lakehouse.files.rules import CHECKED, Mask, as_mask, find_broken
 from lakehouse.files.together import with_duplicates, with_sequence
 from lakehouse.files.values import (
@@ -90,6 +91,7 @@ def row_schema(stage: Stage) -> pa.Schema:
     typed += [(name, pa.string()) for name in source.key]
     typed += [("sequence", pa.int64())] if source.sequence else []
     typed += [(v.name, pa.float64()) for v in source.variables]
+    typed += [("result", pa.string())] if source.result else []
     return pa.schema([*CHECKED, *(pa.field(name, kind) for name, kind in typed)])
 
 
@@ -178,6 +180,10 @@ def typed_rows(
             v.name: _numbers(text[v.name], source, mixed, missing[v.name]) for v in source.variables
         },
     }
+    if source.result:
+        none = is_missing(cells["result"], source.missing)
+        values = _numbers(text["result"], source, mixed, none)
+        typed["result"] = results_in(cells["result"], values, none, source.result)
     rule, reason = find_broken(reading_rules(batch["fault"], cells, typed, missing, stage), count)
     return pa.RecordBatch.from_arrays(
         [batch["file"], batch["line"], batch["cells"], rule, reason, *typed.values()],

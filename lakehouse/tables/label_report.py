@@ -24,6 +24,18 @@ LABEL_REPORT = Table(
             "double",
             "Labelled share of the lots with readings; null without lots",
         ),
+        Column(
+            "disagreeing_lots",
+            "array<string>",
+            "Lots that are failed in the list or in the sensor files, and good in the other; "
+            "sorted. They count as failed. Null if the stage has no `result`",
+        ),
+        Column(
+            "unread_lots",
+            "array<string>",
+            "Lots with a result in the sensor files that cannot be read, or in a quarantined "
+            "row; sorted. None is good. Null if the stage has no `result`",
+        ),
     ),
     key=("day",),
 )

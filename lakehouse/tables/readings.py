@@ -3,6 +3,7 @@
 from lakehouse.stage import Stage
 from lakehouse.table import Column, Table
 
+RESULT = "What the row says about its lot: failed, good, or unread; null if nothing"
 SEQUENCE = "Number of the row among those of its moment in its file, from 0"
 
 
@@ -14,6 +15,7 @@ def readings(stage: Stage) -> Table:
     """
     keys = list(stage.readings.key.items()) if stage.readings else []
     numbered = stage.readings is not None and stage.readings.sequence
+    has_result = stage.readings is not None and stage.readings.result is not None
     return Table(
         name="readings",
         meaning=f"Sensor readings of {stage.title}, one row per moment",
@@ -24,6 +26,7 @@ def readings(stage: Stage) -> Table:
             *(Column(name, "string", f"Column {of[0]}, part of the key") for name, of in keys),
             *([Column("sequence", "bigint", SEQUENCE)] if numbered else []),
             *(Column(v.name, "double", v.meaning or v.column[0], v.unit) for v in stage.variables),
+            *([Column("result", "string", RESULT)] if has_result else []),
             Column("file", "string", "The file that brought the row"),
             Column("line", "bigint", "Its line in that file, from 1"),
         ),

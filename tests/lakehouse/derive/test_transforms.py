@@ -219,10 +219,10 @@ def test_labels_by_case(sensed: pa.Table, lists: pa.Table) -> None:
     report = report_labels(lots, lists, none(DOUBTED_DAYS))
     assert report.schema == LABEL_REPORT.arrow_schema()
     assert [tuple(row.values()) for row in report.to_pylist()] == [
-        (september(JUDGED), True, 3, ["a.csv", "b.csv"], 5, 3, 0, 2, ["99"], 0.6),
-        (september(7), False, 0, [], 1, 0, 0, 1, [], 0.0),
-        (september(8), True, 1, ["a.csv"], 1, 0, 1, 0, [], 1.0),
-        (september(9), True, 1, ["a.csv"], 0, 0, 0, 0, ["5"], None),
+        (september(JUDGED), True, 3, ["a.csv", "b.csv"], 5, 3, 0, 2, ["99"], 0.6, None, None),
+        (september(7), False, 0, [], 1, 0, 0, 1, [], 0.0, None, None),
+        (september(8), True, 1, ["a.csv"], 1, 0, 1, 0, [], 1.0, None, None),
+        (september(9), True, 1, ["a.csv"], 0, 0, 0, 0, ["5"], None, None, None),
     ]
 
 
