@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 
 import numpy as np
@@ -12,14 +12,23 @@ import pyarrow.compute as pc
 
 from lakehouse.delta.lake import Lake
 from lakehouse.derive import control
-from lakehouse.derive.control import Capability, Chart, Mask
+from lakehouse.derive.control import Capability, Chart, Limits, Mask
 from lakehouse.stage import Stage, Variable
 from lakehouse.statistics import Array, Numbers
+from lakehouse.tables.control_limits import CONTROL_LIMITS
 from lakehouse.tables.lot_features import lot_features
 from lakehouse.tables.lots import LOTS
 from serving.charts import ChartView, drawn, number
 
 CHARTS = ("individuals", "moving_range", "means", "deviations", "ewma", "run")
+KEPT_IN = {
+    "individuals": "individuals",
+    "moving_range": "individuals",
+    "ewma": "individuals",
+    "means": "means",
+    "deviations": "means",
+}
+"""The chart in `control_limits` whose row gives the limits. A run chart has none."""
 WITHOUT_RULES = ("moving_range", "ewma", "run")
 """Charts whose points are not independent, so that only the limits count, or that have none."""
 MOST_POINTS = 400
@@ -52,11 +61,26 @@ class Point:
 
 
 @dataclass(frozen=True)
+class KeptLimits:
+    """Limits of a chart that somebody set; the table `control_limits` explains the fields."""
+
+    version: int
+    limits: Limits
+    first_day: date
+    last_day: date
+    lots: int
+    reason: str
+    who: str
+    set_at: datetime
+
+
+@dataclass(frozen=True)
 class ProcessView:
     """A chart with all that the page says about it.
 
     `base_lots` counts the lots that made the limits. `hidden` counts earlier lots of the period
     that are not drawn. `is_normal` says whether the lots' means are, None if that is unknown.
+    `kept` are the limits that somebody set, if the chart uses them.
     """
 
     variable: Variable
@@ -68,6 +92,7 @@ class ProcessView:
     within: Capability | None = None
     total: Capability | None = None
     is_normal: bool | None = None
+    kept: KeptLimits | None = None
 
     @property
     def hits(self) -> list[Point]:
@@ -85,6 +110,16 @@ class _Lots:
     means: Array
     stds: Array
     sizes: Numbers
+
+    @property
+    def have_spread(self) -> bool:
+        """Whether a lot has two readings or more."""
+        return bool((self.sizes > 1).any())
+
+    def in_base(self, base: Period) -> Mask:
+        """Return which lots make the limits: those of the period that the plant did not fail."""
+        pairs = zip(self.days, self.labels, strict=True)
+        return np.array([base.has(day) and label != "failed" for day, label in pairs], bool)
 
     def of(self, mask: Mask) -> _Lots:
         at = np.flatnonzero(mask).tolist()
@@ -111,32 +146,65 @@ class Process:
             variable: A variable of the stage.
             chart: One of CHARTS.
             shown: Days of the lots on the chart.
-            base: Days of the lots that make the limits. Failed lots never do.
+            base: Days of the lots that make the limits. Failed lots never do. An open period
+                means the limits that somebody set last; if there are none, all lots.
 
         Returns:
             The view. It has no picture if there are no lots, or too few in the base period.
         """
         lots = self._lots(variable)
-        in_base = np.array([base.has(day) for day in lots.days], bool)
-        in_base &= np.array([label != "failed" for label in lots.labels], bool)
+        kept = self.kept(variable, chart) if base == Period() else None
+        if kept:
+            base = Period(kept.first_day, kept.last_day)
+        in_base = lots.in_base(base)
         try:
-            made = _made(chart, lots, in_base)
+            made = _made(chart, lots, kept.limits if kept else in_base)
         except ValueError:
             return ProcessView(variable, chart)
+        count = kept.lots if kept else int(in_base.sum())
         wanted = np.flatnonzero([shown.has(day) for day in lots.days])
         at = wanted[-MOST_POINTS:].tolist()
         if not at:
-            return ProcessView(variable, chart, base_lots=int(in_base.sum()))
+            return ProcessView(variable, chart, base_lots=count, kept=kept)
         points = _points(lots, made, _hits(chart, made), at)
         return ProcessView(
             variable,
             chart,
             _picture(made, points, at, chart, variable),
             points,
-            int(in_base.sum()),
+            count,
             len(wanted) - len(at),
             *_capability(lots.of(in_base), variable),
+            kept,
         )
+
+    def kept(self, variable: Variable, chart: str) -> KeptLimits | None:
+        """Return the limits of this chart that somebody set last, if any."""
+        wanted = pc.field("variable") == variable.name
+        rows = self.lake.load(CONTROL_LIMITS, where=wanted).to_pylist()
+        last = max((row["version"] for row in rows), default=0)
+        asked = (last, KEPT_IN.get(chart))
+        row = next((row for row in rows if (row["version"], row["chart"]) == asked), None)
+        if row is None:
+            return None
+        limits = Limits(row["centre"], row["sigma"])
+        told = ("first_day", "last_day", "lots", "reason", "who", "set_at")
+        return KeptLimits(row["version"], limits, *(row[name] for name in told))
+
+    def limits(self, variable: Variable, base: Period) -> tuple[dict[str, Limits], int]:
+        """Return the limits that a base period gives, by the names in KEPT_IN, and its lots.
+
+        If each lot has one reading, there are none for `means`.
+
+        Raises:
+            ValueError: The period has fewer than two lots that the plant did not fail.
+        """
+        lots = self._lots(variable)
+        lots = lots.of(lots.in_base(base))
+        found = {"individuals": control.limits_of_individuals(lots.means)}
+        if lots.have_spread:
+            found["means"] = control.limits_of_readings(lots.means, lots.stds, lots.sizes)
+        return found, len(lots.days)
 
     def _lots(self, variable: Variable) -> _Lots:
         """Read the lots that have a mean of this variable, in order of time."""
@@ -163,7 +231,7 @@ def _numbers(column: pa.ChunkedArray) -> Array:
     return found
 
 
-def _made(chart: str, lots: _Lots, base: Mask) -> Chart:
+def _made(chart: str, lots: _Lots, base: Mask | Limits) -> Chart:
     """Compute the chart of all lots; raises ValueError if the base is too small."""
     if chart == "moving_range":
         return control.moving_ranges(lots.means, base)
@@ -174,7 +242,7 @@ def _made(chart: str, lots: _Lots, base: Mask) -> Chart:
     found = control.individuals(lots.means, base)
     if chart == "ewma":
         return control.ewma(lots.means, float(found.centre[0]), float(found.sigma[0]))
-    if chart == "run":
+    if chart == "run" and not isinstance(base, Limits):
         middle = np.full(len(lots.means), np.median(lots.means[base]))
         return Chart(lots.means, middle, found.sigma, *(np.full(len(middle), np.nan),) * 2)
     return found
@@ -227,7 +295,7 @@ def _capability(
     lots: _Lots, variable: Variable
 ) -> tuple[Capability | None, Capability | None, bool | None]:
     """Compare the readings of the base period with the variable's specification limits."""
-    if variable.lsl is None and variable.usl is None:
+    if (variable.lsl is None and variable.usl is None) or not lots.have_spread:
         return None, None, None
     mean, sigma = control.overall(lots.means, lots.stds, lots.sizes)
     compared = partial(control.capability, lsl=variable.lsl, usl=variable.usl)

@@ -1,4 +1,4 @@
-"""The commands of single jobs: each step of the main job, the verdicts, the maintenance."""
+"""The commands of single jobs: the main job's steps, verdicts, maintenance, control limits."""
 
 from collections.abc import Callable
 from datetime import date, datetime
@@ -101,6 +101,23 @@ def _score_job(name: str) -> Callable[..., None]:
     return command
 
 
+def control_limits(
+    variable: Annotated[str, typer.Option("--variable", help="Variable of the stage")],
+    first_day: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day")],
+    last_day: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day")],
+    reason: Annotated[str, typer.Option("--reason", help="Why this period, in your words")],
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+) -> None:
+    """Set the control limits of a variable from the lots of a period."""
+    from jobs.control_limits import set_limits
+    from jobs.runner import begin
+
+    context = begin(Options(stage, stage_file, lake=lake), lake_must_exist=True)
+    set_limits(context, variable, first_day.date(), last_day.date(), reason)
+
+
 JOBS = {
     "ingest_readings": "Sensor files of the landing zone into readings.",
     "ingest_error_lists": "Error lists of the landing zone into error_lists.",
@@ -130,3 +147,4 @@ def add_to(app: typer.Typer, panel: str, of_maintain: str) -> None:
         make = _score_job if name.startswith("score") else make
         group = of_maintain if name == "maintain" else panel
         app.command(name.replace("_", "-"), help=meaning, rich_help_panel=group)(make(name))
+    app.command("control-limits", rich_help_panel=of_maintain)(control_limits)

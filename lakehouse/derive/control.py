@@ -55,17 +55,59 @@ class Chart:
         return (self.points < self.low) | (self.points > self.high)
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a base period gives to a chart: its centre, and a standard deviation.
+
+    `sigma` is that of a lot's value for charts of individual values, and that of a reading within
+    its lot for charts whose limits follow the size of each lot.
+    """
+
+    centre: float
+    sigma: float
+
+    @property
+    def low(self) -> float:
+        """The lower limit of a value with this deviation."""
+        return self.centre - SIGMAS * self.sigma
+
+    @property
+    def high(self) -> float:
+        """The upper limit of a value with this deviation."""
+        return self.centre + SIGMAS * self.sigma
+
+
+def limits_of_individuals(some: Array) -> Limits:
+    """Return mean, and deviation from the mean moving range, of a base period's values.
+
+    Raises:
+        ValueError: There are fewer than two values.
+    """
+    sigma = float(np.abs(np.diff(_needed(some, 2))).mean() / D2)
+    return Limits(float(some.mean()), sigma)
+
+
+def limits_of_readings(means: Array, stds: Array, sizes: Numbers) -> Limits:
+    """Return the mean of all readings of a base period, and their deviation within the lots.
+
+    Raises:
+        ValueError: There is no lot with two readings.
+    """
+    centre = float((_needed(means, 1) * sizes).sum() / sizes.sum())
+    return Limits(centre, pooled(stds, sizes))
+
+
 def _chart(points: Array, centre: float, sigma: Array, least: float = -np.inf) -> Chart:
     low = np.maximum(centre - SIGMAS * sigma, least)
     return Chart(points, np.full(len(points), centre), sigma, low, centre + SIGMAS * sigma)
 
 
-def individuals(x: Array, base: Mask) -> Chart:
+def individuals(x: Array, base: Mask | Limits) -> Chart:
     """Return the chart of individual values, with sigma from the mean moving range.
 
     Args:
         x: One value a lot, shape (lots,), in order of time.
-        base: Lots of the base period, shape (lots,); two or more.
+        base: Lots of the base period, shape (lots,), two or more; or limits made before.
 
     Returns:
         The chart. A moving range goes from one lot of the base to the next one of the base.
@@ -79,17 +121,16 @@ def individuals(x: Array, base: Mask) -> Chart:
         >>> [round(float(line[0]), 1) for line in (chart.low, chart.centre, chart.high)]
         [45.8, 50.8, 55.8]
     """
-    some = _needed(x[base], 2)
-    sigma = float(np.abs(np.diff(some)).mean() / D2)
-    return _chart(x, float(some.mean()), np.full(len(x), sigma))
+    limits = base if isinstance(base, Limits) else limits_of_individuals(x[base])
+    return _chart(x, limits.centre, np.full(len(x), limits.sigma))
 
 
-def moving_ranges(x: Array, base: Mask) -> Chart:
+def moving_ranges(x: Array, base: Mask | Limits) -> Chart:
     """Return the chart of moving ranges of neighbours; the first is NaN. See `individuals`."""
-    mean = float(np.abs(np.diff(_needed(x[base], 2))).mean())
+    limits = base if isinstance(base, Limits) else limits_of_individuals(x[base])
     points = np.append(np.nan, np.abs(np.diff(x)))
-    deviation = mean / D2 * np.sqrt(2 - D2**2)  # Of a range of two values.
-    return _chart(points, mean, np.full(len(x), deviation), least=0.0)
+    deviation = limits.sigma * np.sqrt(2 - D2**2)  # Of a range of two values.
+    return _chart(points, limits.sigma * D2, np.full(len(x), deviation), least=0.0)
 
 
 def c4(sizes: Numbers) -> Array:
@@ -103,24 +144,23 @@ def c4(sizes: Numbers) -> Array:
     return found
 
 
-def means_by_lot(means: Array, stds: Array, sizes: Numbers, base: Mask) -> Chart:
+def means_by_lot(means: Array, stds: Array, sizes: Numbers, base: Mask | Limits) -> Chart:
     """Return the X-bar chart: limits from the deviation within the lots, each for its own size.
 
     Args:
         means: Mean of each lot, shape (lots,).
         stds: Sample standard deviation of each lot; lots of one reading do not count.
         sizes: Readings of each lot.
-        base: Lots of the base period.
+        base: Lots of the base period; or limits made before.
     """
-    weights = sizes[base]
-    centre = float((_needed(means[base], 1) * weights).sum() / weights.sum())
-    sigma = pooled(stds[base], weights)
-    return _chart(means, centre, sigma / np.sqrt(sizes))
+    if not isinstance(base, Limits):
+        base = limits_of_readings(means[base], stds[base], sizes[base])
+    return _chart(means, base.centre, base.sigma / np.sqrt(sizes))
 
 
-def deviations_by_lot(stds: Array, sizes: Numbers, base: Mask) -> Chart:
+def deviations_by_lot(stds: Array, sizes: Numbers, base: Mask | Limits) -> Chart:
     """Return the S chart, with limits for each lot's own size; NaN for a lot of one reading."""
-    sigma = pooled(stds[base], sizes[base])
+    sigma = base.sigma if isinstance(base, Limits) else pooled(stds[base], sizes[base])
     known = np.where(sizes > 1, sizes, 2)
     expected = sigma * c4(known)
     deviation = sigma * np.sqrt(1 - c4(known) ** 2)

@@ -5,6 +5,7 @@ from lakehouse.table import Table
 from lakehouse.tables.agreed_labels import AGREED_LABELS
 from lakehouse.tables.bands import BANDS
 from lakehouse.tables.cleared_files import CLEARED_FILES
+from lakehouse.tables.control_limits import CONTROL_LIMITS
 from lakehouse.tables.corrections import CORRECTIONS
 from lakehouse.tables.doubted_days import DOUBTED_DAYS
 from lakehouse.tables.error_lists import ERROR_LISTS
@@ -42,6 +43,7 @@ COMMON = (
     LABEL_REPORT,
     LABEL_CHANGES,
     BANDS,
+    CONTROL_LIMITS,
     VARIABLE_DAYS,
     PICTURE_DAYS,
     SPLITS,

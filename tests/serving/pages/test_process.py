@@ -1,5 +1,8 @@
 """The page of the process, on a generated plant without a champion."""
 
+import getpass
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,11 @@ from lakehouse.delta.lake import Lake
 from lakehouse.derive.control import individuals
 from lakehouse.landing.sample_plant import make_sample_plant
 from lakehouse.stage import Stage, load_stage
-from serving.process import CHARTS, MOST_POINTS, Period, Process
+from lakehouse.tables.control_limits import CONTROL_LIMITS
+from lakehouse.tables.lots import LOTS
+from serving.process import CHARTS, KEPT_IN, MOST_POINTS, Period, Process
 from serving.quality import failures_of
-from tests.serving.conftest import Plant
+from tests.serving.conftest import Browser, Plant
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +102,65 @@ def test_the_page_shows_chart_table_and_csv(enter: Any) -> None:
     assert "관리상한" in ko and "EWMA" in ko
     empty = kim.get("/process?first_day=2030-01-01").text
     assert "No lots in this period" in empty
+
+
+def test_limits_that_somebody_set_are_used_and_explained(
+    plant: Plant, tmp_path: Path, make_context: Any
+) -> None:
+    """They stay when lots come later; another version takes their place, and both are kept."""
+    from jobs.cli.main import invoke
+    from serving.app import create_app
+
+    lake = tmp_path / "lake"
+    shutil.copytree(plant.lake, lake)
+    made = process(replace(plant, lake=lake))
+    variable = made.stage.variables[2]
+    days = sorted({row["day"] for row in made.lake.rows(LOTS)})
+    own = ["control-limits", "--stage", "chromate", "--lake", str(lake), "--variable"]
+    own += [variable.name, "--from", f"{days[0]}"]
+    assert invoke([*own, "--to", f"{days[2]}", "--reason", "new bath"]) == 0
+    assert invoke([*own, "--to", f"{days[4]}", "--reason", "after <the> repair"]) == 0
+    rows = made.lake.rows(CONTROL_LIMITS)
+    assert sorted((row["version"], row["chart"]) for row in rows) == [
+        (1, "individuals"), (1, "means"), (2, "individuals"), (2, "means")
+    ]  # fmt: skip
+    for chart in KEPT_IN:
+        used = made.view(variable, chart, Period(), Period())
+        tried = made.view(variable, chart, Period(), Period(days[0], days[4]))
+        assert used.kept and used.kept.version == 2 and tried.kept is None
+        assert used.base_lots == tried.base_lots
+        for one, other in zip(used.points[1:], tried.points[1:], strict=True):
+            assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=1e-9)
+            assert one.rules == other.rules
+    kept = next(row for row in rows if (row["version"], row["chart"]) == (2, "individuals"))
+    point = made.view(variable, "individuals", Period(), Period()).points[0]
+    assert (kept["low"], kept["high"]) == pytest.approx((point.low, point.high), abs=1e-12)
+    assert made.view(made.stage.variables[0], "individuals", Period(), Period()).kept is None
+    context = make_context(lake=str(lake))
+    page = Browser(create_app(context), context, "kim").get(f"/process?variable={variable.name}")
+    assert "after &lt;the&gt; repair" in page.text and f"{days[0]} to {days[4]}" in page.text
+    assert getpass.getuser() in page.text and "version 2" in page.text
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"--variable": "x"}, "no variable x"),
+        ({"--reason": " "}, "no reason"),
+        ({"--to": "2001-01-01"}, "before it begins"),
+        ({"--from": "2001-01-01", "--to": "2001-01-02"}, "fewer than two lots"),
+    ],
+)
+def test_limits_that_cannot_be_set_are_refused(
+    plant: Plant, changed: dict[str, str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from jobs.cli.main import invoke
+
+    given = {"--variable": "voltage", "--from": "2021-11-01", "--to": "2021-11-09"}
+    given |= {"--reason": "why", "--stage": "chromate", "--lake": str(plant.lake)} | changed
+    assert invoke(["control-limits", *(word for pair in given.items() for word in pair)]) == 2
+    assert why in capsys.readouterr().err
+    assert process(plant).lake.rows(CONTROL_LIMITS) == []
 
 
 @pytest.mark.parametrize("query", ["variable=x", "chart=pie", "first_day=abc"])
