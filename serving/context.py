@@ -22,6 +22,7 @@ from serving.process import Process
 from serving.records.inspections import Inspections, Records
 from serving.records.outbox import Outbox
 from serving.records.review import Review
+from serving.records.verdict_days import VerdictDays
 from serving.verdicts.champion import Champion
 from serving.verdicts.inspector import Inspector
 from serving.verdicts.landing_photos import LandingPhotos
@@ -41,6 +42,7 @@ class StageContext:
     stage: Stage
     inspections: Inspections
     review: Review
+    verdict_days: VerdictDays
     photos: LandingPhotos | None
     photo_champion: Champion
     lot_champion: Champion
@@ -171,6 +173,7 @@ def _open_stage(
         stage,
         Inspections(database, stage.name, stage.zone),
         Review(database, stage.name, [defect.name for defect in stage.defects]),
+        VerdictDays(database, stage.name, stage.zone),
         photos,
         champions["photos"],
         champions["lots"],

@@ -17,6 +17,7 @@ from lakehouse.tables.lot_features import lot_features
 from lakehouse.tables.lots import LOTS
 from serving.charts import ChartView, drawn
 from serving.process import Period
+from serving.records.verdict_days import Sample, VerdictDay, VerdictDays
 
 BY = ("week", "day")
 MOST_GROUPS = 200
@@ -82,6 +83,33 @@ def failures_of(lake: Lake, stage: Stage, by: str, period: Period) -> Failures:
         for i, first in enumerate(firsts)
     ]
     return Failures(groups, _picture(groups, chart, by), behind)
+
+
+@dataclass(frozen=True)
+class PhotoFigures:
+    """What the page says about verdicts on photos.
+
+    `missed` is the share of bad parts among good verdicts, from the labelled photos of the random
+    sample, with its 95 % interval; None without such photos.
+    """
+
+    days: list[VerdictDay]
+    sample: Sample
+    missed: tuple[float, float, float] | None
+
+
+def photo_figures(verdicts: VerdictDays, period: Period) -> PhotoFigures:
+    """Count verdicts and reviews by day, and estimate the misses without bias.
+
+    The sample is drawn at random when the verdict is given, before anybody looks. Photos that
+    reach review because somebody disagrees do not count: they would make the share too high.
+    """
+    sample = verdicts.sample(period.first, period.last)
+    missed = None
+    if sample.labelled:
+        low, high = control.share_interval(np.array(sample.bad), np.array(sample.labelled))
+        missed = (sample.bad / sample.labelled, float(low), float(high))
+    return PhotoFigures(verdicts.days(period.first, period.last), sample, missed)
 
 
 def _start(day: date, by: str) -> date:

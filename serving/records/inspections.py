@@ -234,12 +234,13 @@ class Inspections:
         if what.model_version is not None:
             where.append(c.model_version == what.model_version)
         if what.first_day:
-            where.append(c.inspected_at >= self._midnight(what.first_day))
+            where.append(c.inspected_at >= midnight(what.first_day, self.zone))
         if what.last_day:
-            where.append(c.inspected_at < self._midnight(what.last_day + timedelta(days=1)))
+            where.append(c.inspected_at < midnight(what.last_day + timedelta(days=1), self.zone))
         return where
 
-    def _midnight(self, day: date) -> datetime:
-        """Return the start of the plant's day, in UTC without a zone."""
-        start = datetime.combine(day, time(), self.zone)
-        return start.astimezone(ZoneInfo("UTC")).replace(tzinfo=None)
+
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """Return the start of the plant's day, in UTC without a zone."""
+    start = datetime.combine(day, time(), zone)
+    return start.astimezone(ZoneInfo("UTC")).replace(tzinfo=None)

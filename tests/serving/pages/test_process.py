@@ -16,9 +16,13 @@ from lakehouse.landing.sample_plant import make_sample_plant
 from lakehouse.stage import Stage, load_stage
 from lakehouse.tables.control_limits import CONTROL_LIMITS
 from lakehouse.tables.lots import LOTS
+from serving.html import share
 from serving.process import CHARTS, KEPT_IN, MOST_POINTS, Period, Process
 from serving.quality import failures_of
+from serving.records.inspections import Inspection
 from tests.serving.conftest import Browser, Plant
+from tests.serving.records.test_outbox import ONE
+from tests.serving.records.test_verdict_days import ANN, BEN
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +193,24 @@ def test_failed_lots_by_week_and_the_variables_behind_them(plant: Plant, enter: 
     assert 'href="/lots?day=2021-11-0' in page
     assert kim.get("/quality?by=year").status_code == 422
     assert "No lots with a label" in kim.get("/quality?first_day=2030-01-01").text
+
+
+def test_reviewers_see_verdicts_reviews_and_misses(context: Any, enter: Any) -> None:
+    """Of four photos in the random sample one is bad, two are good, and one has no label yet."""
+    for number, says in enumerate(["bad", "good", "good", ""]):
+        own = {"inspection_id": f"{number}", "sha256": f"{number:064}", "verdict": "good"}
+        one = Inspection(**vars(ONE) | own | {"sampled": True})
+        assert context.records.save(one)
+        for person in (ANN, BEN) if says else ():
+            context.first.review.correct(person, one, says, "seen")
+    ann = enter("ann", "reviewer")
+    page = ann.get("/quality").text
+    known = stats.binomtest(1, 3).proportion_ci(0.95, "exact")
+    assert "1 of 3 photos of the random sample are bad: 33 %." in page
+    assert f"{share(known.low)} to {share(known.high)}." in page
+    assert "1 photos of the sample have no label yet" in page
+    assert "/history?first_day=2021-09-06&amp;last_day=2021-09-06" in page
+    assert "4 (100 %)" in page
+    ko = ann.get("/quality?first_day=2030-01-01", headers={"accept-language": "ko"}).text
+    assert "무작위 표본에 확정된 사진이 없습니다" in ko and "검사한 사진이 없습니다" in ko
+    assert "random sample" not in enter().get("/quality").text
