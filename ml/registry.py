@@ -127,6 +127,37 @@ class Registry(Tracking):
                 raise
         return Version(name, int(found.version), str(found.run_id), found.tags.get(SHA256, ""))
 
+    def describe(self, name: str, number: int) -> dict[str, Any] | None:
+        """Read what is known of a version besides its file.
+
+        Args:
+            name: of the registered model.
+            number: of the version.
+
+        Returns:
+            Its tags, run_id, `page` (path of the run's page below MLflow's address, or empty) and
+            splits (names of the splits that it was trained with; empty if its run was deleted).
+            None if there is no such version.
+        """
+        with self._speaking():
+            try:
+                found = self._client.get_model_version(name, str(number))
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return None
+                raise
+            about: dict[str, Any] = {
+                "tags": dict(found.tags),
+                "run_id": found.run_id,
+                "page": "",
+                "splits": [],
+            }
+            with suppress(MlflowException):  # The run may be deleted for good.
+                run = self._client.get_run(str(found.run_id))
+                about["page"] = f"experiments/{run.info.experiment_id}/runs/{found.run_id}"
+                about["splits"] = [one for one in run.data.tags.get("splits", "").split(",") if one]
+        return about
+
     def need(self, reference: str) -> Version:
         """Find the version of NAME@ALIAS, NAME@NUMBER, or NAME (its champion).
 

@@ -18,6 +18,7 @@ from serving.access.sessions import User
 from serving.access.visitors import Visitors
 from serving.lots import Lots
 from serving.metrics import Metrics
+from serving.origin import Sources
 from serving.process import Process
 from serving.records.inspections import Inspections, Records
 from serving.records.outbox import Outbox
@@ -60,6 +61,12 @@ class StageContext:
         """The champions of photos and lots."""
         return self.photo_champion, self.lot_champion
 
+    @property
+    def sources(self) -> Sources:
+        """Where the steps behind a verdict are read; without MLflow while it is away."""
+        registry = None if self.app.mlflow_away else self.app.registry
+        return Sources(self.lots.lake, self.stage, registry)
+
     def warm(self) -> None:
         """Load what the first visitors would wait for: seconds at a start, nothing afterwards."""
         self.inspector.warm()
@@ -77,6 +84,7 @@ class AppContext:
     records: Records
     uploads: Uploads
     metrics: Metrics
+    registry: Registry
     stages: dict[str, StageContext] = field(default_factory=dict)
     sql_away: bool = False
 
@@ -152,6 +160,7 @@ def open_context(
         Records(database, outbox),
         Uploads(folder / "uploads", settings.max_photo_bytes, settings.upload_files),
         Metrics(),
+        registry,
     )
     for stage, lake in stages:
         app.stages[stage.name] = _open_stage(app, stage, lake, landing, registry, folder)

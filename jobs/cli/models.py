@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.options import JsonFile, LakeOption, Options, Stage, StageFile
+from jobs.options import JsonFile, LakeOption, Options, SqlUrl, Stage, StageFile
 
 train_app = typer.Typer(help="Train models on the lake; the best becomes challenger.")
 
@@ -195,6 +195,22 @@ def explain(
     models.explain(Options(stage, stage_file, lake=lake), lot, photo, model, output)
 
 
+def explain_verdict(
+    asked: Annotated[
+        str, typer.Argument(help="Id of an inspection, DAY/LOT, or SHA-256 of a photo")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line")] = False,
+    stage: Stage = None,
+    stage_file: StageFile = None,
+    lake: LakeOption = None,
+    sql_url: SqlUrl = None,
+) -> None:
+    """Say where a verdict comes from: photo, files, runs, model, data, splits, people."""
+    from jobs.origin import explain_verdict as explain_it
+
+    explain_it(Options(stage, stage_file, lake=lake, sql_url=sql_url), asked, as_json)
+
+
 def reproduce(
     reference: Annotated[str, typer.Argument(help="NAME@ALIAS or NAME@NUMBER")],
     stage: Stage = None,
@@ -210,5 +226,7 @@ def reproduce(
 def add_to(app: typer.Typer, panel: str) -> None:
     """Add the commands for models to this group of `--help`."""
     app.add_typer(train_app, name="train", no_args_is_help=True, rich_help_panel=panel)
-    for command in (compare, promote, rollback, predict_photos, explain, reproduce):
-        app.command(command.__name__.removesuffix("_photos"), rich_help_panel=panel)(command)
+    commands = (compare, promote, rollback, predict_photos, explain, explain_verdict, reproduce)
+    for command in commands:
+        name = command.__name__.removesuffix("_photos").replace("_", "-")
+        app.command(name, rich_help_panel=panel)(command)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from hmac import compare_digest
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import Depends, Request
 from fastapi.responses import Response
@@ -13,6 +15,7 @@ from starlette.datastructures import FormData
 from serving.access.sessions import User
 from serving.context import AppContext, StageContext
 from serving.html import Html, stage_of, user_of
+from serving.origin import Step
 from serving.records.inspections import Inspection
 
 WITHOUT_SESSION = ("/login", "/sign-up", "/language", "/theme")
@@ -123,3 +126,24 @@ def seen(
         raise RefusedError(403, "forbidden", audited=True)
     request.state.here = context.stages[one.stage]
     return context.stages[one.stage], one
+
+
+def mlflow_link(context: AppContext, page: str) -> str:
+    """Return the address of the run in MLflow, or an empty text if MLflow has no pages."""
+    uri = context.settings.mlflow_uri.rstrip("/")
+    return f"{uri}/#/{page}" if page and re.match(r"https?://[^@]*$", uri) else ""
+
+
+def origin_shown(
+    request: Request, here: StageContext, gather: Callable[[], Sequence[Step]]
+) -> dict[str, Any]:
+    """Return what the section "Where this verdict comes from" needs.
+
+    It is folded until a person opens it by `?origin=1`: only then are lake and MLflow asked.
+    """
+    asked = {**request.query_params, "origin": "1"}
+    return {
+        "origin": gather() if request.query_params.get("origin") else None,
+        "origin_link": f"?{urlencode(asked)}#origin",
+        "mlflow_link": lambda page: mlflow_link(here.app, page),
+    }

@@ -21,7 +21,8 @@ from serving.access.sessions import User
 from serving.context import StageContext
 from serving.door import client
 from serving.html import Html, texts_of
-from serving.pages import Form, Here, RefusedError, Shown, Visitor, seen
+from serving.origin import of_inspection
+from serving.pages import Form, Here, RefusedError, Shown, Visitor, origin_shown, seen
 from serving.records.inspections import PAGE, Inspection, Search
 from serving.records.review import CorrectionError, Discussion
 from serving.verdicts.maps import coloured_map, with_map
@@ -104,6 +105,7 @@ def detail_page(
         "may_speak": not told.closed,
         "others": [o for o in others if o.inspection_id != one.inspection_id],
         "lot": here.lots.view(one.day, one.lot) if one.lot and one.day else None,
+        **origin_shown(request, here, lambda: of_inspection(here.sources, vars(one))),
     }
     return html.page(request, "detail", known, status, said, fault)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from serving.context import AppContext
 from serving.lots import SORTS
-from serving.pages import Here, RefusedError, Shown, Visitor
+from serving.origin import of_lot
+from serving.pages import Here, RefusedError, Shown, Visitor, mlflow_link, origin_shown
 from serving.records.inspections import Search
 
 router = APIRouter(include_in_schema=False)
@@ -51,6 +50,7 @@ def lot(request: Request, html: Shown, user: Visitor, here: Here, day: str, name
         "found": found,
         "stage": here.stage.name,
         "here": "lots",
+        **origin_shown(request, here, lambda: of_lot(here.sources, when, name)),
     }
     return html.page(request, "lot", known)
 
@@ -59,7 +59,7 @@ def lot(request: Request, html: Shown, user: Visitor, here: Here, day: str, name
 def models(request: Request, html: Shown, user: Visitor, here: Here) -> Response:
     """Show the champions, with the figures of their evaluation."""
     champions = [("photos", here.photo_champion), ("lots", here.lot_champion)]
-    found = [(kind, one, _mlflow_link(html.context, one.honest.page)) for kind, one in champions]
+    found = [(kind, one, mlflow_link(html.context, one.honest.page)) for kind, one in champions]
     known = {"champions": found, "stage": here.stage.name, "here": "models"}
     return html.page(request, "models", known)
 
@@ -83,9 +83,3 @@ def _day(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         return None
-
-
-def _mlflow_link(context: AppContext, page: str) -> str:
-    """Return the address of the run in MLflow, or an empty text if MLflow has no pages."""
-    uri = context.settings.mlflow_uri.rstrip("/")
-    return f"{uri}/#/{page}" if page and re.match(r"https?://[^@]*$", uri) else ""
