@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pyarrow.compute as pc
@@ -125,4 +125,6 @@ def _show(steps: list[Step]) -> None:
 def _said_value(value: object) -> str:
     if value is None:
         return "–"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
     return f"{value:.4f}" if isinstance(value, float) else str(value)

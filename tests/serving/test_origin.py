@@ -68,6 +68,7 @@ def test_from_an_inspection_to_file_run_model_data_and_split(
     assert split["split_id"] in page and "inspections?model_version=1" in page
     assert "a trick of the light" not in page  # The review is blind here too.
     said = explained(inspection)
+    assert " UTC\n" in said
     assert "a trick of the light" in said and f"Split: {split['split_id']}" in said
     assert by_name(json.loads(explained(str(plant_sha256(plant)), "--json"))["steps"])["files"]
 
