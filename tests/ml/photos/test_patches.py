@@ -216,7 +216,8 @@ def test_maps_that_need_more_memory_go_to_a_file(frame: PictureFrame, recipe: Pa
     outside = patches.maps_of(replace(recipe, memory_bytes=1 << 20), frame)
     patches._kept.cache_clear()
     assert isinstance(outside.grid, np.memmap) and not isinstance(inside.grid, np.memmap)
-    assert np.array_equal(inside.grid, outside.grid)
+    # Pictures may come in other batches, so the last bit of float16 may differ.
+    np.testing.assert_allclose(inside.grid, outside.grid, rtol=2e-3, atol=2e-3)
 
 
 def test_what_is_missing_is_named(frame: PictureFrame, recipe: PatchRecipe, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_study_that_was_cut_goes_on_where_it_was(
     split = make_split("photos", frame.split_items(), frame.versions, folds=2)
     candidate = photo_candidate(RECIPE, frame, split, context, context.folder)
     first, second = split.rounds()
-    found = candidate.fit(split, first)
+    found = candidate.fit(split, first).p
     calls: list[int] = []
 
     def cut(*given: Any, **options: Any) -> Any:
@@ -157,14 +157,14 @@ def test_a_study_that_was_cut_goes_on_where_it_was(
         candidate.fit(split, second)
     again = photo_candidate(RECIPE, frame, split, context, context.folder)
     calls[:] = [1, 1]  # From here on nothing is cut, but counted.
-    assert np.array_equal(again.fit(split, first), found) and len(calls) == 2
-    resumed = again.fit(split, second)
+    assert np.array_equal(again.fit(split, first).p, found) and len(calls) == 2
+    resumed = again.fit(split, second).p
     assert len(calls) == 2 + RECIPE.members
     assert not list((context.folder / "checkpoints").rglob("*.pt"))
     again.finish()
     monkeypatch.undo()
     fresh = photo_candidate(RECIPE, frame, split, context, context.folder)
-    assert np.array_equal(fresh.fit(split, second), resumed)
+    assert np.array_equal(fresh.fit(split, second).p, resumed)
     fresh.finish()
 
 
@@ -173,7 +173,7 @@ def test_networks_of_several_processes_come_out_alike(context: TrainingContext) 
     split = make_split("photos", frame.split_items(), frame.versions, folds=2)
     recipe = replace(RECIPE, members=1, epochs=1, processes=2)
     candidate = photo_candidate(recipe, frame, split, context, context.folder / "several")
-    p = candidate.fit(split, next(split.rounds()))
+    p = candidate.fit(split, next(split.rounds())).p
     assert p.shape == (12,) and ((p > 0) & (p < 1)).all()
 
 
