@@ -70,7 +70,7 @@ def test_the_champions_are_there(chain: Chain, capsys: pytest.CaptureFixture[str
     assert invoke(["compare", *where(chain)]) == 0
     shown = capsys.readouterr().out
     assert "chromate-lots" in shown and "chromate-photos" in shown
-    assert shown.count("champion") == 2 and "logistic" in shown and "small" in shown
+    assert shown.count("\tchampion\n") == 2 and "logistic" in shown and "small" in shown
 
 
 def test_they_say_of_a_lot_what_is_stored(chain: Chain, work: RunContext) -> None:

@@ -23,7 +23,7 @@ from lakehouse.tables.lots import LOTS
 from lakehouse.tables.readings import readings
 from ml.registry import Registry
 from tests.digest import digests
-from tests.serving.test_browser import FLAGS, PROGRAM, TIMEOUT, inspect_upload
+from tests.serving.test_browser import DONE, FLAGS, PROGRAM, TIMEOUT, inspect_upload
 from tests.stack.conftest import STAGE
 from tests.stack.real import BIN, ROOT, Sink, Stack, until
 from tests.test_chain import mirrored
@@ -232,12 +232,12 @@ def test_an_operator_gets_a_verdict_in_a_browser(stack: Stack, plant: Path) -> N
         chromium = playwright.chromium.launch(executable_path=PROGRAM, args=FLAGS)
         page = chromium.new_context(base_url=address, locale="en-GB").new_page()
         page.set_default_timeout(TIMEOUT)
-        page.goto("/login")
+        page.goto("/login?next=/inspect")
         page.fill("[name=name]", "kim")
         page.fill("[name=password]", password[1])
         page.press("[name=password]", "Enter")
         inspect_upload(page, photo)
-        expect(page.locator("#results .card")).to_contain_text(re.compile("Good|Bad|Check by hand"))
+        expect(page.locator(DONE)).to_contain_text(re.compile("Good|Bad|Check by hand"))
         chromium.close()
 
 
