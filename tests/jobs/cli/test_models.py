@@ -44,7 +44,7 @@ def test_from_training_to_rollback(
     assert f"{NAME} version 1 is the challenger" in said(*train)
     assert f"{NAME} version 2 is the challenger" in said(*train, "--network", "first_study")
     compared = said("compare", "--of", "photos")
-    assert "small" in compared and "first_study" in compared and "2 folds" in compared
+    assert "patches" in compared and "first_study" in compared and "2 folds" in compared
     said("promote", NAME, "--force", "the first one")
     lines = said("predict", "--json", str(photo), str(text), code=1).split("} {")
     first, second = (json.loads("{" + line.strip("{}") + "}") for line in lines)
