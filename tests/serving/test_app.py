@@ -672,7 +672,8 @@ def test_a_lot_that_is_cut_is_left_to_a_person(context: AppContext, plant: Plant
     assert verdict.verdict == "needs_human" and (verdict.reason or "").startswith("few_readings: 3")
     said = [lot.verdict.verdict for lot in lots if lot.verdict]
     assert said == sorted(said, key=["bad", "needs_human", "good"].index)
-    known = {"lots": lots, "model": True, "bad": [], "bad_count": 0, "fault": ""}
+    known = {"lots": lots, "model": True, "bad": [], "bad_count": 0, "fault": "", "name": "a.csv"}
+    known |= {"counts": intake.sensor_counts(texts("en"), known)}
     page = Html(context).text(context.first, "checked_file", texts("en"), None, "/sensor", known)
     assert "fewer readings than a whole lot" in page and "(3 &lt; " in page
 
