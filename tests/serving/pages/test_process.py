@@ -209,7 +209,7 @@ def test_reviewers_see_verdicts_reviews_and_misses(context: Any, enter: Any) -> 
     assert "1 of 3 photos of the random sample are bad: 33 %." in page
     assert f"{share(known.low)} to {share(known.high)}." in page
     assert "1 photos of the sample have no label yet" in page
-    assert "/history?first_day=2021-09-06&amp;last_day=2021-09-06" in page
+    assert "/inspections?first_day=2021-09-06&amp;last_day=2021-09-06" in page
     assert "4 (100 %)" in page
     ko = ann.get("/quality?first_day=2030-01-01", headers={"accept-language": "ko"}).text
     assert "무작위 표본에 확정된 사진이 없습니다" in ko and "검사한 사진이 없습니다" in ko
