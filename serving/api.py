@@ -11,10 +11,10 @@ from lakehouse.errors import UsageError
 from serving.answers import Answer, LotsOfDay, Verdict, as_json, as_verdict
 from serving.context import AppContext
 from serving.html import texts_of
-from serving.pages import Here, Named, RefusedError, Shown, Visitor, seen
+from serving.pages import Here, Named, Shown, Visitor, received, seen
 from serving.receive import NO_CHAMPION, Result, inspect_upload
 from serving.verdicts.inspector import Lot
-from serving.verdicts.uploads import TOO_LARGE, MalformedError, TooMuchError
+from serving.verdicts.uploads import TOO_LARGE
 
 router = APIRouter()
 FILES = {
@@ -53,12 +53,7 @@ async def post_verdicts(
     413 where every file is too large, 503 where there is no model yet.
     """
     context, t = html.context, texts_of(request)
-    try:
-        files, texts = await context.uploads.receive(request, user.name)
-    except TooMuchError:
-        raise RefusedError(413, "too_large") from None
-    except MalformedError as error:
-        raise HTTPException(400, str(error)) from None
+    files, texts = await received(request, context, user)
     try:
         lot = here.inspector.lot(texts.get("lot", ""))
     except UsageError:

@@ -8,7 +8,7 @@ from hmac import compare_digest
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import Depends, Request
+from fastapi import Depends, HTTPException, Request
 from fastapi.responses import Response
 from starlette.datastructures import FormData
 
@@ -17,6 +17,7 @@ from serving.context import AppContext, StageContext
 from serving.html import Html, stage_of, user_of
 from serving.origin import Step
 from serving.records.inspections import Inspection
+from serving.verdicts.uploads import MalformedError, Received, TooMuchError
 
 WITHOUT_SESSION = ("/login", "/sign-up", "/language", "/theme")
 
@@ -43,6 +44,18 @@ async def posted(request: Request) -> FormData:
     if needed and not (shown_to and compare_digest(given.encode(), shown_to.encode())):
         raise RefusedError(403, "form")
     return form
+
+
+async def received(
+    request: Request, context: AppContext, user: User
+) -> tuple[list[Received], dict[str, str]]:
+    """Receive the files and text fields of a form, or refuse it: 413 if too large, 400 if torn."""
+    try:
+        return await context.uploads.receive(request, user.name)
+    except TooMuchError:
+        raise RefusedError(413, "too_large") from None
+    except MalformedError as error:
+        raise HTTPException(400, str(error)) from None
 
 
 async def visitor(request: Request) -> User:  # Async, so FastAPI needs no thread.

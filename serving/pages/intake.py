@@ -13,12 +13,12 @@ from lakehouse.errors import UsageError
 from serving.access.sessions import User
 from serving.context import AppContext, StageContext
 from serving.html import share, texts_of
-from serving.pages import Here, Named, RefusedError, Shown, Visitor, seen
+from serving.pages import Here, Named, RefusedError, Shown, Visitor, received, seen
 from serving.receive import Result, inspect_upload, refused
 from serving.records.inspections import Search
 from serving.texts import LANGUAGES, Texts, texts
 from serving.verdicts.inspector import Lot
-from serving.verdicts.uploads import MalformedError, Received, TooMuchError
+from serving.verdicts.uploads import Received
 
 LATEST, SHOWN_ROWS = 20, 200
 KEY = re.compile(r"[0-9a-f]{32}")
@@ -103,12 +103,7 @@ async def _received(
     request: Request, context: AppContext, user: User
 ) -> tuple[Received, dict[str, str]]:
     """Receive one file and the text fields."""
-    try:
-        files, given = await context.uploads.receive(request, user.name)
-    except TooMuchError:
-        raise RefusedError(413, "too_large") from None
-    except MalformedError as error:
-        raise HTTPException(400, str(error)) from None
+    files, given = await received(request, context, user)
     if len(files) != 1:
         for one in files:
             context.uploads.drop(one)
