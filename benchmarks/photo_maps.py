@@ -30,7 +30,7 @@ from lakehouse.settings import Settings
 from ml.data.masks import masks_sha256, read_masks
 from ml.data.pictures import PictureFrame, picture_frame
 from ml.data.splits import Split
-from ml.figures.cross_validation import CrossValidation, figures, flat
+from ml.figures.cross_validation import CrossValidation, figures, flat, verdicts
 from ml.figures.maps import aupro, points_at
 from ml.figures.savings import savings
 from ml.figures.thresholds import Costs, Thresholds, fit_thresholds
@@ -106,7 +106,9 @@ def of_probabilities(split: Split, p: Any, refused: Any, costs: Costs) -> dict[s
         *((split,), split.items, split.labels, p[:, None], split.fold[:, None], groups),
         refused[:, None],
     )
-    found = figures(evaluated, None) | savings(evaluated, costs)
+    decided = verdicts(evaluated, costs)
+    assert decided is not None, "a split of one fold has no others to fit thresholds on"
+    found = figures(evaluated, None) | savings(evaluated, decided, costs)
     return {name: round(value, 4) for name, value in flat(found).items()}
 
 

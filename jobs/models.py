@@ -22,7 +22,8 @@ from jobs.runner import begin
 from jobs.train import open_registry, training_context
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.files.photos import PhotoError
-from ml.registry import CHALLENGER, CHAMPION, Version
+from ml.moved_lake import CHAMPION
+from ml.registry import CHALLENGER, Version
 from ml.study.promotion import Comparison, NotBetterError, promote, rollback, run_in_words
 from ml.study.promotion import compare as compare_versions
 from ml.study.reproduction import predict_again, reproduce

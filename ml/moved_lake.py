@@ -24,9 +24,12 @@ DATABASE = "mlflow.db"
 ARTIFACTS = "mlflow"
 """The folder of the artifacts, next to the database."""
 
+CHAMPION, SHA256, MODEL_FILE = "champion", "sha256", "model.onnx"
+"""Alias of the version in use, tag with the hash of a version's file, and that file's name."""
+
 VERSION = """
 SELECT v.version, v.storage_location, t.value FROM model_versions v
-JOIN model_version_tags t ON t.name = v.name AND t.version = v.version AND t.key = 'sha256'
+JOIN model_version_tags t ON t.name = v.name AND t.version = v.version AND t.key = :key
 WHERE v.name = :name AND (CAST(v.version AS TEXT) = :alias OR v.version IN (
   SELECT version FROM registered_model_aliases WHERE name = :name AND alias = :alias))
 """
@@ -98,11 +101,12 @@ def embedded_model(settings: Settings, reference: str) -> tuple[bytes, str, int]
         return None
     point_here(lake)
     name, _, alias = reference.partition("@")
+    given = {"name": name, "alias": alias or CHAMPION, "key": SHA256}
     try:
         with closing(sqlite3.connect(f"file:{lake / DATABASE}?mode=ro", uri=True)) as sql:
-            found = sql.execute(VERSION, {"name": name, "alias": alias or "champion"}).fetchall()
+            found = sql.execute(VERSION, given).fetchall()
         ((number, place, sha256),) = found
-        content = (Path(unquote(urlsplit(place).path)) / "model.onnx").read_bytes()
+        content = (Path(unquote(urlsplit(place).path)) / MODEL_FILE).read_bytes()
     except (sqlite3.Error, OSError, ValueError, AttributeError, TypeError):
         return None
     known = hashlib.sha256(content).hexdigest() == sha256

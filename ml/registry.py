@@ -19,13 +19,11 @@ from mlflow.exceptions import MlflowException
 
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.settings import Settings
-from ml.moved_lake import ARTIFACTS, is_own, point_here
+from ml.moved_lake import ARTIFACTS, CHAMPION, MODEL_FILE, SHA256, is_own, point_here
 from ml.tracking import Tracking
 from ml.use.predictor import open_model
 
-CHAMPION, CHALLENGER = "champion", "challenger"
-SHA256, HISTORY = "sha256", "champion_history"
-MODEL_FILE = "model.onnx"
+CHALLENGER, HISTORY = "challenger", "champion_history"
 ABOUT_MODEL = (
     "The app and the jobs use the version with the alias champion. The alias challenger is the "
     "best of the last study; `platelake promote` compares the two on the same items. The tags of a "

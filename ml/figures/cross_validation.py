@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ml.data.splits import Round, Split
 from ml.figures.metrics import FIGURES, Figure, Interval, Probabilities, bootstrap
-from ml.figures.thresholds import Costs, Thresholds, decide, fit_thresholds, item_costs
+from ml.figures.thresholds import Costs, Thresholds, decide, fit_thresholds
 
 
 @dataclass(frozen=True)
@@ -140,12 +140,6 @@ def verdicts(evaluated: CrossValidation, costs: Costs) -> NDArray[np.str_] | Non
     return np.where(evaluated.refused, "needs_human", found)
 
 
-def paid_costs(evaluated: CrossValidation, costs: Costs) -> NDArray[np.float64] | None:
-    """Compute the cost of each item, shape of `p`, by `verdicts`; None if there are none."""
-    found = verdicts(evaluated, costs)
-    return None if found is None else item_costs(evaluated.y[:, None], found, costs)
-
-
 MEAN = Figure(lambda _, values, drawn: drawn @ values / drawn.sum(axis=1))
 """The mean of a value of each item, such as its cost."""
 
@@ -153,7 +147,7 @@ MEAN = Figure(lambda _, values, drawn: drawn @ values / drawn.sum(axis=1))
 def figures(evaluated: CrossValidation, paid: NDArray[np.float64] | None) -> dict[str, Interval]:
     """Compute each figure over all tested items, as the mean over the splits, with its interval.
 
-    `paid` are the `paid_costs`, if there are any.
+    `paid` are the costs of their `verdicts`, shape of `p`, if there are any.
     """
     found = {
         name: bootstrap(mean_over_splits(figure), evaluated.y, evaluated.p, evaluated.groups)

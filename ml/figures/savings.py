@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ml.figures.cross_validation import MEAN, CrossValidation, verdicts
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.figures.cross_validation import MEAN, CrossValidation
 from ml.figures.metrics import Interval, bootstrap
 from ml.figures.thresholds import Costs, item_costs
 
@@ -17,23 +20,22 @@ COST_RATIO = "cost_ratio"
 EXACT = 0.95
 
 
-def savings(evaluated: CrossValidation, costs: Costs) -> dict[str, Interval]:
+def savings(
+    evaluated: CrossValidation, found: NDArray[np.str_], costs: Costs
+) -> dict[str, Interval]:
     """Compute what a model saves, as means over items and splits, each with its interval.
 
     Args:
         evaluated: out-of-fold probabilities.
+        found: their `verdicts`, of the shape of `p`.
         costs: of an escape, a scrapped good item and a review.
 
     Returns:
         `decided`: share of the items that the model decides alone. `escapes`: bad items called
         good, `false_alarms`: good items called bad, both as shares of all items. `refused`: share
         left to a person because they are unlike the known ones. `cost_ratio`: the cost of the
-        verdicts over that of a person for every item. Empty if there are no other folds to fit
-        thresholds on; without `cost_ratio` if a review costs nothing.
+        verdicts over that of a person for every item; it is left out if a review costs nothing.
     """
-    found = verdicts(evaluated, costs)
-    if found is None:
-        return {}
     y = evaluated.y[:, None]
     values = {
         "decided": found != "needs_human",

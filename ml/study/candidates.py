@@ -26,14 +26,15 @@ from ml.figures.cross_validation import (
     deployed_thresholds,
     figures,
     flat,
-    paid_costs,
+    verdicts,
 )
 from ml.figures.metrics import FIGURES
 from ml.figures.plots import plot_figures
 from ml.figures.savings import savings
-from ml.figures.thresholds import Costs
+from ml.figures.thresholds import Costs, item_costs
+from ml.moved_lake import MODEL_FILE
 from ml.onnx import with_card
-from ml.registry import MODEL_FILE, Registry, Version
+from ml.registry import Registry, Version
 from ml.study.evidence import Contender, best, largest_study
 
 STUDY_FILE, RUN_FILE, PREDICTIONS_FILE, EXAMPLE_FILE = (
@@ -140,13 +141,16 @@ def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
 def run_as_json(study: Study, candidate: Candidate, evaluated: CrossValidation) -> dict[str, Any]:
     """Return parameters, figures and tags of the candidate's run."""
     by_fold = {f"{name}_by_fold": evaluated.by_fold(figure) for name, figure in FIGURES.items()}
-    paid = paid_costs(evaluated, study.costs)
-    if paid is not None:
+    paid, saved = None, {}
+    found = verdicts(evaluated, study.costs)
+    if found is not None:
+        paid = item_costs(evaluated.y[:, None], found, study.costs)
+        saved = savings(evaluated, found, study.costs)
         by_fold["cost_by_fold"] = evaluated.mean_by_fold(paid)
     return {
         "params": {**protocol_params(study.options), **_flat_params(candidate.recipe)},
         "metrics": {
-            **flat(figures(evaluated, paid) | savings(evaluated, study.costs)),
+            **flat(figures(evaluated, paid) | saved),
             "fold_overlap": float(evaluated.overlap),
             "items": float(len(evaluated.items)),
             "bad": float(evaluated.y.sum()),
