@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
 
@@ -74,11 +75,8 @@ def _steps(context: RunContext, sources: Sources, asked: str) -> list[Step]:
 def _find(context: RunContext, inspection_id: str) -> Mapping[str, Any] | None:
     """The inspection in the app's database, or its copy in the lake while that is away."""
     try:
-        database = Database(context.settings.sql_address())
-        try:
+        with _database(context) as database:
             return find_inspection(database, context.stage, inspection_id)
-        finally:
-            database.engine.dispose()
     except SqlError:
         own = pc.field("inspection_id") == inspection_id
         found = context.lake.load(INSPECTIONS, where=own).to_pylist()
@@ -88,13 +86,20 @@ def _find(context: RunContext, inspection_id: str) -> Mapping[str, Any] | None:
 def _said(context: RunContext, what: dict[str, object]) -> list[Step]:
     """What people did and said; one step that says so while the app's database is away."""
     try:
-        database = Database(context.settings.sql_address())
-        try:
+        with _database(context) as database:
             return said_of(database, context.stage, what)
-        finally:
-            database.engine.dispose()
     except SqlError:
         return [Step("inspections", [], "sql_away")]
+
+
+@contextmanager
+def _database(context: RunContext) -> Iterator[Database]:
+    """Open the app's database for a moment; raises SqlError while it is away."""
+    database = Database(context.settings.sql_address())
+    try:
+        yield database
+    finally:
+        database.engine.dispose()
 
 
 def _day(text: str) -> date:
