@@ -1,6 +1,7 @@
 """Rows of Arrow as SQL takes them: values for parameters, and literals of a statement's text.
 
-Both are made a column at a time, because a value at a time takes most of a sync.
+Both are made a column at a time, because a value at a time takes most of a sync. A backslash
+escapes in literals: `Database` sets the `sql_mode` of its sessions, so no server can turn that off.
 """
 
 from __future__ import annotations
