@@ -49,7 +49,7 @@ async def posted(request: Request) -> FormData:
 async def received(
     request: Request, context: AppContext, user: User
 ) -> tuple[list[Received], dict[str, str]]:
-    """Receive the files and text fields of a form, or refuse it: 413 if too large, 400 if torn."""
+    """Receive the files and texts of a form, or refuse it: 413 too large, 400 malformed."""
     try:
         return await context.uploads.receive(request, user.name)
     except TooMuchError:
