@@ -45,12 +45,16 @@ LOOK_SECONDS = 5.0
 """The app asks for a new champion and delivers waiting rows to SQL at this interval."""
 
 
-def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastAPI:
+def create_app(
+    context: AppContext, look_seconds: float = LOOK_SECONDS, gradio: bool = True
+) -> FastAPI:
     """Return the app of this context, ready for uvicorn.
 
     Args:
         context: What the app is made of.
         look_seconds: Seconds between two calls of `context.look_around`.
+        gradio: Whether it has the pages below /inspect and /sensor. Gradio takes seconds to build
+            them; without them, the other pages and the HTTP interface are there at once.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(context.uploads.folder)  # Gradio may read here.
     from serving.pages import gradio_pages  # Gradio takes this folder when it is imported.
@@ -83,7 +87,8 @@ def create_app(context: AppContext, look_seconds: float = LOOK_SECONDS) -> FastA
     routers = [*(one.router for one in pages), gradio_pages.file_routes]
     for router in routers:
         app.include_router(router)
-    gradio_pages.mount(app, html)
+    if gradio:
+        gradio_pages.mount(app, html)
     root, secure = context.settings.root_path, context.settings.secure_cookies
     if root:
         app.servers = [{"url": root}]

@@ -7,6 +7,7 @@ upload, and check the limits while a file arrives.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -186,8 +187,7 @@ def _top(html: Html, t: Texts, request: gr.Request, here: str, path: str) -> str
 def _inspect(html: Html, t: Texts) -> gr.Blocks:
     """Return the page that inspects photos, and its function for Gradio's client."""
     context = html.context
-    page, answering = _page(html, t, "photos", "/inspect", "/inspections")
-    with page:
+    with _page(html, t, "photos", "/inspect", "/inspections") as (page, answering):
         files = gr.File(file_count="multiple", visible=False)
         snapshot, lot = gr.Image(visible=False), gr.Textbox(visible=False)
         results, answers = gr.HTML(visible=False), gr.JSON(visible=False)
@@ -227,8 +227,11 @@ def _inspect(html: Html, t: Texts) -> gr.Blocks:
     return page
 
 
-def _page(html: Html, t: Texts, kind: str, path: str, to: str) -> tuple[gr.Blocks, gr.Button]:
-    """Return a page with our component, which sends each file to `to`, and a hidden button.
+@contextmanager
+def _page(
+    html: Html, t: Texts, kind: str, path: str, to: str
+) -> Iterator[tuple[gr.Blocks, gr.Button]]:
+    """Make a page with our component, which sends each file to `to`, and a hidden button.
 
     Gradio's own form ignores a click while another one is at work, and knows no queue of photos.
     """
@@ -247,7 +250,7 @@ def _page(html: Html, t: Texts, kind: str, path: str, to: str) -> tuple[gr.Block
             return _top(html, t, request, here, path)
 
         page.load(show_top, outputs=top, show_progress="hidden", api_visibility="private")
-    return page, answering
+        yield page, answering
 
 
 def _inspected(
@@ -290,8 +293,7 @@ def _shown(
 def _sensor(html: Html, t: Texts) -> gr.Blocks:
     """Return the page that checks sensor files, and its function for Gradio's client."""
     context = html.context
-    page, answering = _page(html, t, "sensor", "/sensor", "/sensor")
-    with page:
+    with _page(html, t, "sensor", "/sensor", "/sensor") as (page, answering):
         files, results = _raw(gr.File(visible=False)), gr.HTML(visible=False)
 
         def checked(files: list[str], request: gr.Request) -> str:

@@ -185,10 +185,16 @@ class Browser:
 
 
 @pytest.fixture
-def app(context: AppContext) -> Any:
+def gradio() -> bool:
+    """Whether the app has Gradio's pages, which take seconds to build; tests of them say so."""
+    return False
+
+
+@pytest.fixture
+def app(context: AppContext, gradio: bool) -> Any:
     from serving.app import create_app
 
-    return create_app(context)
+    return create_app(context, gradio=gradio)
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def test_photos_of_a_phone_and_of_a_camera_with_10_bits(enter: Enter, context: A
 
 def test_too_large_and_too_many(make_context: Callable[..., AppContext]) -> None:
     context = make_context(max_photo_bytes=100_000, upload_files=3)
-    kim = Browser(create_app(context), context, "kim")
+    kim = Browser(create_app(context, gradio=False), context, "kim")
     large, small = ("large.png", b"\x89PNG" + bytes(150_000)), ("small.png", png())
     found = kim.inspect_upload(large, small, small, small, small).json()["results"]
     assert [one["rule"] for one in found] == ["too_large", None, None, "too_many", "too_many"]
@@ -226,6 +226,7 @@ def test_what_is_another_users_is_refused_and_written_down(
     }
 
 
+@pytest.mark.parametrize("gradio", [True])
 def test_every_page_needs_a_user_unless_it_is_named(app: Any, context: AppContext) -> None:
     anonymous = Browser(app, context)
     pages = (home, accounts, history, intake, review, lake, oidc, api)
@@ -244,6 +245,7 @@ def test_every_page_needs_a_user_unless_it_is_named(app: Any, context: AppContex
         assert anonymous.get(path).status_code == 200, path
 
 
+@pytest.mark.parametrize("gradio", [True])
 def test_other_sites_cannot_act_for_a_user(enter: Enter, context: AppContext) -> None:
     kim = enter()
     posts = ("/logout", "/account", "/api/verdicts", "/inspect/en/gradio_api/upload", "/language")
@@ -285,6 +287,7 @@ def test_sessions(enter: Enter, context: AppContext, app: Any) -> None:
     assert kim.get("/account").status_code == 303
 
 
+@pytest.mark.parametrize("gradio", [True])
 def test_no_page_is_kept_by_the_browser(enter: Enter) -> None:
     kim = enter()
     for path in ("/inspections", "/account", "/lots", "/inspect/en/"):
@@ -338,7 +341,7 @@ def test_ten_thousand_guesses(app: Any, context: AppContext, plant: Plant) -> No
 
 def test_sign_up(make_context: Callable[..., AppContext]) -> None:
     context = make_context(sign_up="invitation")
-    new = Browser(create_app(context), context)
+    new = Browser(create_app(context, gradio=False), context)
     asked = {"name": "lee", "password": PASSWORD}
     assert new.http.post("/sign-up", data=asked).status_code == 400
     code = context.accounts.invite("test", "reviewer")
@@ -347,7 +350,7 @@ def test_sign_up(make_context: Callable[..., AppContext]) -> None:
     assert answer.headers["location"] == "/"
     assert new.get("/review").status_code == 200
     off = make_context(sign_up="off")
-    closed = Browser(create_app(off), off)
+    closed = Browser(create_app(off, gradio=False), off)
     assert closed.http.post("/sign-up", data=asked).status_code == 400
     assert "Sign-up is off" in closed.get("/sign-up").text
 
@@ -375,7 +378,7 @@ def test_home_has_what_the_role_needs(enter: Enter, plant: Plant, context: AppCo
 
 def test_home_of_an_empty_lake(make_context: Callable[..., AppContext], tmp_path: Path) -> None:
     context = make_context(lake=str(tmp_path / "empty"))
-    ann = Browser(create_app(context), context, "ann", "reviewer")
+    ann = Browser(create_app(context, gradio=False), context, "ann", "reviewer")
     started = time.process_time()
     page = ann.get("/")
     assert time.process_time() - started < 1
@@ -386,7 +389,7 @@ def test_home_of_an_empty_lake(make_context: Callable[..., AppContext], tmp_path
 
 def test_review_is_a_stream(make_context: Callable[..., AppContext], plant: Plant) -> None:
     context = make_context(sampled_share=1.0)
-    app = create_app(context)
+    app = create_app(context, gradio=False)
     kim, ann, ben = (
         Browser(app, context, name, role)
         for name, role in (("kim", "operator"), ("ann", "reviewer"), ("ben", "reviewer"))
@@ -418,7 +421,7 @@ def test_review_is_a_stream(make_context: Callable[..., AppContext], plant: Plan
 
 def test_all_pages_of_the_queue(make_context: Callable[..., AppContext], plant: Plant) -> None:
     context = make_context(sampled_share=1.0)
-    app = create_app(context)
+    app = create_app(context, gradio=False)
     kim, ann = Browser(app, context, "kim"), Browser(app, context, "ann", "reviewer")
     kim.inspected(plant.good[0])
     first = context.first.inspections.earlier(
@@ -516,7 +519,7 @@ def test_two_reviewers_at_once_make_one_label(
 
     context = make_context(sql_url=sql_url)
     names = [f"reviewer {n}" for n in range(6)]
-    app = create_app(context)
+    app = create_app(context, gradio=False)
     kim = Browser(app, context, "kim")
     one = context.records.find(kim.inspected(plant.bad[0]))
     assert one
@@ -570,7 +573,7 @@ def test_a_sample_of_good_verdicts_is_looked_at(
     make_context: Callable[..., AppContext], plant: Plant
 ) -> None:
     context = make_context(sampled_share=1.0)
-    app = create_app(context)
+    app = create_app(context, gradio=False)
     kim, ann = Browser(app, context, "kim"), Browser(app, context, "ann", "reviewer")
     link = kim.inspected(plant.good[0])
     kim.inspected(plant.bad[0])
@@ -696,7 +699,9 @@ def test_the_run_is_linked_in_mlflow_but_no_password_is_shown(
     registry = registry_of(load_settings(lake=str(plant.lake)))
     for uri, links in {"http://mlflow.test:5000": 2, "http://a:secret@mlflow.test": 0}.items():
         context = make_context(registry=registry, mlflow_uri=uri)
-        page = Browser(create_app(context), context, f"kim {links}").get("/models").text
+        page = (
+            Browser(create_app(context, gradio=False), context, f"kim {links}").get("/models").text
+        )
         found = re.findall(r'href="http://mlflow\.test:5000/#/experiments/\d+/runs/\w+"', page)
         assert len(found) == links and "secret" not in page
 
@@ -708,12 +713,12 @@ def test_no_champion_yet(
 
     empty = Registry(f"sqlite:///{tmp_path / 'empty.db'}")
     context = make_context(registry=empty)
-    kim = Browser(create_app(context), context, "kim")
+    kim = Browser(create_app(context, gradio=False), context, "kim")
     page = kim.get("/inspect")
     assert page.status_code == 200 and "platelake train cnn --stage chromate" in page.text
     assert kim.get("/models").text.count("No model is in use yet") == 2
     assert "Ask an admin" in kim.get("/lots/2021-11-01/3").text
-    boss = Browser(create_app(context), context, "boss", "admin")
+    boss = Browser(create_app(context, gradio=False), context, "boss", "admin")
     assert "platelake train trees" in boss.get("/lots/2021-11-01/3").text
     answer = kim.inspect_upload(plant.good[0])
     assert answer.status_code == 503 and answer.json()["results"][0]["rule"] == "no_champion"
@@ -837,11 +842,14 @@ def test_sign_ups_are_counted_before_anything_is_hashed(
     context = make_context(sign_up="invitation")
     context.accounts.add("kim", password=PASSWORD, by="test")
     hashed.clear()
-    stranger = Browser(create_app(context), context)
+    stranger = Browser(create_app(context, gradio=False), context)
     codes = Counter(stranger.http.post("/sign-up", data=asked).status_code for _ in range(30))
     assert codes == {400: SIGN_UP_LIMIT, 429: 10} and hashed == []
     off = make_context(sign_up="off")
-    assert Browser(create_app(off), off).http.post("/sign-up", data=asked).status_code == 400
+    assert (
+        Browser(create_app(off, gradio=False), off).http.post("/sign-up", data=asked).status_code
+        == 400
+    )
     assert hashed == []
 
 

@@ -36,7 +36,7 @@ def kept(context: AppContext) -> list[str]:
 def test_sql_away(server: MariaDB, make_context: Callable[..., AppContext], plant: Plant) -> None:
     with server.database() as url:
         context = make_context(sql_url=url)
-        app = create_app(context)
+        app = create_app(context, gradio=False)
         kim, lee = Browser(app, context, "kim"), Browser(app, context, "lee")
         token = context.accounts.token("lee", "test")
         bearer = {"authorization": f"Bearer {token}"}
@@ -117,7 +117,7 @@ def test_mlflow_away(make_context: Callable[..., AppContext], plant: Plant, away
     assert context.mlflow_away and context.first.photo_champion.model is not None
     assert context.first.photo_champion.model.sha256 == first.first.photo_champion.model.sha256
     assert context.first.photo_champion.honest == first.first.photo_champion.honest
-    kim = Browser(create_app(context), context, "kim")
+    kim = Browser(create_app(context, gradio=False), context, "kim")
     assert kim.inspect_upload(plant.bad[0]).json()["results"][0]["verdict"]["verdict"] == "bad"
     page = kim.get("/models").text
     assert "The model registry cannot be reached" in page and "chromate-photos, version 1" in page
@@ -169,8 +169,8 @@ def _model_uri(registry: Registry, uri: str) -> str:
 def test_a_look_around_is_taken_again_and_again(context: AppContext, plant: Plant) -> None:
     from starlette.testclient import TestClient
 
-    with TestClient(create_app(context, look_seconds=0.05)):
-        kim = Browser(create_app(context), context, "kim")
+    with TestClient(create_app(context, look_seconds=0.05, gradio=False)):
+        kim = Browser(create_app(context, gradio=False), context, "kim")
         row = asdict(found(context, kim.inspected(plant.good[0])))
         context.outbox.put("late", inspections.name, row | {"inspection_id": "late"})
         deadline = time.monotonic() + 20

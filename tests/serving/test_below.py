@@ -26,6 +26,8 @@ from tests.serving.conftest import PASSWORD, Plant, opened_context
 from tests.serving.live import served
 from tests.serving.provider import CLIENT, SECRET, Provider
 
+pytestmark = pytest.mark.heavy
+
 ROOT = "/quality"
 NOT_OURS = '<link rel="manifest" href="/manifest.json" />'
 """Gradio's page names it, wherever the app is, and the app has none."""
@@ -154,7 +156,7 @@ def test_a_provider_sends_people_back_below_the_path(make: Callable[..., AppCont
         provider.issuer = issuer
         known = {"oidc_client_id": CLIENT, "oidc_client_secret": SECRET, "oidc_issuer": issuer}
         context = make(root_path=ROOT, **known)
-        http = TestClient(create_app(context), base_url=host, follow_redirects=False)
+        http = TestClient(create_app(context, gradio=False), base_url=host, follow_redirects=False)
         asked = http.get(f"{ROOT}/oidc/start").headers["location"]
         assert parse_qs(urlsplit(asked).query)["redirect_uri"] == [f"{host}{ROOT}/oidc/back"]
         back = httpx.get(asked).headers["location"]
@@ -165,7 +167,7 @@ def test_a_provider_sends_people_back_below_the_path(make: Callable[..., AppCont
 @pytest.mark.parametrize("root", ["/lots", "/inspections", "/inspect", "/static"])
 def test_a_path_of_the_app_is_refused(make: Callable[..., AppContext], root: str) -> None:
     with pytest.raises(SettingError, match="choose another path"):
-        create_app(make(root_path=root))
+        create_app(make(root_path=root), gradio=False)
 
 
 @pytest.mark.parametrize("root", ["quality", "//host", "/a b", "/a/../b", "/<b>"])

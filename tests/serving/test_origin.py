@@ -133,7 +133,7 @@ def test_mlflow_away_is_said_on_the_page(
     make_context()
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     context = make_context(registry=Registry("http://127.0.0.1:9"))
-    kim = Browser(create_app(context), context, "kim")
+    kim = Browser(create_app(context, gradio=False), context, "kim")
     page = kim.get(f"/inspections/{kim.inspected(plant.good[0])}?origin=1")
     assert page.status_code == 200 and "MLflow cannot be reached now." in page.text
 

@@ -12,6 +12,8 @@ from ml.data.splits import Split, make_split
 from ml.trees.models import TreeRecipe, fit_trees
 from ml.trees.widths import USUAL_WIDTH, WIDTHS, WidthChoice, best_width
 
+pytestmark = pytest.mark.heavy
+
 LOTS, READINGS = 60, 40
 
 

@@ -32,7 +32,7 @@ def make_browser(
     def make(**settings: Any) -> Browser:
         known = {"oidc_client_id": CLIENT, "oidc_client_secret": SECRET, **settings}
         context = make_context(oidc_issuer=provider.issuer, **known)
-        return Browser(create_app(context), context)
+        return Browser(create_app(context, gradio=False), context)
 
     return make
 

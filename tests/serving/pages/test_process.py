@@ -24,6 +24,8 @@ from tests.serving.conftest import Browser, Plant
 from tests.serving.records.test_outbox import ONE
 from tests.serving.records.test_verdict_days import ANN, BEN
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
@@ -141,7 +143,9 @@ def test_limits_that_somebody_set_are_used_and_explained(
     assert (kept["low"], kept["high"]) == pytest.approx((point.low, point.high), abs=1e-12)
     assert made.view(made.stage.variables[0], "individuals", Period(), Period()).kept is None
     context = make_context(lake=str(lake))
-    page = Browser(create_app(context), context, "kim").get(f"/process?variable={variable.name}")
+    page = Browser(create_app(context, gradio=False), context, "kim").get(
+        f"/process?variable={variable.name}"
+    )
     assert "after &lt;the&gt; repair" in page.text and f"{days[0]} to {days[4]}" in page.text
     assert getpass.getuser() in page.text and "version 2" in page.text
 

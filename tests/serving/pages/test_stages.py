@@ -12,6 +12,8 @@ from serving.app import create_app
 from serving.context import AppContext
 from tests.serving.conftest import Browser, Plant, opened_context
 
+pytestmark = pytest.mark.heavy
+
 CHROMATE = load_stage("chromate")
 POLISH = CHROMATE.model_copy(update={"name": "polish", "title": "Polish <1>"})
 PRESS = CHROMATE.model_copy(update={"name": "press", "title": "Press", "photos": None})
@@ -42,14 +44,14 @@ def shown(page: Any) -> str:
 
 def test_one_stage_has_no_switch(make: Make) -> None:
     context = make(CHROMATE)
-    kim = Browser(create_app(context), context, "kim")
+    kim = Browser(create_app(context, gradio=False), context, "kim")
     assert "at-stage" not in kim.get("/lots").text
     assert kim.get("/sensor").headers["location"] == "/sensor/en/"
 
 
 def test_the_switch_leads_to_the_same_page_of_another_stage(make: Make) -> None:
     context = make(CHROMATE, POLISH, PRESS)
-    kim = Browser(create_app(context), context, "kim")
+    kim = Browser(create_app(context, gradio=False), context, "kim")
     page = kim.get("/lots")
     assert shown(page) == "chromate" and "Polish &lt;1&gt;" in page.text
     answer = kim.post("/stage", stage="polish", next="/lots?day=2021-09-06")
@@ -57,7 +59,9 @@ def test_the_switch_leads_to_the_same_page_of_another_stage(make: Make) -> None:
     assert shown(kim.get("/lots")) == shown(kim.get("/flow")) == "polish"
     assert shown(kim.get("/models?stage=press")) == "press"
     assert "platelake promote press-lots" in (
-        Browser(create_app(context), context, "boss", "admin").get("/models?stage=press").text
+        Browser(create_app(context, gradio=False), context, "boss", "admin")
+        .get("/models?stage=press")
+        .text
     )
     assert kim.get("/inspect?stage=chromate").text.count("chromate-photos") == 1
     none = kim.get("/inspect?stage=press").text
@@ -69,7 +73,7 @@ def test_the_switch_leads_to_the_same_page_of_another_stage(make: Make) -> None:
 
 def test_what_is_stored_names_its_stage(make: Make) -> None:
     context = make(CHROMATE, PRESS)
-    kim = Browser(create_app(context), context, "kim")
+    kim = Browser(create_app(context, gradio=False), context, "kim")
     photo = ("a.png", b"x")
     assert kim.inspect_upload(photo).status_code == 422
     page = {"accept": "application/json"}
@@ -83,7 +87,7 @@ def test_what_is_stored_names_its_stage(make: Make) -> None:
 def test_who_may_open_which_stage(make: Make) -> None:
     access = {"kim": ["press"], "reviewer": ["chromate", "press"], "lee": []}
     context = make(CHROMATE, POLISH, PRESS, stage_access=access)
-    app = create_app(context)
+    app = create_app(context, gradio=False)
     kim, ann = Browser(app, context, "Kim"), Browser(app, context, "ann", "reviewer")
     lee, boss = Browser(app, context, "lee"), Browser(app, context, "boss", "admin")
     assert "at-stage" not in kim.get("/lots").text  # One stage needs no switch.
@@ -108,7 +112,7 @@ def test_two_tabs_on_two_stages(make_context: Callable[..., AppContext], plant: 
     context = make_context(others=[POLISH], stage_access={"lee": ["chromate"]})
     polish = context.stages["polish"]
     polish.inspector.champion = polish.photo_champion = context.first.photo_champion
-    app = create_app(context)
+    app = create_app(context, gradio=False)
     kim, content = Browser(app, context, "kim", "reviewer"), plant.bad[0].read_bytes()
     first = kim.get("/inspect?stage=chromate").headers["location"]
     second = kim.get("/inspect?stage=polish").headers["location"]

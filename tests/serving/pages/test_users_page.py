@@ -14,6 +14,8 @@ from serving.app import create_app
 from serving.context import AppContext
 from tests.serving.conftest import Browser, opened_context
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def context(tmp_path: Path, landing: Path) -> Iterator[AppContext]:
@@ -28,7 +30,7 @@ def context(tmp_path: Path, landing: Path) -> Iterator[AppContext]:
 
 @pytest.fixture
 def enter(context: AppContext) -> Callable[..., Browser]:
-    app = create_app(context)
+    app = create_app(context, gradio=False)
     return lambda name="", role="operator": Browser(app, context, name, role)
 
 
