@@ -25,9 +25,10 @@ from lakehouse.files.photos import read_photo
 from lakehouse.files.read import hash_files, inspect_files, read_rows
 from lakehouse.files.rules import filter_held_back
 from lakehouse.ingest import events, ledger
+from lakehouse.landing.files import LandedFile
 from lakehouse.landing.matching import KINDS
 from lakehouse.landing.stable import Looks
-from lakehouse.landing.zone import LandedFile, open_url
+from lakehouse.landing.zone import open_url
 from lakehouse.settings import Settings
 from lakehouse.stage import Stage
 
@@ -89,8 +90,8 @@ def _has(stage: Stage, kind: str) -> bool:
 
 def _plan(lake: Lake, looks: Looks, kind: str, stage: Stage, settings: Settings) -> Planned:
     landed = looks.files(kind)
-    last = events.last_states(lake, kind, [file.file for file in landed])
-    candidates = ledger.candidates(landed, last, ())
+    last = events.last_events(lake, kind, landed.names)
+    candidates = list(ledger.candidates(landed, last, ()))
     reports, look = _inspect(lake, looks.landing, kind, stage, settings, candidates)
     known = events.related_states(lake, kind, reports, {one.sha256 for one in reports.values()})
     plan = ledger.plan(landed, known, reports)

@@ -93,7 +93,6 @@ def _not_landed(context: RunContext) -> list[str]:
     """Files of text that are asked for again but gone; a photo that is gone counts as withdrawn."""
     gone: list[str] = []
     for kind in KINDS[:2]:
-        gone += sorted(
-            context.again[kind] - {file.file for file in context.ingest(kind).looks.files(kind)}
-        )
+        landed = context.ingest(kind).looks.files(kind).named(context.again[kind])
+        gone += sorted(context.again[kind] - {file.file for file in landed})
     return gone

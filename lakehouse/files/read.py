@@ -23,7 +23,8 @@ from lakehouse.errors import PlatelakeError
 from lakehouse.files.cells import read_cells, whole, with_file
 from lakehouse.files.delimited import inspect
 from lakehouse.files.layout import FileReport, Layout
-from lakehouse.landing.zone import LandedFile, open_url
+from lakehouse.landing.files import LandedFile
+from lakehouse.landing.zone import open_url
 
 SLICE_BYTES = 64 << 20
 

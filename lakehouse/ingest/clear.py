@@ -23,8 +23,8 @@ from lakehouse.files.layout import FileReport
 from lakehouse.ingest.context import IngestContext
 from lakehouse.ingest.events import in_files, last_events, related_states
 from lakehouse.ingest.ledger import DUPLICATE, LOADED, FileState
+from lakehouse.landing.files import LandedFile, LandedFiles
 from lakehouse.landing.leaving import Leaving, is_archive
-from lakehouse.landing.zone import LandedFile
 from lakehouse.table import Table
 from lakehouse.tables.cleared_files import CLEARED_FILES
 from lakehouse.tables.photos import PHOTOS
@@ -61,13 +61,11 @@ REUSED = (
 )
 
 
-def clear_landing(
-    context: IngestContext, kind: str, table: Table, landed: Sequence[LandedFile]
-) -> None:
+def clear_landing(context: IngestContext, kind: str, table: Table, landed: LandedFiles) -> None:
     """Archive or remove, as the settings say, the landed files that are clearable."""
     if context.settings.after_ingest == "keep" or is_archive(context.landing):
         return
-    asked = [file for file in landed if not context.only_again or file.file in context.again]
+    asked = list(landed.named(context.again) if context.only_again else landed)
     known = related_states(context.lake, kind, [file.file for file in asked], ())
     ready = _recorded(context.lake, kind, asked, known)
     if not ready:

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
+import pyarrow.compute as pc
+
 from lakehouse.delta.lake import Lake
 from lakehouse.delta.rows import Rows
 from lakehouse.files.layout import FileReport
 from lakehouse.files.readings import file_date, from_name
 from lakehouse.ingest import events, ledger
 from lakehouse.ingest.ledger import FileState
+from lakehouse.landing.files import LandedFile, LandedFiles, array_of
 from lakehouse.landing.stable import Looks
-from lakehouse.landing.zone import LandedFile
 from lakehouse.settings import Settings
 from lakehouse.stage import Stage
 from lakehouse.tables.quarantine import QUARANTINE
@@ -29,7 +31,7 @@ class Found(NamedTuple):
     although they are known, of these `freed` because a file that they clashed with has changed.
     """
 
-    landed: list[LandedFile]
+    landed: LandedFiles
     known: dict[str, FileState]
     reports: dict[str, FileReport]
     again: frozenset[str]
@@ -60,29 +62,33 @@ class IngestContext:
     withdraw: frozenset[str] = frozenset()
     allow_loss: bool = False
 
-    def list_files(self, kind: str) -> list[LandedFile]:
+    def list_files(self, kind: str) -> LandedFiles:
         """Return the files of that kind in the landing zone that this run is about."""
-        return [file for file in self.looks.files(kind) if self._is_wanted(file)]
+        files = self.looks.files(kind)
+        if self.first_day is None and self.last_day is None:
+            return files
+        return files.named(file.file for file in files if self._is_wanted(file))
 
     def inspect(
         self,
         kind: str,
-        there: Sequence[LandedFile],
+        there: LandedFiles,
         read: Callable[[Sequence[LandedFile]], dict[str, FileReport]],
     ) -> Found:
         """Find out which of the listed files may be new, and what `read` finds in these.
 
         Files that still grow are left to the next run.
         """
-        last = events.last_states(self.lake, kind, [file.file for file in there])
+        last = events.last_events(self.lake, kind, there.names)
         if self.only_again:
-            there = [file for file in there if file.file in self.again or file.file in last]
-            candidates = [file for file in there if file.file in self.again]
+            candidates = there.named(self.again)
+            there = there.where(pc.is_in(there.names, array_of([*self.again, *last["file"]])))
         else:
             candidates = ledger.candidates(there, last, self.again)
-        growing = self.looks.growing(candidates, last)
-        landed = [file for file in there if file.file not in growing]
-        reports = read([file for file in candidates if file.file not in growing])
+        seen = events.states(last.filter(pc.is_in(last["file"], array_of(candidates.names))))
+        growing = self.looks.growing(candidates, seen)
+        landed = there.without(growing)
+        reports = read(list(candidates.without(growing)))
         files = {*reports, *self.again, *events.overlooked(self.lake, kind, last)}
         contents = {one.sha256 for one in reports.values()}
         known = events.related_states(self.lake, kind, files, contents)

@@ -6,7 +6,7 @@ It is never loaded as a whole: memory depends on the files that are asked for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,18 +16,16 @@ import pyarrow.compute as pc
 from lakehouse.delta import keys
 from lakehouse.delta.lake import Lake
 from lakehouse.ingest.ledger import DUPLICATE, LOADED, QUARANTINED, Delivery, FileState
+from lakehouse.landing.files import array_of
 from lakehouse.tables.files import FILES
 
 CONTENT = ("file", "event", "sha256")
 STATE = ("file", "event", "sha256", "size", "modified_at", "status", "label", "seen_at")
 
 
-def last_states(lake: Lake, kind: str, files: Collection[str]) -> dict[str, FileState]:
-    """Return the last event of each of these files, if any, without values from events before."""
-    last = last_events(lake, kind, files, STATE)
-    return {
-        row["file"]: FileState(**row) for batch in last.to_batches() for row in batch.to_pylist()
-    }
+def states(last: pa.Table) -> dict[str, FileState]:
+    """Return the states of files by these last events, without values from events before."""
+    return {row["file"]: FileState(**row) for row in last.select(STATE).to_pylist()}
 
 
 def related_states(
@@ -54,40 +52,41 @@ def related_states(
     return states
 
 
-def overlooked(lake: Lake, kind: str, last: Mapping[str, FileState]) -> set[str]:
+def overlooked(lake: Lake, kind: str, last: pa.Table) -> set[str]:
     """Return unchanged files that an earlier run may have overlooked.
 
     That is a duplicate, if the file that it names no longer holds the content, and a file with
     content that another had before its correction. `heirs` and `copies` decide what to do.
     """
-    names = [file for file, one in last.items() if one.status == DUPLICATE]
+    names = last["file"].filter(pc.equal(last["status"], DUPLICATE))
     duplicates = last_events(lake, kind, names, (*CONTENT, "duplicate_of"))
     holders = last_events(lake, kind, duplicates["duplicate_of"].unique(), (*CONTENT, "status"))
     holders = holders.filter(pc.is_in(holders["status"], pa.array([LOADED, QUARANTINED])))
     holders = holders.select(["file", "sha256"]).rename_columns(["duplicate_of", "sha256"])
     orphans = keys.with_key_not_among(duplicates, holders, ("duplicate_of", "sha256"))
-    loaded = [one for one in last.values() if one.status == LOADED]
-    corrected = _corrected(lake, kind, [one.sha256 for one in loaded])
-    copies = {one.file for one in loaded if corrected.get(one.sha256, {one.file}) - {one.file}}
-    return {*orphans["file"].to_pylist(), *copies}
+    loaded = last.filter(pc.equal(last["status"], LOADED)).select(["file", "sha256"])
+    corrected = _corrected(lake, kind, loaded["sha256"])
+    copies = loaded.filter(pc.is_in(loaded["sha256"], array_of(corrected))).to_pylist()
+    copied = {one["file"] for one in copies if corrected[one["sha256"]] - {one["file"]}}
+    return {*orphans["file"].to_pylist(), *copied}
 
 
-def _corrected(lake: Lake, kind: str, contents: Sequence[str]) -> dict[str, set[str]]:
+def _corrected(lake: Lake, kind: str, contents: pa.ChunkedArray) -> dict[str, set[str]]:
     """Return, for each of these contents, the files that had it and have another now."""
     names = _events(lake, kind, pc.field("event") > 1, CONTENT)["file"].unique()
     events = _events(lake, kind, in_files(names), CONTENT)
     now = _last_of(events).select(["file", "sha256"])
     before = keys.with_key_not_among(events, now, ("file", "sha256"))
-    before = before.filter(pc.is_in(before["sha256"], pa.array(contents, pa.string())))
+    before = before.filter(pc.is_in(before["sha256"], array_of(contents)))
     found: dict[str, set[str]] = {}
     for row in before.select(["file", "sha256"]).to_pylist():
         found.setdefault(row["sha256"], set()).add(row["file"])
     return found
 
 
-def in_files(files: Iterable[str]) -> pc.Expression:
+def in_files(files: Iterable[str] | pa.ChunkedArray) -> pc.Expression:
     """Return the Arrow condition for the rows of these files."""
-    return pc.field("file").isin(pa.array(files, pa.string()))
+    return pc.field("file").isin(array_of(files))
 
 
 def _events(lake: Lake, kind: str, where: pc.Expression, columns: Sequence[str]) -> pa.Table:
@@ -95,7 +94,9 @@ def _events(lake: Lake, kind: str, where: pc.Expression, columns: Sequence[str])
     return lake.load(FILES, where=(pc.field("kind") == kind) & where, columns=columns)
 
 
-def last_events(lake: Lake, kind: str, files: Collection[str], columns: Sequence[str]) -> pa.Table:
+def last_events(
+    lake: Lake, kind: str, files: Collection[str] | pa.ChunkedArray, columns: Sequence[str] = STATE
+) -> pa.Table:
     """Load these columns of the last event of each of the files, if any."""
     if not len(files):
         return FILES.arrow_schema().empty_table().select(columns)

@@ -10,13 +10,18 @@ again with other content, one of its duplicates takes over, so that no content i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from lakehouse.files.layout import FileReport
-from lakehouse.landing.zone import LandedFile
+from lakehouse.landing.files import LandedFile, LandedFiles, array_of
 
 LOADED, DUPLICATE, QUARANTINED, WITHDRAWN = (
     "loaded",
@@ -76,17 +81,6 @@ class FileState:
         earlier = before.contents - {self.sha256}
         corrected_at = before.corrected_at if same else self.seen_at
         return replace(self, earlier=earlier, corrected_at=corrected_at)
-
-    def is_unchanged(self, landed: LandedFile) -> bool:
-        """Return whether size and modification time show that the content was hashed before."""
-        return (
-            self.status != WITHDRAWN
-            and self.sha256 != ""  # It could not be read; a new right gives no new time stamp.
-            and self.size == landed.size
-            and self.modified_at == landed.modified_at
-            and self.label == landed.label
-            and self.seen_at - self.modified_at > SAME_TICK
-        )
 
 
 @dataclass
@@ -160,15 +154,34 @@ class Plan:
     """Copies that become duplicates, because their content returns under its corrected name."""
 
 
-def candidates(
-    landed: Sequence[LandedFile], known: Mapping[str, FileState], again: Collection[str]
-) -> list[LandedFile]:
-    """Return the files that may be new, and those asked for `again`; `known` is as last seen."""
-    return [
-        file
-        for file in landed
-        if file.file in again or file.file not in known or not known[file.file].is_unchanged(file)
-    ]
+def candidates(landed: LandedFiles, last: pa.Table, again: Collection[str]) -> LandedFiles:
+    """Return the files that may be new, and those asked for `again`.
+
+    A file is known if size, modification time and label show that its content was hashed before.
+
+    Args:
+        landed: Files of one kind in the landing zone.
+        last: The last event of those that the ledger has.
+        again: Names of files to ingest although they are known.
+    """
+    before = last.take(pc.index_in(landed.names, array_of(last["file"])))
+    rows, text = landed.rows, partial(pc.fill_null, fill_value="")
+    known = functools.reduce(
+        pc.and_,
+        (
+            pc.not_equal(before["status"], WITHDRAWN),
+            pc.not_equal(before["sha256"], ""),  # Not read; a new right gives no new time stamp.
+            pc.equal(before["size"], rows["size"]),
+            pc.equal(before["modified_at"], rows["modified_at"]),
+            pc.equal(text(before["label"]), text(rows["label"])),
+            pc.greater(
+                pc.subtract(before["seen_at"], before["modified_at"]),
+                pa.scalar(SAME_TICK, pa.duration("us")),
+            ),
+        ),
+    )
+    asked = pc.is_in(landed.names, array_of(again))
+    return landed.where(pc.or_(pc.invert(pc.fill_null(known, False)), asked))
 
 
 Meaning = Callable[[str], object]
@@ -180,7 +193,7 @@ def _same(_: str) -> object:
 
 
 def heirs(
-    landed: Sequence[LandedFile],
+    landed: LandedFiles,
     known: dict[str, FileState],
     reports: dict[str, FileReport],
     means: Meaning = _same,
@@ -198,10 +211,8 @@ def heirs(
     }
     return [
         file
-        for file in landed
-        if file.file not in reports
-        and file.file in known
-        and (known[file.file].sha256, means(file.file)) not in held
+        for file in landed.named(known.keys() - reports.keys())
+        if (known[file.file].sha256, means(file.file)) not in held
     ]
 
 
@@ -226,7 +237,7 @@ def _keeps(state: FileState, new: FileReport) -> bool:
 
 
 def plan(
-    landed: Sequence[LandedFile],
+    landed: LandedFiles,
     known: dict[str, FileState],
     reports: dict[str, FileReport],
     again: Collection[str] = (),
@@ -251,11 +262,12 @@ def plan(
 
     Example:
         >>> file = LandedFile("photos", "a.png", "/a.png", 9, datetime.now(UTC))
-        >>> first = plan([file], {}, {"a.png": FileReport("1f")})
+        >>> landed = LandedFiles.of("photos", [file])
+        >>> first = plan(landed, {}, {"a.png": FileReport("1f")})
         >>> [(one.landed.file, one.status, one.event) for one in first.deliveries]
         [('a.png', 'loaded', 1)]
         >>> state = first.deliveries[0].as_known()
-        >>> plan([file], {"a.png": state}, {"a.png": FileReport("1f")}).known
+        >>> plan(landed, {"a.png": state}, {"a.png": FileReport("1f")}).known
         1
     """
     held = sorted(_held(known, reports), key=lambda state: state.status == LOADED)
@@ -272,19 +284,15 @@ def plan(
     holders |= returned
     sound = {(state.sha256, means(state.file)) for state in held if state.status == LOADED}
     sound |= set(returned)
-    deliveries, settled = [], 0
-    for file in landed:
-        new, state = reports.get(file.file), known.get(file.file)
-        if new is None:
-            settled += 1
-            continue
+    deliveries = []
+    for file in landed.named(reports):
+        new, state = reports[file.file], known.get(file.file)
         content = (new.sha256, means(file.file))
         holder = holders.setdefault(content, file.file) if new.sha256 else file.file
         if new.header and not new.rule and content not in sound:
             holder = holders[content] = file.file
             sound.add(content)
         if file.file not in again and _is_settled(state, new, file, holder):
-            settled += 1
             continue
         duplicate = holder != file.file
         status = DUPLICATE if duplicate else QUARANTINED if new.rule else LOADED
@@ -299,12 +307,12 @@ def plan(
             )
         )
     released = [
-        _release(state, landed[0].kind, returned[state.sha256, means(state.file)])
+        _release(state, landed.kind, returned[state.sha256, means(state.file)])
         for state in held
         if state.status == LOADED and state.file not in reports
         if (state.sha256, means(state.file)) in returned
     ]
-    return Plan(deliveries, settled, len(landed), released)
+    return Plan(deliveries, len(landed) - len(deliveries), len(landed), released)
 
 
 def _release(state: FileState, kind: str, holder: str) -> Delivery:

@@ -32,8 +32,9 @@ from lakehouse.ingest.clear import (
 )
 from lakehouse.ingest.context import IngestContext, entry
 from lakehouse.ingest.ledger import LOADED, QUARANTINED, WITHDRAWN, Counts, Delivery, FileState
+from lakehouse.landing.files import LandedFile, LandedFiles
 from lakehouse.landing.leaving import is_archive
-from lakehouse.landing.zone import LandedFile, open_url
+from lakehouse.landing.zone import open_url
 from lakehouse.settings import Settings
 from lakehouse.stage import UNLABELLED, Stage
 from lakehouse.tables.photos import PHOTOS
@@ -92,13 +93,13 @@ def ingest_photos(context: IngestContext) -> Counts:
 
 
 def _withdrawn(
-    context: IngestContext, known: dict[str, FileState], landed: Sequence[LandedFile]
+    context: IngestContext, known: dict[str, FileState], landed: LandedFiles
 ) -> list[Delivery]:
     """Return the files asked for again that the plant has removed from the landing zone.
 
     An archive cannot show this, because it never had the files that are still in their place.
     """
-    there = {file.file for file in landed}
+    there = {file.file for file in landed.named(context.again)}
     missing = [file for file in context.again if file in known and file not in there]
     gone = [known[file] for file in missing if not context.looks.is_hidden(file)]
     ours = cleared(context.lake, KIND, [state.file for state in gone])

@@ -20,12 +20,12 @@ from lakehouse.delta.lake import Lake
 from lakehouse.files.layout import FileReport
 from lakehouse.files.together import CLASHES, other_file
 from lakehouse.ingest.ledger import LOADED, Delivery, FileState
-from lakehouse.landing.zone import LandedFile
+from lakehouse.landing.files import LandedFile, LandedFiles
 from lakehouse.tables.quarantine import QUARANTINE
 
 
 def copies(
-    landed: Sequence[LandedFile],
+    landed: LandedFiles,
     known: dict[str, FileState],
     reports: dict[str, FileReport],
     again: Collection[str] = (),
@@ -42,9 +42,8 @@ def copies(
     corrected = _corrected_at(known)
     return [
         file
-        for file in landed
-        if file.file in known
-        and _is_loaded_copy(copy := known[file.file])
+        for file in landed.named(known)
+        if _is_loaded_copy(copy := known[file.file])
         and (file.file not in reports or reports[file.file].sha256 == copy.sha256)
         and (copy.sha256 in superseded or copy.seen_at < corrected.get(copy.sha256, copy.seen_at))
     ]
@@ -53,7 +52,7 @@ def copies(
 def freed(
     lake: Lake,
     kind: str,
-    landed: Sequence[LandedFile],
+    landed: LandedFiles,
     known: Mapping[str, FileState],
     reports: Mapping[str, FileReport],
 ) -> list[LandedFile]:
@@ -73,7 +72,7 @@ def freed(
     waiting = {
         row["file"] for row in held.to_pylist() if other_file(row["reason"] or "") in changed
     }
-    return [file for file in landed if file.file in waiting]
+    return list(landed.named(waiting))
 
 
 def _corrected_at(known: dict[str, FileState]) -> dict[str, datetime]:

@@ -40,7 +40,7 @@ from lakehouse.ingest.text_rows import (
     superseded_days,
     typed_rows,
 )
-from lakehouse.landing.zone import LandedFile
+from lakehouse.landing.files import LandedFile, LandedFiles
 from lakehouse.table import Table
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.readings import readings
@@ -102,7 +102,7 @@ def _ingest(context: IngestContext, kind: TextKind) -> Counts:
     return counts
 
 
-def _inspect(context: IngestContext, kind: TextKind, listed: Sequence[LandedFile]) -> Found:
+def _inspect(context: IngestContext, kind: TextKind, listed: LandedFiles) -> Found:
     """Inspect the files that may be new, and the copies of those that were corrected."""
 
     def inspect(files: Sequence[LandedFile]) -> dict[str, FileReport]:

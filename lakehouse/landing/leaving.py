@@ -20,15 +20,13 @@ import structlog
 from fsspec.implementations.local import LocalFileSystem
 
 from lakehouse.errors import UsageError
+from lakehouse.landing.files import LandedFile
+from lakehouse.landing.walk import Walk, modified, real_path
 from lakehouse.landing.zone import (
     ARCHIVE_FOLDER,
     LEAVING_FOLDER,
-    LandedFile,
-    files_below,
     landing_root,
-    modified,
     open_url,
-    real_path,
     true_path,
 )
 
@@ -69,7 +67,7 @@ class Leaving:
         """Put back the files that killed runs had moved; return how many they had left."""
         if not _is_movable(self._files):
             return 0
-        left = list(files_below(self._files, self._all)[0])
+        left = [entry.path for entry in Walk(self._files, self._all)]
         for staged in left:
             relative = staged[len(self._all) + 1 :].partition("/")[2]
             self._put_back(staged, relative)

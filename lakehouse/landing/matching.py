@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lakehouse.errors import UsageError
 from lakehouse.stage import UNLABELLED, Stage
@@ -19,56 +24,101 @@ NOISE = re.compile(
 PACKED = re.compile(r"\.(?:gz|zip)$", re.IGNORECASE)
 
 
-class Matcher:
-    """Tells the kind and the label of a file by its path below the landing directory."""
+class Matches(NamedTuple):
+    """Which files are of which kind: for each kind a mask of the files, and their labels.
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._flags = re.DOTALL | (0 if stage.case_sensitive else re.IGNORECASE)
-        self._globs = {
-            kind: [(label, self._pattern(glob)) for label, glob in _globs(stage, kind)]
-            for kind in KINDS
-        }
-        self._ignored = [NOISE, *map(self._pattern, stage.ignore)]
+    `unmatched` is a mask of those that are of no kind and not ignored.
+    """
 
-    def of(self, file: str) -> dict[str, str | None]:
-        """Return the kinds of the file, each with its label; a text file has none.
-
-        Raises UsageError if the stage file gives one photo two labels.
-        """
-        plain = unicodedata.normalize("NFC", file)
-        if self.is_ignored(plain):
-            return {}
-        found: dict[str, str | None] = {}
-        for kind, globs in self._globs.items():
-            names = [plain] if kind == "photos" else [plain, PACKED.sub("", plain)]
-            labels = {label for label, pattern in globs if any(map(pattern.fullmatch, names))}
-            if len(labels) > 1:
-                raise UsageError(
-                    f"stage {self._stage.name}: {file} is matched by the globs of "
-                    f"{' and '.join(sorted(map(str, labels)))}; make them disjoint"
-                )
-            if labels:
-                found[kind] = labels.pop()
-        return found
-
-    def is_ignored(self, file: str) -> bool:
-        """Return whether the file is noise, or one of those that the stage does not want."""
-        plain = unicodedata.normalize("NFC", file)
-        return any(pattern.fullmatch(plain) for pattern in self._ignored)
-
-    def _pattern(self, glob: str) -> re.Pattern[str]:
-        return re.compile(_regex(glob), self._flags)
+    kinds: dict[str, tuple[pa.ChunkedArray, pa.ChunkedArray]]
+    unmatched: pa.ChunkedArray
 
 
-def _globs(stage: Stage, kind: str) -> list[tuple[str | None, str]]:
+def match(stage: Stage, files: pa.ChunkedArray) -> Matches:
+    """Tell kind and label of files by their paths below the landing directory.
+
+    Args:
+        stage: The stage, whose globs name the files.
+        files: The paths as text.
+
+    Returns:
+        Of each kind a mask of the files and their labels; a text file has none.
+
+    Raises:
+        UsageError: The stage file gives one photo two labels.
+    """
+    names = _composed(files)
+    unpacked = pc.replace_substring_regex(names, f"(?i){PACKED.pattern}", "")
+    any_case = not stage.case_sensitive
+    ignored = pc.or_(
+        _matches(names, [NOISE.pattern], True), _matches(names, map(_regex, stage.ignore), any_case)
+    )
+    kinds, left = {}, pc.invert(ignored)
+    for kind in KINDS:
+        of_kind = _matches(names, [], any_case)
+        labels = pc.if_else(of_kind, "", pa.scalar(None, pa.string()))
+        for label, globs in _globs(stage, kind).items():
+            patterns = [*map(_regex, globs)]
+            found = _matches(names, patterns, any_case)
+            if kind != "photos":
+                found = pc.or_(found, _matches(unpacked, patterns, any_case))
+            found = pc.and_not(found, ignored)
+            _check(stage, pc.and_(of_kind, found), files, labels, label)
+            of_kind = pc.or_(of_kind, found)
+            labels = pc.if_else(found, pa.scalar(label, pa.string()), labels)
+        kinds[kind] = of_kind, labels
+        left = pc.and_not(left, of_kind)
+    return Matches(kinds, left)
+
+
+def _composed(files: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the texts in NFC; Arrow's own function does not compose (pyarrow 25)."""
+    return pa.chunked_array(
+        [
+            part
+            if pc.all(pc.string_is_ascii(part)).as_py()
+            else pa.array(
+                [unicodedata.normalize("NFC", text) for text in part.to_pylist()], pa.string()
+            )
+            for part in files.chunks
+        ],
+        pa.string(),
+    )
+
+
+def _check(
+    stage: Stage,
+    both: pa.ChunkedArray,
+    files: pa.ChunkedArray,
+    labels: pa.ChunkedArray,
+    label: str | None,
+) -> None:
+    """Raise UsageError if a file that has this label has another one already."""
+    if pc.any(both).as_py():
+        file, other = files.filter(both)[0].as_py(), labels.filter(both)[0].as_py()
+        raise UsageError(
+            f"stage {stage.name}: {file} is matched by the globs of "
+            f"{' and '.join(sorted(map(str, (label, other))))}; make them disjoint"
+        )
+
+
+def _matches(names: pa.ChunkedArray, patterns: Iterable[str], any_case: bool) -> pa.ChunkedArray:
+    """Return a mask of the names that match one of the patterns as a whole."""
+    given = [*patterns]
+    if not given:
+        return pc.and_not(pc.is_valid(names), pc.is_valid(names))
+    whole = rf"(?s)\A(?:{'|'.join(f'(?:{one})' for one in given)})\z"
+    return pc.match_substring_regex(names, whole, ignore_case=any_case)
+
+
+def _globs(stage: Stage, kind: str) -> dict[str | None, Sequence[str]]:
     if kind != "photos":
         source = stage.readings if kind == "readings" else stage.error_lists
-        return [(None, glob) for glob in (source.files if source else ())]
+        return {None: source.files} if source else {}
     if stage.photos is None:
-        return []
+        return {}
     labels = {**stage.photos.labels, UNLABELLED: stage.photos.unlabelled}
-    return [(label, glob) for label, globs in labels.items() for glob in globs]
+    return {label: globs for label, globs in labels.items()}  # noqa: C416, keys of another type.
 
 
 def _regex(glob: str) -> str:

@@ -14,7 +14,8 @@ from typing import Protocol
 
 import structlog
 
-from lakehouse.landing.zone import LandedFile, Listing, Sorted, look
+from lakehouse.landing.files import LandedFile, LandedFiles
+from lakehouse.landing.zone import Listing, Sorted, look
 from lakehouse.stage import Stage
 
 
@@ -63,7 +64,7 @@ class Looks:
         for name in ("_first", "_second", "_sorted", "_sorted_later"):
             self.__dict__.pop(name, None)
 
-    def files(self, kind: str) -> list[LandedFile]:
+    def files(self, kind: str) -> LandedFiles:
         """The files of that kind at the first look, by name."""
         return self._sorted.landed[kind]
 
@@ -92,7 +93,8 @@ class Looks:
         unsure = [file for file in files if not self._is_stable(file, known.get(file.file))]
         if not unsure:
             return frozenset()
-        later = {file.file: file for file in self._sorted_later.landed[unsure[0].kind]}
+        again = self._sorted_later.landed[unsure[0].kind].named(file.file for file in unsure)
+        later = {file.file: file for file in again}
         found = {file.file for file in unsure if not _same(file, later.get(file.file))}
         for name in sorted(found):
             structlog.get_logger().info("still growing", file=name, kind=unsure[0].kind)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from operator import itemgetter
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from fsspec.implementations.local import LocalFileSystem
 
 from lakehouse.errors import PlatelakeError, UsageError
-from lakehouse.landing.matching import APP_FOLDER, KINDS, Matcher
+from lakehouse.landing.files import LANDED, LandedFile, LandedFiles
+from lakehouse.landing.matching import APP_FOLDER, match
+from lakehouse.landing.walk import Entry, Walk
 from lakehouse.stage import Stage
 
 ARCHIVE_FOLDER = "platelake-archived"
@@ -22,51 +28,27 @@ ARCHIVE_FOLDER = "platelake-archived"
 LEAVING_FOLDER = "platelake-leaving"
 """Below the landing directory: a file while it is read for the last time."""
 REMEDY = "give the folder of the plant's files with --landing"
-TIMES = {
-    "mtime": 1,
-    "LastModified": 1,
-    "last_modified": 1,
-    "modificationTime": 1000,
-    "modification_time": 1000,
-}
-"""Names that file systems use for the modification time, and its units per second."""
-
-
-@dataclass(frozen=True, slots=True)
-class LandedFile:
-    """A file of the landing zone.
-
-    `file` is its path below the landing directory as text; this is its name in the lake. `url`
-    opens it: the true path, percent-encoded, because a name may not be valid text. `size` is in
-    bytes, `modified_at` in UTC.
-    """
-
-    kind: str
-    file: str
-    url: str
-    size: int
-    modified_at: datetime
-    label: str | None = None
-    timed: bool = True
-    """Whether the file system gives the modification time; if not, `modified_at` is now."""
+LISTED = pa.schema([field for field in LANDED if field.name != "label"])
+AT_ONCE = 50_000
+"""Files that are put in columns together."""
 
 
 class Sorted(NamedTuple):
     """The files of each kind, and those that no glob names; both by name."""
 
-    landed: dict[str, list[LandedFile]]
+    landed: dict[str, LandedFiles]
     unmatched: list[str]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What lay in the landing zone at one look: by true path, what is known of each file.
+    """What lay in the landing zone at one look.
 
-    `unreadable` are the folders, below the landing directory, that this user may not list.
+    `rows` has the columns `LISTED`, by name. `unreadable` are the folders, below the landing
+    directory, that this user may not list.
     """
 
-    infos: dict[str, dict[str, Any]]
-    names: dict[str, str]
+    rows: pa.Table
     unreadable: tuple[str, ...] = ()
 
     def sort(self, stage: Stage) -> Sorted:
@@ -74,27 +56,14 @@ class Listing:
 
         Raises UsageError if the stage file gives one photo two labels.
         """
-        matcher = Matcher(stage)
-        landed: dict[str, list[LandedFile]] = {kind: [] for kind in KINDS}
-        unmatched = []
-        for path, info in sorted(self.infos.items(), key=lambda item: self.names[item[0]]):
-            file = self.names[path]
-            kinds = matcher.of(file)
-            for kind, label in kinds.items():
-                landed[kind].append(
-                    LandedFile(
-                        kind=kind,
-                        file=file,
-                        url=quote_from_bytes(os.fsencode(path)),
-                        size=info["size"],
-                        modified_at=modified(info) or datetime.now(UTC),
-                        label=label,
-                        timed=modified(info) is not None,
-                    )
-                )
-            if not kinds and not matcher.is_ignored(file) and not _is_of_app(file):
-                unmatched.append(file)
-        return Sorted(landed, unmatched)
+        names = self.rows["file"]
+        matches = match(stage, names)
+        landed = {
+            kind: LandedFiles(kind, self.rows.append_column("label", labels).filter(are_these))
+            for kind, (are_these, labels) in matches.kinds.items()
+        }
+        ours = pc.starts_with(names, f"{APP_FOLDER}/")
+        return Sorted(landed, names.filter(pc.and_not(matches.unmatched, ours)).to_pylist())
 
     def is_hidden(self, file: str) -> bool:
         """Return whether the file may be there, in a folder that cannot be listed."""
@@ -106,9 +75,26 @@ def look(landing: str) -> Listing:
 
     Raises PlatelakeError if the landing zone is missing, unreadable or holds nothing at all.
     """
-    found, unreadable = _walk(landing)
-    names = _names({path: info["relative"] for path, info in found.items()})
-    return Listing(found, names, tuple(map(display, unreadable)))
+    if not landing:
+        raise PlatelakeError(f"no landing directory is given; {REMEDY}")
+    file_system, root = landing_root(landing)
+    file_system.invalidate_cache()
+    walk = Walk(file_system, root, (ARCHIVE_FOLDER, LEAVING_FOLDER))
+    start = len(root.rstrip("/")) + 1
+    try:
+        if file_system.info(root)["type"] != "directory":
+            raise PlatelakeError(f"the landing directory {landing} is a file; {REMEDY}")
+        rows = _as_rows(walk, root.rstrip("/"))
+    except FileNotFoundError:
+        raise PlatelakeError(f"the landing directory {landing} does not exist; {REMEDY}") from None
+    except OSError as error:
+        raise PlatelakeError(
+            f"the landing directory {landing} cannot be read: {error}; "
+            "give this user the right to read it"
+        ) from None
+    if not rows.num_rows and not walk.has_skipped and not walk.unreadable:
+        raise PlatelakeError(f"the landing directory {landing} is empty; {REMEDY}")
+    return Listing(rows, tuple(display(path[start:]) for path in walk.unreadable))
 
 
 def list_landing(landing: str, stage: Stage, kind: str) -> list[LandedFile]:
@@ -137,19 +123,16 @@ def list_landing(landing: str, stage: Stage, kind: str) -> list[LandedFile]:
         >>> [(file.file, file.size) for file in landed]
         [('sensor/kemp-abh-sensor-2021.11.01.csv', 24)]
     """
-    return look(landing).sort(stage).landed[kind]
+    return list(look(landing).sort(stage).landed[kind])
 
 
 def label_of(stage: Stage, file: str) -> str | None:
     """Return the label of a photo at this path below the landing directory; None: not a photo."""
     try:
-        return Matcher(stage).of(file).get("photos")
+        are_photos, labels = match(stage, pa.chunked_array([[file]])).kinds["photos"]
     except UsageError:
         return None
-
-
-def _is_of_app(file: str) -> bool:
-    return file.startswith(f"{APP_FOLDER}/")
+    return labels[0].as_py() if are_photos[0].as_py() else None
 
 
 def open_url(landing: str, url: str) -> Any:
@@ -176,14 +159,72 @@ def _text(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
 
 
-def _names(relative: dict[str, str]) -> dict[str, str]:
-    """Name each file; if names of different bytes give one text, only the UTF-8 one keeps it."""
-    names = {path: display(name) for path, name in relative.items()}
-    times = Counter(names.values())
-    for path, name in names.items():
-        if times[name] > 1:
-            names[path] = os.fsencode(relative[path]).decode("utf-8", "backslashreplace")
-    return names
+def _as_rows(found: Iterable[Entry], root: str) -> pa.Table:
+    """Return the files below the root as rows `LISTED`, by name.
+
+    If names of different bytes give one text, only the UTF-8 one keeps it.
+    """
+    tables, odd = [LISTED.empty_table()], list[tuple[bytes, Entry]]()
+    start = len(root) + 1
+    left = iter(found)
+    while some := list(islice(left, AT_ONCE)):
+        relative = [os.fsencode(entry.path[start:]) for entry in some]
+        try:
+            names = pa.array(relative, pa.binary()).cast(pa.string())
+        except pa.ArrowInvalid:  # Some name is not UTF-8.
+            valid = [_is_utf8(name) for name in relative]
+            pairs = list(zip(relative, some, strict=True))
+            odd += [pair for pair, sound in zip(pairs, valid, strict=True) if not sound]
+            pairs = [pair for pair, sound in zip(pairs, valid, strict=True) if sound]
+            names = pa.array([name.decode() for name, _ in pairs], pa.string())
+            some = [entry for _, entry in pairs]
+        tables.append(_table(names, some, _urls(names, root)))
+    rows = pa.concat_tables(tables)
+    if odd:
+        entries = [entry for _, entry in odd]
+        urls = [quote_from_bytes(os.fsencode(entry.path)) for entry in entries]
+        rows = pa.concat_tables([rows, _table(_odd_names(odd, rows["file"]), entries, urls)])
+    return rows.sort_by("file")
+
+
+def _table(names: pa.Array, found: Sequence[Entry], urls: Sequence[str] | pa.Array) -> pa.Table:
+    times = np.array([entry.modified for entry in found], float)  # NaN where there is none.
+    timed = ~np.isnan(times)
+    fraction, whole = np.modf(np.where(timed, times, time.time()))
+    moments = (whole * 1e6 + np.rint(fraction * 1e6)).astype("int64")
+    sizes = [entry.size for entry in found]
+    columns = (names, urls, sizes, pa.array(moments).cast(LISTED.field("modified_at").type), timed)
+    return pa.table(dict(zip(LISTED.names, columns, strict=True)), LISTED)
+
+
+def _urls(names: pa.Array, root: str) -> pa.Array:
+    """Return the percent-encoded paths of names that are UTF-8."""
+    quoted = quote_from_bytes(os.fsencode(root))
+    if not pc.all(pc.match_substring_regex(names, r"\A[\w.~/-]*\z")).as_py():  # As RE2 reads \w.
+        names = pa.array([quote(name) for name in names.to_pylist()], pa.string())
+    return pc.binary_join_element_wise(quoted, names, "/")
+
+
+def _odd_names(odd: Sequence[tuple[bytes, Entry]], others: pa.ChunkedArray) -> pa.Array:
+    """Return a text for each name that is not UTF-8; none of them is another file's name."""
+    texts = [display(os.fsdecode(name)) for name, _ in odd]
+    times = Counter(texts)
+    taken = set(others.filter(pc.is_in(others, pa.array(times, pa.string()))).to_pylist())
+    return pa.array(
+        [
+            name.decode("utf-8", "backslashreplace") if times[text] > 1 or text in taken else text
+            for (name, _), text in zip(odd, texts, strict=True)
+        ],
+        pa.string(),
+    )
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def landing_root(landing: str) -> tuple[Any, str]:
@@ -194,103 +235,3 @@ def landing_root(landing: str) -> tuple[Any, str]:
     from lakehouse.landing.remote import connect
 
     return connect(landing)
-
-
-def real_path(file_system: Any, path: str) -> str:
-    """Return the path without links; the path itself if the file system has none."""
-    if isinstance(file_system, LocalFileSystem):
-        return os.path.realpath(path)
-    try:
-        return str(file_system.real_path(path))
-    except (AttributeError, FileNotFoundError):  # FileNotFoundError: removed meanwhile.
-        return path
-
-
-def _walk(landing: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return the info of each file by its true path, and the folders that cannot be listed.
-
-    `relative` in an info is the path below the root.
-    """
-    if not landing:
-        raise PlatelakeError(f"no landing directory is given; {REMEDY}")
-    file_system, root = landing_root(landing)
-    file_system.invalidate_cache()
-    try:
-        if file_system.info(root)["type"] != "directory":
-            raise PlatelakeError(f"the landing directory {landing} is a file; {REMEDY}")
-        found, emptied, unreadable = files_below(file_system, root)
-        if not found and not emptied and not unreadable:
-            raise PlatelakeError(f"the landing directory {landing} is empty; {REMEDY}")
-    except FileNotFoundError:
-        raise PlatelakeError(f"the landing directory {landing} does not exist; {REMEDY}") from None
-    except OSError as error:
-        raise PlatelakeError(
-            f"the landing directory {landing} cannot be read: {error}; "
-            "give this user the right to read it"
-        ) from None
-    start = len(root.rstrip("/")) + 1
-    for path, info in found.items():
-        info["relative"] = path[start:]
-    return found, [path[start:] for path in unreadable]
-
-
-def files_below(file_system: Any, root: str) -> tuple[dict[str, dict[str, Any]], bool, list[str]]:
-    """Return the files below the root, and whether it has a folder of archived or leaving files.
-
-    Files in these folders are not listed. A linked folder is walked once, after the real ones. The
-    third value are the folders that this user may not list.
-    """
-    taken_away = {f"{root.rstrip('/')}/{name}" for name in (ARCHIVE_FOLDER, LEAVING_FOLDER)}
-    emptied = False
-    found: dict[str, dict[str, Any]] = {}
-    folders, links, unreadable = [root], list[str](), list[str]()
-    walked = set()
-    while folders or links:
-        folder = folders.pop() if folders else links.pop(0)
-        real = real_path(file_system, folder)
-        if real in walked:
-            continue
-        walked.add(real)
-        try:
-            infos = _listed(file_system, folder)
-        except PermissionError:
-            if folder == root:
-                raise
-            unreadable.append(folder)
-            continue
-        for info in sorted(infos, key=itemgetter("name")):
-            path, is_link = info["name"], info.get("islink", info["type"] == "link")
-            about = _target(file_system, info) if is_link else info
-            if path in taken_away:
-                emptied = True
-            elif about["type"] == "directory":
-                (links if is_link else folders).append(path)
-            elif about["type"] in ("file", "link"):
-                found[path] = about
-    return found, emptied, unreadable
-
-
-def _listed(file_system: Any, folder: str) -> list[dict[str, Any]]:
-    try:
-        return list(file_system.ls(folder, detail=True))
-    except FileNotFoundError:  # Removed since its parent folder was listed.
-        return []
-
-
-def _target(file_system: Any, link: dict[str, Any]) -> dict[str, Any]:
-    """Return the info of a link's target; without a target, it is a file that cannot be read."""
-    try:
-        return dict(file_system.info(link["name"]))
-    except OSError:
-        return {**link, "type": "link"}
-
-
-def modified(info: dict[str, Any]) -> datetime | None:
-    """Return the modification time in UTC; None if the file system does not give it."""
-    for name, unit in TIMES.items():
-        moment = info.get(name)
-        if isinstance(moment, datetime):
-            return moment.astimezone(UTC)
-        if moment is not None:
-            return datetime.fromtimestamp(float(moment) / unit, UTC)
-    return None

@@ -101,7 +101,7 @@ def tables(lake: Lake, stage: Stage) -> dict[str, Any]:
     found["files"] = {
         (kind, one.file, one.sha256, one.status, one.label)
         for kind in KINDS
-        for one in events.last_states(lake, kind, files).values()
+        for one in events.states(events.last_events(lake, kind, files)).values()
     }
     return found
 

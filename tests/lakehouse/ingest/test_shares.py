@@ -8,7 +8,7 @@ import pytest
 from lakehouse.files.layout import FileReport
 from lakehouse.ingest.ledger import LOADED, QUARANTINED, Counts, Delivery
 from lakehouse.ingest.shares import LargeShare, RowCounts, large_shares, too_large
-from lakehouse.landing.zone import LandedFile
+from lakehouse.landing.files import LandedFile
 from lakehouse.settings import Settings
 
 DAY = "2021-09-06"

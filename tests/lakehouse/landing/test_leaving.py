@@ -11,11 +11,11 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from lakehouse.errors import UsageError
+from lakehouse.landing.files import LandedFile
 from lakehouse.landing.leaving import Leaving, check_movable, is_archive, move_to_new
 from lakehouse.landing.zone import (
     ARCHIVE_FOLDER,
     LEAVING_FOLDER,
-    LandedFile,
     landing_root,
     list_landing,
 )

@@ -14,9 +14,10 @@ import pytest
 from jobs.cli.main import invoke
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import UsageError
+from lakehouse.landing.files import LandedFile
 from lakehouse.landing.remote import connect
 from lakehouse.landing.stable import Looks
-from lakehouse.landing.zone import LandedFile, list_landing, open_url
+from lakehouse.landing.zone import list_landing, open_url
 from lakehouse.spark.session import open_session
 from lakehouse.tables.photos import PHOTOS
 from tests.lakehouse.landing.test_zone import NAMES, complaint, found, put, stage_with

@@ -13,10 +13,14 @@ from zoneinfo import ZoneInfo
 
 import fsspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lakehouse.errors import PlatelakeError, UsageError
+from lakehouse.landing.files import LandedFile
 from lakehouse.landing.matching import KINDS
-from lakehouse.landing.zone import LandedFile, display, list_landing, look, open_url
+from lakehouse.landing.walk import Entry
+from lakehouse.landing.zone import _as_rows, display, list_landing, look, open_url
 from lakehouse.stage import Photos, Stage, load_stage
 
 REMEDY = "give the folder of the plant's files with --landing"
@@ -510,3 +514,10 @@ def test_a_file_system_out_of_reach_is_one_sentence(
     fsspec.register_implementation(protocol, implementation, clobber=True, errtxt="install it")
     said = complaint(lambda: list_landing(f"{protocol}://x", stage_with(), "readings"))
     assert said == f"the landing directory {protocol}://x cannot be reached: {expected}"
+
+
+@given(st.lists(st.floats(-2e9, 4e9), max_size=20))
+def test_times_are_those_of_python(seconds: list[float]) -> None:
+    entries = [Entry(f"/x/{n:02}", "file", 1, moment) for n, moment in enumerate(seconds)]
+    told = _as_rows(entries, "/x")["modified_at"].to_pylist()
+    assert told == [datetime.fromtimestamp(moment, UTC) for moment in seconds]
