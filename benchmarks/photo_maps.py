@@ -72,11 +72,11 @@ def main(argv: Sequence[str]) -> int:
         for at, heat in zip(one.test, found.heat, strict=True):
             heats[at] = heat
         models.append((fitted, one.test))
-    report: dict[str, Any] = of_probabilities(split, p, refused, context.costs)
+    report: dict[str, Any] = of_probabilities(split, p, refused, context.costs("photos"))
     truth = given.truth or given.masks
     if truth:
         report |= of_maps(frame, heats, str(truth))
-    thresholds = fit_thresholds(frame.labels, p, context.costs)
+    thresholds = fit_thresholds(frame.labels, p, context.costs("photos"))
     fitted, test = models[0]
     model = opened(fitted, frame, thresholds)
     photos = test_photos(frame, test, given.photos, context.settings)

@@ -25,8 +25,9 @@ from jobs.progress import steps
 from jobs.report import failure_reported, write_json
 from jobs.runner import begin
 from jobs.submit import leave, submit
-from lakehouse.errors import UsageError
+from lakehouse.errors import SettingError, UsageError
 from ml.data.pictures import PERCEPTUAL_NEIGHBOURS
+from ml.figures.thresholds import Costs
 from ml.photos.recipe import Recipe
 from ml.registry import Registry, Version, registry_of
 from ml.study.candidates import STUDY_FILE, log_study
@@ -60,7 +61,25 @@ def training_context(context: RunContext) -> TrainingContext:
     return TrainingContext(
         *(context.lake, context.stage, context.settings, open_registry(context), place),
         context.options.advice,
+        saved_costs(context),
     )
+
+
+def saved_costs(context: RunContext) -> dict[str, Costs]:
+    """Return the costs that engineers set in the app, by kind of model.
+
+    Without a database of its own, a lake on another machine has none: the settings count.
+    """
+    from lakehouse.sql.database import Database
+    from serving.records.costs import CostHistory
+
+    try:
+        address = context.settings.sql_address()
+    except SettingError:
+        return {}
+    known = CostHistory(Database(address))
+    found = {kind: known.of(f"{context.stage.name}-{kind}") for kind in ("lots", "photos")}
+    return {kind: saved[0].costs for kind, saved in found.items() if saved}
 
 
 def train_trees(

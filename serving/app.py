@@ -28,6 +28,7 @@ from serving.pages import (
     Here,
     RefusedError,
     accounts,
+    costs,
     home,
     inspections,
     intake,
@@ -83,7 +84,9 @@ def create_app(
 
     _answer_errors(app, html)
     app.mount("/static", StaticFiles(directory=STATIC))
-    pages = (home, accounts, intake, inspections, review, lake, process, quality, users, oidc, api)
+    pages = (
+        home, accounts, intake, inspections, review, lake, costs, process, quality, users, oidc, api
+    )  # fmt: skip
     routers = [*(one.router for one in pages), gradio_pages.file_routes]
     for router in routers:
         app.include_router(router)

@@ -20,6 +20,7 @@ from serving.lots import Lots
 from serving.metrics import Metrics
 from serving.origin import Sources
 from serving.process import Process
+from serving.records.costs import CostHistory
 from serving.records.inspections import Inspections, Records
 from serving.records.outbox import Outbox
 from serving.records.review import Review
@@ -85,6 +86,7 @@ class AppContext:
     uploads: Uploads
     metrics: Metrics
     registry: Registry
+    costs: CostHistory
     stages: dict[str, StageContext] = field(default_factory=dict)
     sql_away: bool = False
 
@@ -161,6 +163,7 @@ def open_context(
         Uploads(folder / "uploads", settings.max_photo_bytes, settings.upload_files),
         Metrics(),
         registry,
+        CostHistory(database),
     )
     for stage, lake in stages:
         app.stages[stage.name] = _open_stage(app, stage, lake, landing, registry, folder)

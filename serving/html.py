@@ -32,6 +32,7 @@ MENU = (
     ("process", "/process", "operator"),
     ("quality", "/quality", "operator"),
     ("models", "/models", "operator"),
+    ("costs", "/costs", "engineer"),
     ("flow", "/flow", "operator"),
     ("users", "/users", "admin"),
     ("audit", "/audit", "admin"),

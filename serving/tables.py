@@ -91,6 +91,20 @@ audit = sa.Table(
     mysql_engine="InnoDB",
 )
 
+costs = sa.Table(
+    "costs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("model", ExactString(KEY_LENGTH), nullable=False, index=True),
+    sa.Column("escape", sa.Double, nullable=False),
+    sa.Column("scrap", sa.Double, nullable=False),
+    sa.Column("review", sa.Double, nullable=False),
+    sa.Column("reason", _text(), nullable=False),
+    sa.Column("set_by", ExactString(KEY_LENGTH), nullable=False),
+    sa.Column("set_at", timestamp_type(), nullable=False),
+    mysql_engine="InnoDB",
+)
+
 
 def _record(
     table: Table,

@@ -12,7 +12,7 @@ from jobs.options import LakeOption, SqlUrl
 users_app = typer.Typer(help="Who may use the app; accounts are in the summaries' database.")
 
 Name = Annotated[str, typer.Argument(help="The user's name, in any case")]
-Role = Annotated[str, typer.Option("--role", help="operator, reviewer or admin")]
+Role = Annotated[str, typer.Option("--role", help="operator, reviewer, engineer or admin")]
 
 
 def _say(text: str) -> None:

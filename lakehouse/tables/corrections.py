@@ -11,7 +11,7 @@ CORRECTIONS = Table(
         Column("sha256", "string", "The photo: hash of its bytes"),
         Column("corrected_at", "timestamp", "When", "UTC"),
         Column("user_name", "string", "Who made the correction"),
-        Column("role", "string", "operator, reviewer or admin, at that time"),
+        Column("role", "string", "operator, reviewer, engineer or admin, at that time"),
         Column("says", "string", "good or bad"),
         Column("reason", "string", "Why, in the person's words"),
         Column("verdict", "string", "The model's verdict"),

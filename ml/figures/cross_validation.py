@@ -130,10 +130,11 @@ def verdicts(evaluated: CrossValidation, costs: Costs) -> NDArray[np.str_] | Non
     Return None if there are no other folds to fit on.
     """
     found = np.full(evaluated.p.shape, "needs_human")
-    for at, split in enumerate(evaluated.splits):
-        if split.folds < 2:
+    for at in range(evaluated.p.shape[1]):
+        numbers = np.unique(evaluated.fold[:, at])
+        if len(numbers) < 2:
             return None
-        for number in range(split.folds):
+        for number in numbers:
             own = evaluated.fold[:, at] == number
             thresholds = fit_thresholds(evaluated.y[~own], evaluated.p[~own, at], costs)
             found[own, at] = decide(evaluated.p[own, at], thresholds)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lakehouse.settings import Settings
 from ml.figures.metrics import Labels, Probabilities
 
 
@@ -24,6 +25,11 @@ class Costs:
     escape: float
     scrap: float
     review: float
+
+
+def costs_of(settings: Settings) -> Costs:
+    """Return the costs in the settings, which count until somebody sets others in the app."""
+    return Costs(settings.cost_escape, settings.cost_scrap, settings.cost_review)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from ml.figures.cross_validation import (
 )
 from ml.figures.metrics import FIGURES
 from ml.figures.plots import plot_figures
+from ml.figures.predictions import PREDICTIONS_FILE, predictions_as_json
 from ml.figures.savings import savings
 from ml.figures.thresholds import Costs, item_costs
 from ml.moved_lake import MODEL_FILE
@@ -37,12 +38,7 @@ from ml.onnx import with_card
 from ml.registry import Registry, Version
 from ml.study.evidence import Contender, best, largest_study
 
-STUDY_FILE, RUN_FILE, PREDICTIONS_FILE, EXAMPLE_FILE = (
-    "study.json",
-    "run.json",
-    "judged.json",  # As it is called in studies that are logged already.
-    "example.npz",
-)
+STUDY_FILE, RUN_FILE, EXAMPLE_FILE = "study.json", "run.json", "example.npz"
 
 
 @dataclass(frozen=True)
@@ -176,18 +172,6 @@ def _flat_params(recipe: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat_ones |= value
     return flat_ones
-
-
-def predictions_as_json(evaluated: CrossValidation) -> dict[str, Any]:
-    """Return every item's label, probabilities and folds, to compare models on them."""
-    return {
-        "splits": [split.split_id for split in evaluated.splits],
-        "items": list(evaluated.items),
-        "groups": list(evaluated.groups),
-        "y": evaluated.y.tolist(),
-        "p": evaluated.p.tolist(),
-        "fold": evaluated.fold.tolist(),
-    }
 
 
 def log_study(registry: Registry, folder: Path, run_id: str, place: str = "") -> Version:

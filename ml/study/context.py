@@ -10,7 +10,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from lakehouse.stage import Stage
 from lakehouse.tables import all_tables
 from ml.data.errors import LeakError
 from ml.data.splits import Item, Split, make_split, store_split
-from ml.figures.thresholds import Costs
+from ml.figures.thresholds import Costs, costs_of
 from ml.registry import Registry, Version
 from ml.study.candidates import Candidate, Study, begin_folder, log_study, train_candidate
 
@@ -59,12 +59,12 @@ class TrainingContext:
     registry: Registry
     folder: Path
     place: str = ""
+    saved_costs: Mapping[str, Costs] = field(default_factory=dict)
+    """By kind of model; a kind without an entry has the costs of the settings."""
 
-    @property
-    def costs(self) -> Costs:
-        """The costs in the settings."""
-        s = self.settings
-        return Costs(s.cost_escape, s.cost_scrap, s.cost_review)
+    def costs(self, kind: str) -> Costs:
+        """Return the costs that the study of a kind of model uses."""
+        return self.saved_costs.get(kind) or costs_of(self.settings)
 
     def study(
         self, kind: str, splits: Sequence[Split], sha256: str, options: Mapping[str, Any]
@@ -74,7 +74,7 @@ class TrainingContext:
             store_split(self.lake, split)
         path = {table.name: self.lake.path(table) for table in all_tables(self.stage)}
         tables = {name: path[name] for name in splits[0].versions}
-        return Study(self.stage.name, kind, splits, sha256, self.costs, tables, options)
+        return Study(self.stage.name, kind, splits, sha256, self.costs(kind), tables, options)
 
 
 def check_inner(splits: Sequence[Split]) -> None:

@@ -17,9 +17,9 @@ import numpy as np
 from lakehouse.errors import PlatelakeError, UsageError
 from ml.figures.cross_validation import mean_over_splits
 from ml.figures.metrics import FIGURES, Interval, paired_bootstrap
+from ml.figures.predictions import PREDICTIONS_FILE
 from ml.figures.savings import evidence_in_words, saves_nothing, savings_in_words
 from ml.registry import Registry, Version
-from ml.study.candidates import PREDICTIONS_FILE
 from ml.study.evidence import DECIDES, earlier_winner_in_words, larger_study_in_words
 
 

@@ -18,9 +18,10 @@ from ml.data.pictures import picture_frame
 from ml.data.splits import Split, load_split
 from ml.figures.cross_validation import cross_validate, mean_over_splits
 from ml.figures.metrics import FIGURES
+from ml.figures.predictions import PREDICTIONS_FILE, predictions_as_json
 from ml.photos.recipe import recipe_again
 from ml.registry import Version
-from ml.study.candidates import PREDICTIONS_FILE, Candidate, predictions_as_json
+from ml.study.candidates import Candidate
 from ml.study.context import TrainingContext
 from ml.study.lots import lot_candidate
 from ml.trees.models import TreeRecipe

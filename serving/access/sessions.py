@@ -22,7 +22,7 @@ from lakehouse.sql.database import Database
 from serving.access import attempts, passwords
 from serving.tables import api_tokens, audit, sessions, users
 
-ROLES = ("operator", "reviewer", "admin")
+ROLES = ("operator", "reviewer", "engineer", "admin")
 """Each role may do all that the roles before it may do."""
 NAME_LENGTH = 100
 

@@ -6,6 +6,7 @@ is away. A file that does not match its registered hash never becomes the model.
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from typing import Any
 import structlog
 
 from lakehouse.errors import PlatelakeError
+from ml.figures.cross_validation import CrossValidation
+from ml.figures.predictions import PREDICTIONS_FILE, predictions_from_json
 from ml.registry import Registry, Version
 from ml.use.predictor import open_model
 
@@ -60,6 +63,7 @@ class Champion:
         """Whether MLflow answered the last request."""
         self._registry, self._folder = registry, folder
         self._now: tuple[Any, ChampionRecord] = (None, ChampionRecord())
+        self._tested = functools.lru_cache(1)(self._read_predictions)
         self._refreshing = threading.Lock()
 
     @property
@@ -71,6 +75,16 @@ class Champion:
     def honest(self) -> ChampionRecord:
         """The record of the model in use."""
         return self._now[1]
+
+    def tested(self) -> CrossValidation | None:
+        """Return its out-of-fold predictions; None without a model, or while MLflow is away."""
+        try:
+            return self._tested(self.honest.run_id) if self.honest.run_id else None
+        except PlatelakeError:
+            return None
+
+    def _read_predictions(self, run_id: str) -> CrossValidation:
+        return predictions_from_json(self._registry.read_json(run_id, PREDICTIONS_FILE))
 
     def refresh(self) -> None:
         """Ask MLflow which version is the champion; keep the last one if it does not answer."""

@@ -756,3 +756,24 @@ def test_fifty_files_where_twenty_are_allowed(
     assert len(set(paths)) == 50
     found = called(api, paths, token)[1]
     assert [one["rule"] for one in found] == [None] * 20 + ["too_many"] * 30
+
+
+def test_costs_move_while_they_are_typed(
+    opened: Callable[..., Page], context: AppContext, shot: Callable[[Page, str], None]
+) -> None:
+    context.accounts.add("lee", "engineer", PASSWORD, by="test")
+    for width, height, cost in ((390, 844, "50"), (1440, 900, "0.2")):
+        lee = opened(locale="en-GB", viewport={"width": width, "height": height})
+        enter(lee, "lee")
+        expect(lee.locator("#choose")).to_be_visible()
+        lee.goto("/costs?kind=photos")
+        before = lee.locator("#expected").inner_text()
+        lee.fill("[name=review]:not([type=hidden])", cost)
+        expect(lee.locator("#expected [name=review]")).to_have_value(cost)
+        assert lee.locator("#expected").inner_text() != before
+        assert lee.evaluate("document.scrollingElement.scrollWidth") <= width
+        shot(lee, f"costs-{width}")
+        lee.fill("[name=reason]", "a review takes an hour")
+        lee.click("#save button")
+        expect(lee.get_by_role("status")).to_contain_text("Saved")
+    assert context.costs.of("chromate-photos")[0].costs.review == 0.2

@@ -33,10 +33,11 @@ from lakehouse.tables.readings import readings
 from ml.data.lots import as_matrix, feature_names, lot_frame
 from ml.data.splits import make_split
 from ml.figures.metrics import Interval
+from ml.figures.predictions import PREDICTIONS_FILE
 from ml.onnx import ExportError, check_equal, trees_to_onnx, with_card
 from ml.registry import Registry, Version
 from ml.study import lots as train_lots_module
-from ml.study.candidates import PREDICTIONS_FILE, log_study
+from ml.study.candidates import log_study
 from ml.study.context import Protocol, TrainingContext
 from ml.study.lots import train_lots
 from ml.study.promotion import DECIDES, Comparison, compare, promote, rollback
