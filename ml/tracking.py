@@ -249,6 +249,17 @@ class Tracking:
         with self._speaking():
             return json.loads(Path(self._client.download_artifacts(run_id, path)).read_text())
 
+    def keep_json(self, run_id: str, path: str, content: Mapping[str, Any]) -> None:
+        """Log a JSON file with a run."""
+        with self._speaking():
+            self._client.log_dict(run_id, dict(content), path)
+
+    def find_json(self, run_id: str, path: str) -> Any:
+        """Read a JSON file that was logged with the run; None if there is none."""
+        with self._speaking():
+            there = {one.path for one in self._client.list_artifacts(run_id)}
+        return self.read_json(run_id, path) if path in there else None
+
     def mark_killed(self, experiment: str, is_gone: Callable[[Mapping[str, str]], bool]) -> int:
         """Mark running runs as KILLED if `is_gone` says so of their tags. Return how many."""
         running = self.runs(experiment, "attributes.status = 'RUNNING'")

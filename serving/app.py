@@ -35,6 +35,7 @@ from serving.pages import (
     lake,
     oidc,
     process,
+    promotions,
     quality,
     review,
     users,
@@ -85,7 +86,8 @@ def create_app(
     _answer_errors(app, html)
     app.mount("/static", StaticFiles(directory=STATIC))
     pages = (
-        home, accounts, intake, inspections, review, lake, costs, process, quality, users, oidc, api
+        home, accounts, intake, inspections, review, lake, costs, promotions,
+        process, quality, users, oidc, api
     )  # fmt: skip
     routers = [*(one.router for one in pages), gradio_pages.file_routes]
     for router in routers:

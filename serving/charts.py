@@ -135,6 +135,43 @@ def drawn(
     )
 
 
+@dataclass(frozen=True)
+class CurveView:
+    """Curves over the same x: name and path of each, numbers on the left and below."""
+
+    lines: list[tuple[str, str]]
+    scale: list[tuple[float, str]]
+    places: list[tuple[float, str]]
+
+
+def curves(x: Array, lines: Sequence[tuple[str, Array]]) -> CurveView:
+    """Return curves from zero up.
+
+    Args:
+        x: Shape (points,), rising.
+        lines: Name and values, shape (points,), of each curve.
+
+    >>> found = curves(np.array([0.0, 1.0]), [("one", np.array([0.0, 2.0]))])
+    >>> found.lines
+    [('one', '64.0,262.0 900.0,14.0')]
+    """
+    high = max(float(values.max()) for _, values in lines) or 1.0
+    left, right = float(x[0]), float(x[-1])
+
+    def across(at: float) -> float:
+        return round(LEFT + (RIGHT - LEFT) * (at - left) / (right - left), 1)
+
+    def up(at: float) -> float:
+        return round(BOTTOM - (BOTTOM - TOP) * at / high, 1)
+
+    paths = [
+        (name, " ".join(f"{across(a)},{up(b)}" for a, b in zip(x, values, strict=True)))
+        for name, values in lines
+    ]
+    scale = [(up(tick), number(tick)) for tick in ticks(0.0, high)]
+    return CurveView(paths, scale, [(across(tick), number(tick)) for tick in ticks(left, right)])
+
+
 def _apart(lines: list[Line]) -> list[Line]:
     """Name the value of a line only if no earlier line's is in the way; the legend has all."""
     found: list[Line] = []

@@ -32,7 +32,7 @@ PUBLIC = re.compile(
 )
 ROLES = (
     (re.compile(r"/review(/.*)?"), "reviewer"),
-    (re.compile(r"/costs"), "engineer"),
+    (re.compile(r"/costs|/models/\w+/\d+/(promote|rollback)"), "engineer"),
     (re.compile(r"/(audit|users)([./].*)?"), "admin"),
 )
 """Pages that need more than an account. A page itself checks who owns an inspection."""

@@ -67,6 +67,8 @@ def compare(registry: Registry, challenger: Version, predict_again: PredictAgain
         predict_again: trains and tests the champion's recipe on the challenger's splits. It is
             called only if the champion was tested on other splits.
 
+    It keeps what `predict_again` returned, for the next comparison and for the dossier.
+
     Returns:
         Paired differences of all figures, each with a 95 % bootstrap interval over groups.
 
@@ -80,7 +82,7 @@ def compare(registry: Registry, challenger: Version, predict_again: PredictAgain
         return Comparison(challenger, None, new["splits"], {}, metrics, words)
     old = registry.read_json(champion.run_id, PREDICTIONS_FILE)
     if old["splits"] != new["splits"]:
-        old = predict_again(champion, new["splits"])
+        old = _predicted_again(registry, challenger, champion, new["splits"], predict_again)
     if old["items"] != new["items"]:
         raise PlatelakeError(
             f"{champion} and {challenger} were not tested on the same items; train the challenger "
@@ -93,6 +95,27 @@ def compare(registry: Registry, challenger: Version, predict_again: PredictAgain
         for name, figure in FIGURES.items()
     }
     return Comparison(challenger, champion, new["splits"], differences, metrics, words)
+
+
+def _predicted_again(
+    registry: Registry,
+    challenger: Version,
+    champion: Version,
+    splits: list[str],
+    predict_again: PredictAgain,
+) -> Mapping[str, Any]:
+    """Return the champion's predictions on the challenger's splits, kept with the challenger."""
+    place = again_file(champion.number)
+    kept: Mapping[str, Any] | None = registry.find_json(challenger.run_id, place)
+    if kept is None:
+        kept = predict_again(champion, splits)
+        registry.keep_json(challenger.run_id, place, kept)
+    return kept
+
+
+def again_file(number: int) -> str:
+    """Return the name of the file with another version's predictions on a run's splits."""
+    return f"version-{number}-on-these-splits.json"
 
 
 def _about(registry: Registry, version: Version) -> tuple[Mapping[str, float], tuple[str, ...]]:

@@ -7,9 +7,11 @@ from datetime import date
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from ml.figures.savings import most_missed
 from serving.lots import SORTS
 from serving.origin import of_lot
 from serving.pages import Here, RefusedError, Shown, Visitor, mlflow_link, origin_shown
+from serving.pages.promotions import promotions
 from serving.records.inspections import Search
 
 router = APIRouter(include_in_schema=False)
@@ -61,7 +63,8 @@ def models(request: Request, html: Shown, user: Visitor, here: Here) -> Response
     champions = [("photos", here.photo_champion), ("lots", here.lot_champion)]
     found = [(kind, one, mlflow_link(html.context, one.honest.page)) for kind, one in champions]
     known = {"champions": found, "stage": here.stage.name, "here": "models"}
-    return html.page(request, "models", known)
+    happened = {kind: promotions(here.app.registry, one) for kind, one in champions}
+    return html.page(request, "models", known | {"happened": happened, "most_missed": most_missed})
 
 
 @router.get("/flow")

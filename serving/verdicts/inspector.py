@@ -87,7 +87,7 @@ class Inspector:
         if photos is None:
             raise NoPhotosError(f"stage {self.stage.name} takes no photos")
         if model is None:
-            raise NoChampionError(f"platelake train cnn; platelake promote {self.champion.name}")
+            raise NoChampionError(f"platelake train photos; platelake promote {self.champion.name}")
         if len(content) > self.settings.max_photo_bytes:
             raise PhotoError("too_large", f"more than {self.settings.max_photo_bytes} bytes")
         with self._turn:

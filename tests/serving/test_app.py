@@ -715,7 +715,7 @@ def test_no_champion_yet(
     context = make_context(registry=empty)
     kim = Browser(create_app(context, gradio=False), context, "kim")
     page = kim.get("/inspect")
-    assert page.status_code == 200 and "platelake train cnn --stage chromate" in page.text
+    assert page.status_code == 200 and "platelake train photos --stage chromate" in page.text
     assert kim.get("/models").text.count("No model is in use yet") == 2
     assert "Ask an admin" in kim.get("/lots/2021-11-01/3").text
     boss = Browser(create_app(context, gradio=False), context, "boss", "admin")
