@@ -148,6 +148,10 @@ class Settings(BaseSettings):
     )
     oidc_client_id: str = Field("", description="The app's name there")
     oidc_client_secret: str = Field("", repr=False, description="The app's secret there")
+    verdict_webhook: str = Field(
+        "", repr=False, description="URL to which the app posts each verdict; empty: to none"
+    )
+    verdict_webhook_secret: str = Field("", repr=False, description="Signs what is posted there")
     retention_hours: int = Field(
         168,
         ge=168,
@@ -166,6 +170,14 @@ class Settings(BaseSettings):
         """Check the URL; the message never shows it, because it may hold a password."""
         if url and _parsed(url) is None:
             raise ValueError(f"is not a SQLAlchemy URL such as {EXAMPLE_URL}")
+        return url
+
+    @field_validator("verdict_webhook")
+    @classmethod
+    def _verdict_webhook(cls, url: str) -> str:
+        """Check the URL; the message never shows it, because it may hold a token."""
+        if url and re.fullmatch(r"https?://[^\s@/?#]+([/?][^\s#]*)?", url) is None:
+            raise ValueError("is not a URL such as https://mes.plant/verdicts, without user@")
         return url
 
     @field_validator("root_path")
@@ -276,10 +288,9 @@ def _refuse_secret_in_file(file: Path) -> None:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not TOML: {error}") from None
-    if content.get("oidc_client_secret"):
-        raise UsageError(
-            f"{file} holds oidc_client_secret; remove it and set PLATELAKE_OIDC_CLIENT_SECRET"
-        )
+    for name in ("oidc_client_secret", "verdict_webhook_secret"):
+        if content.get(name):
+            raise UsageError(f"{file} holds {name}; remove it and set {ENV_PREFIX}{name.upper()}")
     url = _parsed(content.get("sql_url"))  # An invalid URL is refused with the other settings.
     if url is not None and (url.password or SECRETS.intersection(url.query)):
         raise UsageError(

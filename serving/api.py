@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from lakehouse.errors import UsageError
+from lakehouse.sql.database import SqlError
 from serving.answers import Answer, LotsOfDay, Verdict, as_json, as_verdict
 from serving.context import AppContext
 from serving.html import texts_of
 from serving.pages import Here, Named, Shown, Visitor, received, seen
 from serving.receive import NO_CHAMPION, Result, inspect_upload
+from serving.records.pushes import waiting_pushes
 from serving.verdicts.inspector import Lot
 from serving.verdicts.uploads import TOO_LARGE
 
@@ -121,6 +124,9 @@ def _observe(context: AppContext) -> None:
     known = context.metrics
     known.waiting.set(context.outbox.count())
     known.sql_away.set(context.sql_away)
+    if context.settings.verdict_webhook and not context.sql_away:
+        with suppress(SqlError):
+            known.pushes.set(waiting_pushes(context.records.database))
     known.mlflow_away.set(context.mlflow_away)
     for champion in context.champions:
         version = champion.model.version if champion.model else 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
 
 import structlog
 from anyio import CapacityLimiter
@@ -20,6 +23,7 @@ from starlette.routing import Mount, Route
 
 from lakehouse.sql.database import SqlError
 from serving import api
+from serving.answers import as_verdict
 from serving.below import Below, WholePath, check_root
 from serving.context import AppContext
 from serving.door import GRADIO, Door, write_down
@@ -40,9 +44,12 @@ from serving.pages import (
     review,
     users,
 )
+from serving.records.inspections import Inspection
+from serving.records.pushes import Pusher
 from serving.verdicts.inspector import AT_ONCE
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+PUSH_SECONDS = 1.0
 LOOK_SECONDS = 5.0
 """The app asks for a new champion and delivers waiting rows to SQL at this interval."""
 
@@ -65,7 +72,7 @@ def create_app(
         title="platelake",
         docs_url=None,
         redoc_url=None,
-        lifespan=_watching(context, look_seconds),
+        lifespan=_watching(context, look_seconds, _pusher(context)),
     )
     html = Html(context)
     app.state.hashing = CapacityLimiter(os.cpu_count() or 1)
@@ -140,30 +147,62 @@ def _answer_errors(app: FastAPI, html: Html) -> None:
         return html.refuse(request, 500, "broken")
 
 
+def _pusher(context: AppContext) -> Pusher | None:
+    """Return what sends verdicts to the webhook, if the settings name one."""
+    settings = context.settings
+
+    def body(row: Mapping[str, Any]) -> bytes:
+        one = Inspection(**row)
+        verdict = as_verdict(one, settings.root_path).model_dump(mode="json")
+        return json.dumps({"stage": one.stage, **verdict}, ensure_ascii=False).encode()
+
+    url, secret = settings.verdict_webhook, settings.verdict_webhook_secret
+    return Pusher(context.records.database, url, secret, body) if url else None
+
+
 def _watching(
-    context: AppContext, seconds: float
+    context: AppContext, seconds: float, pusher: Pusher | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Return a lifespan in which a thread calls `look_around` every so many seconds."""
+    """Return a lifespan in which a thread calls `look_around` every so many seconds.
+
+    A second thread pushes verdicts, so that a slow receiver holds up nothing else.
+    """
     ended = threading.Event()
 
     def watch() -> None:
         _try(context.warm)
-        while not ended.wait(seconds):
-            _try(context.look_around)
-            _try(context.warm)
+        _repeat(ended, seconds, context.look_around, context.warm)
 
-    def _try(work: Callable[[], None]) -> None:
-        try:
-            work()
-        except Exception as error:  # The next try may succeed.
-            structlog.get_logger().error("cannot refresh the app", error=str(error))
+    works: dict[str, Callable[[], None]] = {"look-around": watch}
+    if pusher:
+        works["push-verdicts"] = partial(_repeat, ended, PUSH_SECONDS, pusher.push_due)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        thread = threading.Thread(target=watch, name="look-around", daemon=True)
-        thread.start()
+        threads = [
+            threading.Thread(target=work, name=name, daemon=True) for name, work in works.items()
+        ]
+        for thread in threads:
+            thread.start()
         yield
         ended.set()
-        thread.join(seconds)
+        for thread in threads:
+            thread.join(seconds)
+        if pusher:
+            pusher.close()
 
     return lifespan
+
+
+def _repeat(ended: threading.Event, seconds: float, *works: Callable[[], object]) -> None:
+    """Do this work every so many seconds, until the app ends."""
+    while not ended.wait(seconds):
+        for work in works:
+            _try(work)
+
+
+def _try(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except Exception as error:  # The next try may succeed.
+        structlog.get_logger().error("cannot refresh the app", error=str(error))

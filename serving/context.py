@@ -159,7 +159,7 @@ def open_context(
         accounts,
         Visitors(accounts),
         outbox,
-        Records(database, outbox),
+        Records(database, outbox, pushed=bool(settings.verdict_webhook)),
         Uploads(folder / "uploads", settings.max_photo_bytes, settings.upload_files),
         Metrics(),
         registry,

@@ -20,6 +20,7 @@ class Metrics:
             "platelake_verdict_seconds", "From photo received to verdict stored", registry=own
         )
         self.waiting = gauge("waiting_verdicts", "Verdicts that wait for SQL")
+        self.pushes = gauge("waiting_pushes", "Verdicts that wait for the webhook")
         self.sql_away = gauge("sql_away", "1 while SQL does not answer")
         self.mlflow_away = gauge("mlflow_away", "1 while MLflow does not answer")
         self.champion = gauge("champion_version", "Version in use; 0: none", "model")

@@ -105,6 +105,17 @@ costs = sa.Table(
     mysql_engine="InnoDB",
 )
 
+verdict_pushes = sa.Table(
+    "verdict_pushes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("inspection_id", ExactString(KEY_LENGTH), nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("due_at", timestamp_type(), nullable=False, index=True),
+    sa.Column("error", _text()),  # Of the last try.
+    mysql_engine="InnoDB",
+)
+
 
 def _record(
     table: Table,

@@ -10,13 +10,15 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.engine import Connection
 
 from lakehouse.sql.database import Database, SqlError
 from ml.use.reasons import key_of
 from serving.access.sessions import User
 from serving.records.group_commit import GroupCommit
 from serving.records.outbox import Outbox, Row
-from serving.tables import inspections
+from serving.records.pushes import waiting_push
+from serving.tables import inspections, verdict_pushes
 
 PAGE, ROWS_AT_ONCE = 50, 1_000
 OWN_SCALE = "own scale"
@@ -103,10 +105,13 @@ def _is_refused(error: Exception) -> bool:
 
 
 class Records:
-    """Stores the inspections of all stages. While SQL is away they wait in the outbox."""
+    """Stores the inspections of all stages. While SQL is away they wait in the outbox.
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
-        self.database, self.outbox = database, outbox
+    `pushed`: each inspection also waits to be pushed, from the transaction that stores it on.
+    """
+
+    def __init__(self, database: Database, outbox: Outbox, pushed: bool = False) -> None:
+        self.database, self.outbox, self.pushed = database, outbox, pushed
         self._rows = GroupCommit(self._insert_new, _is_refused)
 
     def save(self, one: Inspection) -> bool:
@@ -146,7 +151,7 @@ class Records:
     def _insert_new(self, rows: Sequence[Row]) -> None:
         """Insert rows whose ids were drawn just now."""
         with self.database.transaction(write=True) as connection:
-            connection.execute(inspections.insert(), rows)
+            self._store(connection, rows)
 
     def _insert(self, row: Row) -> None:
         """Insert the row if its id is new: SQL may have it although its sender got an error."""
@@ -154,7 +159,12 @@ class Records:
         with self.database.transaction(write=True) as connection:
             there = sa.select(inspections.c.inspection_id).where(mine)
             if connection.scalar(there) is None:
-                connection.execute(inspections.insert().values(row))
+                self._store(connection, [row])
+
+    def _store(self, connection: Connection, rows: Sequence[Row]) -> None:
+        connection.execute(inspections.insert(), rows)
+        if self.pushed:
+            connection.execute(verdict_pushes.insert(), [waiting_push(row) for row in rows])
 
     def find(self, inspection_id: str) -> Inspection | None:
         """Return the inspection of this id, or None."""
