@@ -18,7 +18,7 @@ from jobs.options import Options
 from jobs.report import write_json
 from jobs.runner import begin
 from lakehouse.delta.lake import Lake
-from lakehouse.errors import NoLakeError, PlatelakeError
+from lakehouse.errors import NoLakeError, PhotoError, PlatelakeError
 from lakehouse.files import error_lists, readings
 from lakehouse.files.layout import FileReport
 from lakehouse.files.photos import read_photo
@@ -161,7 +161,7 @@ def _look_at_photo(
     try:
         with open_url(landing, file.url) as stream:
             read_photo(stream.read(settings.max_photo_bytes + 1), stage, settings)
-    except (OSError, PlatelakeError) as error:
+    except (OSError, PhotoError) as error:
         found.quarantined[file.file] = f"{getattr(error, 'rule', 'unreadable')}: {error}"
 
 

@@ -30,12 +30,17 @@ def files(folder: Path) -> set[Path]:
 def test_a_plan_without_a_lake_makes_none(chain: Chain) -> None:
     write_sensor(chain.landing, DAY, [*sensor_lines(), "9,1,x,2,40,16"])
     (chain.landing / "read.me").write_text("hello")
+    (chain.landing / "photos" / "good").mkdir(parents=True)
+    (chain.landing / "photos" / "good" / "a.png").write_text("no photo")
     found = plan(chain)
     assert not chain.lake_folder.exists()
     readings = found["readings"]
     assert isinstance(readings, dict)
     assert (len(readings["new"]), readings["rows"], readings["rules"]) == (1, 7, {"time": 1})
     assert found["unmatched"] == ["read.me"]
+    photos = found["photos"]
+    assert isinstance(photos, dict)
+    assert photos["quarantined"]["photos/good/a.png"].startswith("not_an_image: ")
 
 
 def test_a_plan_is_what_the_run_does(chain: Chain) -> None:
