@@ -16,6 +16,7 @@ Blanks around a cell and rows of blank cells do not count.
 import argparse
 import csv
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
@@ -40,12 +41,14 @@ Rows = list[list[str]]
 class Reading(NamedTuple):
     """The header and the rows of a file, and what is said about the rest.
 
-    `refused` is why the file as a whole is not read, `faults` why some of its rows are not.
+    `refused` is why the file as a whole is not read, `faults` why some of its rows are not. The
+    names of a file without a header are `made_up`.
     """
 
     rows: Rows
     refused: str = ""
     faults: tuple[str, ...] = ()
+    made_up: bool = False
 
 
 class Result(NamedTuple):
@@ -66,6 +69,8 @@ def layout(table: Table) -> Layout:
         fields={name: (name,) for name in table.names if name},
         quote=table.quote,
         find_header=table.header > 0,
+        header=tuple(table.names) if table.header < 0 else (),
+        ignore_lines=(f"^{re.escape(table.damaged)}\\s*$",) if table.damaged else (),
         skip_after_header=table.units,
     )
 
@@ -90,7 +95,8 @@ def read(file: Path) -> Reading:
     header = [table.names[report.order[at]] for at in places]
     rows = filled([row["cells"][at] for at in places] for row in found if not row["fault"])
     faults = tuple(f"line {row['line']}: {row['fault']}" for row in found if row["fault"])
-    return Reading([header, *rows], faults=faults)
+    made_up = table.header < 0 and not table.damaged
+    return Reading([header, *rows], faults=faults, made_up=made_up)
 
 
 def filled(rows: Iterable[Sequence[str]]) -> Rows:
@@ -105,6 +111,8 @@ def result(file: Path, clean: Path) -> Result:
     with clean.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
         cells = list(csv.reader(stream))
     rows = filled(cells)
+    if found.made_up and found.rows[1:2] == rows[:1]:  # The clean version makes up no names.
+        found = found._replace(rows=found.rows[1:])
     kind, said = compared(found, rows)
     score = 0.0 if kind == REFUSED else score_of(rows, found.rows)
     return Result(file.name, kind, score, said, any("\n" in cell for cell in chain(*cells)))

@@ -118,6 +118,9 @@ class Text(_Model):
         None, description="Which table of a file with several; refuse: none of them"
     )
     find_header: bool = Field(False, description="Lines above the header are not read")
+    header: SomeNames = Field(
+        [], description="Names of all columns, in order, of files that have no header"
+    )
     header_rows: int = Field(1, ge=1, le=5, description="Rows that name the columns together")
     skip_after_header: int = Field(0, ge=0, le=20, description="Rows such as units")
     ignore_lines: list[Expression] = Field(
@@ -125,6 +128,12 @@ class Text(_Model):
     )
     ignore: SomeNames = Field([], description="Known columns that are not read")
     line: Source | None = Field(None, description="Production line, a part of a lot's name")
+
+    @model_validator(mode="after")
+    def _one_header(self) -> Self:
+        if self.header and (self.find_header or self.header_rows > 1 or self.skip_after_header):
+            raise ValueError("header: files without one need no key that says where it stands")
+        return self
 
 
 class Variable(_Model):

@@ -203,6 +203,7 @@ def test_other_files_give_the_same_lake(
 OPTIONS = st.builds(
     dict,
     find_header=st.booleans(),
+    header=st.sampled_from([(), ("Lot", "pH"), ("pH", "Lot", "x")]),
     header_rows=st.integers(1, 2),
     skip_after_header=st.integers(0, 2),
     ignore_lines=st.sampled_from([(), ("^#",), ("7",)]),

@@ -17,7 +17,8 @@ def find_header(
 ) -> None:
     """Find the header among the file's first lines, and the needed columns in it.
 
-    Without `find_header`, it is the line at the place `first`.
+    Without `find_header`, it is the line at the place `first`. A layout with `header` has its own,
+    and the rows begin there.
 
     Args:
         report: Gets the header, the first line of the rows and their number, or a fault.
@@ -26,6 +27,10 @@ def find_header(
         first: The place of the first line that is not ignored.
         rows: The number of lines from the first of these to the end of the file.
     """
+    if layout.header:
+        _arrange(report, layout, layout.header)
+        report.rows, report.first_line = rows - first, texts[first][0]
+        return
     headers = (at for at in range(len(texts)) if _is_header(texts, at, report, layout))
     at = next(headers, first) if layout.find_header else first
     _arrange(report, layout, _names(texts, at, report, layout))

@@ -38,6 +38,7 @@ class Layout:
     table: str | None = None
     below: str | None = None
     find_header: bool = False
+    header: tuple[str, ...] = ()
     header_rows: int = 1
     skip_after_header: int = 0
     ignore_lines: tuple[str, ...] = ()
@@ -74,6 +75,7 @@ class Layout:
             table="first" if isinstance(source.table, NamedTable) else source.table,
             below=source.table.below if isinstance(source.table, NamedTable) else None,
             find_header=source.find_header,
+            header=tuple(source.header),
             header_rows=source.header_rows,
             skip_after_header=source.skip_after_header,
             ignore_lines=tuple(source.ignore_lines),

@@ -120,7 +120,7 @@ def _add_texts(found: Found, files: Sequence[Path]) -> None:
         if table is None or not table.rows:
             found.unread[name] = "no table with a header and rows"
             continue
-        alike = [one for one in found.texts if one.table.names == table.names]
+        alike = [one for one in found.texts if one.table.is_like(table)]
         texts = alike[0] if alike else Texts([], table, guess_columns(table))
         texts.files.append(file)
         texts.forms.add((table.header, table.units))
@@ -155,7 +155,8 @@ def _is_part(other: Texts, wide: Texts) -> bool:
         {variable.value["column"] for variable in one.columns.variables} for one in (other, wide)
     )
     same_text = other.table.delimiter == wide.table.delimiter
-    return means[0] == means[1] and mine <= all_ and same_text
+    has_header = other.table.header >= 0 and wide.table.header >= 0
+    return means[0] == means[1] and mine <= all_ and same_text and has_header
 
 
 def _folders(texts: Texts) -> set[Path]:

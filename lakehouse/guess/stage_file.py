@@ -45,8 +45,8 @@ def _lot_pattern(texts: list[Texts]) -> list[str]:
     """Numbers, or letters as well if the lots of the example have some."""
     for one in texts:
         lots = _lots(one)
-        if any(re.search(r"[^0-9.]", text) for text in lots):
-            return ['lot_pattern = "[0-9A-Za-z_-]+"' + _comment(LIKELY, f"lots such as {lots[0]}")]
+        if odd := next((text for text in lots if re.search(r"[^0-9.]", text)), None):
+            return ['lot_pattern = "[0-9A-Za-z_-]+"' + _comment(LIKELY, f"lots such as {odd}")]
         if any(re.match("0[0-9]", text) for text in lots):
             return ['lot_pattern = "0*([0-9]+)"' + _comment(LIKELY, "leading zeros do not count")]
     return []
@@ -65,24 +65,12 @@ def _lots(texts: Texts) -> list[str]:
 
 
 def _section(name: str, texts: Texts) -> Iterator[str]:
-    table = texts.table
     yield f"\n[{name}]"
     globs = texts.globs
     yield f"files = {_value(globs[0] if len(globs) == 1 else globs)}"
     if len(globs) > 1 and name == "readings":
         yield r"# line = { file_name = '^([^/]+)/' }  # if lots of two folders may have one number"
-    form = [Guess("delimiter", table.delimiter), Guess("quote", table.quote)]
-    form = [guess for guess in form if guess.value not in (",", '"')]
-    if table.encoding not in ("utf-8", "cp949"):
-        form.append(Guess("encodings", ["utf-8", table.encoding], LIKELY, "by its letters"))
-    if any(header for header, _ in texts.forms):
-        form.append(Guess("find_header", True, CERTAIN, "lines above the header"))
-    if len({units for _, units in texts.forms}) > 1:
-        said = [guess for guess in texts.columns.guesses if guess.key == "ignore_lines"]
-        lines = [line for guess in said for line in guess.value] + ["^[^0-9]*$"]
-        form.append(Guess("ignore_lines", lines, LIKELY, "lines without a digit, as units"))
-    elif table.units:
-        form.append(Guess("skip_after_header", table.units, LIKELY, "rows without data"))
+    form = _form(texts)
     keys = [guess.key for guess in form]
     for guess in (*form, *(guess for guess in texts.columns.guesses if guess.key not in keys)):
         yield f"{guess.key} = {_value(guess.value)}{_comment(guess.certainty, guess.why)}"
@@ -96,6 +84,31 @@ def _section(name: str, texts: Texts) -> Iterator[str]:
             yield f"{key} = {_value(variable.value[key])}" + _comment(GUESS, why)
         if variable.value.get("optional"):
             yield "optional = true" + _comment(CERTAIN, "some files lack the column")
+
+
+def _form(texts: Texts) -> list[Guess]:
+    """Return the keys that say how the text is written, and where the table is in it."""
+    table = texts.table
+    form = [Guess("delimiter", table.delimiter), Guess("quote", table.quote)]
+    form = [guess for guess in form if guess.value not in (",", '"')]
+    if table.encoding not in ("utf-8", "cp949"):
+        form.append(Guess("encodings", ["utf-8", table.encoding], LIKELY, "by its letters"))
+    if table.header < 0:
+        why = "that of the file is damaged" if table.damaged else "the files have none"
+        form.append(Guess("header", table.names, GUESS, f"{why}: name each column"))
+    if any(header > 0 for header, _ in texts.forms):
+        form.append(Guess("find_header", True, CERTAIN, "lines above the header"))
+    said = [guess for guess in texts.columns.guesses if guess.key == "ignore_lines"]
+    lines = [line for guess in said for line in guess.value]
+    if table.damaged:
+        lines.append(f"^{re.escape(table.damaged)}\\s*$")
+        form.append(Guess("ignore_lines", lines, LIKELY, "it has not a name for each column"))
+    elif len({units for _, units in texts.forms}) > 1:
+        lines.append("^[^0-9]*$")
+        form.append(Guess("ignore_lines", lines, LIKELY, "lines without a digit, as units"))
+    elif table.units:
+        form.append(Guess("skip_after_header", table.units, LIKELY, "rows without data"))
+    return form
 
 
 def _unit(column: str) -> str:

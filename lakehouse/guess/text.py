@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from lakehouse.files.delimited import decodes
-from lakehouse.files.headers import split_cells
+from lakehouse.files.headers import LETTER, split_cells
 from lakehouse.files.opened import opened
 from lakehouse.files.text_form import Form
 from lakehouse.forms import AM, PM
@@ -18,6 +18,8 @@ HEAD = 1 << 20
 """Bytes that are looked at."""
 LINES = 500
 """Lines that are looked at."""
+LEAST_ROWS = 3
+"""Rows that make a table of lines without a header."""
 ENCODINGS = ("utf-8", "cp949", "shift_jis", "gb18030", "cp1252")
 LETTERS = {"cp949": "[가-힣]", "shift_jis": "[ぁ-んァ-ヶ]", "gb18030": "[\u4e00-\u9fff]"}
 """Letters that show that text is in the language of the encoding."""
@@ -32,8 +34,9 @@ VALUE = re.compile(rf"(?i)\s*(?:{AM}|{PM})?\s*[+-\u2212]?[.,]?\d")
 class Table:
     """A text file's form, and its first rows.
 
-    `header` is the place of the header among the lines that are not blank, `units` the number of
-    lines below it that are not data, `above` the first of the lines above it.
+    `header` is the place of the header among the lines that are not blank, -1 if there is none and
+    `names` are made up or taken from `damaged`, a line that has not a name for each column. `units`
+    is the number of lines below the header that are not data, `above` the first of the lines above.
     """
 
     encoding: str
@@ -46,6 +49,11 @@ class Table:
     above: str
     odd: int
     """Lines below the header with another number of cells."""
+    damaged: str = ""
+
+    def is_like(self, other: Table) -> bool:
+        """Return whether both have the same columns, in a header or without one."""
+        return self.names == other.names and (self.header < 0) == (other.header < 0)
 
     def column(self, name: str) -> list[str]:
         """Return the cells of that column, trimmed."""
@@ -77,7 +85,7 @@ def guess_table(stream: IO[bytes]) -> Table | None:
     places = _places_of_values(cells, width)
     header = _header(cells, width, places)
     if header is None:
-        return None
+        return _without_header(encoding, delimiter, quote, lines, cells, places)
     below = cells[header + 1 :]
     units = next((at for at, row in enumerate(below) if _is_row(row, width, places)), 0)
     data = [row for row in below[units:] if len(row) == width]
@@ -92,6 +100,51 @@ def guess_table(stream: IO[bytes]) -> Table | None:
         above=lines[0] if header else "",
         odd=len(below) - units - len(data),
     )
+
+
+def _without_header(
+    encoding: str,
+    delimiter: str,
+    quote: str,
+    lines: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    places: Sequence[int],
+) -> Table | None:
+    """Return the form of a file whose rows begin in its first line, or below a damaged header.
+
+    None if most lines are no such rows.
+    """
+    width = _width(cells)
+    rows = [list(row) for row in cells if len(row) == width and _is_data(row, places)]
+    if not places or len(rows) < LEAST_ROWS or 2 * len(rows) < len(cells):
+        return None
+    first = next(at for at, row in enumerate(cells) if len(row) == width and _is_data(row, places))
+    damaged = lines[0] if first == 1 else ""
+    names = _mended(damaged, delimiter, quote, rows) or [f"column {at + 1}" for at in range(width)]
+    odd = len(cells) - first - len(rows)
+    return Table(
+        encoding, delimiter, quote, names, rows, -1, 0, lines[0] if first else "", odd, damaged
+    )
+
+
+def _mended(line: str, delimiter: str, quote: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the names of a damaged header if they can only be meant in one way; else none.
+
+    Its quotes do not close, it has another delimiter than the rows, or each row has a blank cell
+    more, at its end.
+    """
+    width = len(rows[0])
+    for other in (delimiter, *DELIMITERS, " "):
+        names = [name.strip(f" {quote}") for name in line.split(other)]
+        if len(names) == width and len({*names}) == width and all(map(LETTER.search, names)):
+            return names
+    names = [name.strip() for name in split_cells(line, delimiter, quote)]
+    while len(names) > width and not names[-1]:
+        names.pop()
+    blank = width - len(names)
+    if 0 < blank < width and not any(cell.strip() for row in rows for cell in row[-blank:]):
+        names += [f"column {len(names) + at + 1}" for at in range(blank)]
+    return names if len(names) == width and all(names) and len({*names}) == width else []
 
 
 def guess_encoding(content: bytes) -> str:

@@ -24,7 +24,10 @@ FILES = {
         text([[f"{n} x" for n in HEADER], *ROWS]),
     ),
     "quarantined.csv": (text(CLEAN).replace('"18",', '"18"'), text(CLEAN)),
-    "refused.csv": (text(ROWS), text(CLEAN)),
+    "no_header.csv": (text(ROWS), text(ROWS)),
+    "made_up.csv": (text(ROWS), text([["col_0", "col_1", "col_2"], *ROWS])),
+    "damaged.csv": (text(CLEAN).replace("pH", '"pH'), text(CLEAN)),
+    "refused.csv": (text([HEADER]), text(CLEAN)),
     "wrong.csv": (text(CLEAN), text([HEADER, *ROWS[:2]])),
 }
 
@@ -42,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 def test_each_file_has_its_class(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(folder), "--list"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    counts = ["equal: 2", "equal rows, other names of columns: 1", "rows quarantined: 1"]
+    counts = ["equal: 4", "equal rows, other names of columns: 2", "rows quarantined: 1"]
     counts += ["refused: 1", "wrong in silence: 1"]
     assert [line.strip() for line in lines[1:6]] == counts
     assert "    wrong.csv: 4 rows, not 3" in lines

@@ -55,6 +55,7 @@ def read(content: str | bytes, options: str) -> list[str]:
 
 
 FIRST = "06 08:00 17 7.1 40.0"
+NAMES = 'header = ["Date", "Time", "Lot", "pH", "Temp"]'
 
 
 @pytest.mark.parametrize(
@@ -74,10 +75,25 @@ FIRST = "06 08:00 17 7.1 40.0"
             HEADER.replace("\n", ",U,U\n") + ROW.replace("\n", ",a,b\n"), "ignore = 'U'", id="twice"
         ),
         pytest.param(FILE.replace("17", "0017"), "", id="leading zeros"),
+        pytest.param(ROW, NAMES, id="no header"),
+        pytest.param(f"# PLC 4\n{ROW}", f"{NAMES}\nignore_lines = ['^#']", id="no header, comment"),
+        pytest.param(f"sep=;\n{ROW.replace(',', ';')}", NAMES, id="no header, sep"),
     ],
 )
 def test_the_text_of_a_file(content: str | bytes, options: str) -> None:
     assert read(content, f"{APART}\n{options}") == [FIRST]
+
+
+def test_a_file_without_a_header_that_gets_one_is_read_by_it() -> None:
+    """After an update of the logger, say. A row with a cell more or fewer is quarantined."""
+    options = f"{APART}\n{NAMES}"
+    assert read(f"{ROW},1,1\n{ROW[:-4]}\n", options) == [FIRST, "torn_row", "torn_row"]
+    other = "Lot,pH,Temp,Date,Time\n18,7.2,41,2021-09-06,08:01:00\n"
+    assert read(ROW + other, options) == [FIRST, "lot", "06 08:01 18 7.2 41.0"]
+    strange = other.replace("Temp", "Flow")
+    assert read(ROW + strange, options) == [FIRST, "second_header", "second_header"]
+    assert read(ROW.replace(",40", ""), f"{APART}\n{NAMES}") == ["torn_row"]
+    assert read(ROW, f"{APART}\nheader = ['Date', 'Time', 'Lot', 'pH']") == ["missing_column"]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,49 @@ def test_no_row_of_words_is_skipped_since_a_later_one_has_more_numbers() -> None
     ],
 )
 def test_a_row_is_not_taken_for_a_header_that_is_missing_or_damaged(header: list[str]) -> None:
-    assert guessed(*header, *ROWS, INCHES) is None
+    table = certain(*header, *ROWS, INCHES)
+    assert (table.header, len(table.rows), table.damaged) == (-1, 9, "".join(header))
+    assert len({*table.names}) == 6
+
+
+MADE_UP = [f"column {n}" for n in range(1, 5)]
+NUMBERS = [f"2021-09-06 08:00:0{n},17,7.{n},4{n}" for n in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("header", "ends", "names"),
+    [
+        ("", "", MADE_UP),
+        ("Time,Lot,pH,Temp,", "", ["Time", "Lot", "pH", "Temp"]),
+        ("Time,Lot,pH,Temp", ",", ["Time", "Lot", "pH", "Temp", "column 5"]),
+        ('Time,Lot,"pH,Temp', "", ["Time", "Lot", "pH", "Temp"]),
+        ("Time Lot pH Temp", "", ["Time", "Lot", "pH", "Temp"]),
+        ("Time;Lot;pH;Temp", "", ["Time", "Lot", "pH", "Temp"]),
+        # Which column has no name, or which name no column, is not known.
+        ("Time,Lot,pH", "", MADE_UP),
+        ("Time,Lot,,pH,Temp", "", MADE_UP),
+        ("Time,Lot,pH,Temp,Flow", "", MADE_UP),
+        ("Time,Lot,pH,pH,", "", MADE_UP),
+    ],
+)
+def test_the_names_of_a_damaged_header_are_taken_if_there_is_one_way(
+    header: str, ends: str, names: list[str]
+) -> None:
+    table = certain(*filter(None, [header]), *(f"{row}{ends}" for row in NUMBERS))
+    assert (table.names, table.header, table.damaged) == (names, -1, header)
+    assert len(table.rows) == 5
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["2021-09-06, error 5", "see page 7 of the manual", "x", "y"],
+        ["1,2", "3,4"],
+        ["1,2", "a", "b", "c", "3,4", "d", "5,6"],
+    ],
+)
+def test_lines_that_are_mostly_no_rows_are_no_table(lines: list[str]) -> None:
+    assert guessed(*lines) is None
 
 
 @pytest.mark.parametrize("damaged", [f'"{ROWS[0]}', ROWS[0].replace(",", "", 1), f"{ROWS[0]},"])
