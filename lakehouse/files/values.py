@@ -64,15 +64,15 @@ def numbers(texts: pa.Array, decimal: str = ".", thousands: str | None = None) -
     """Return the finite decimal numbers that the texts give in that notation.
 
     Example:
-        >>> numbers(pa.array(["1.040,5", "1.040", "7.1"]), ",", ".").to_pylist()
-        [1040.5, 1040.0, None]
+        >>> numbers(pa.array(["1.040,5", "1.040", "7.1", "1.0132"]), ",", ".").to_pylist()
+        [1040.5, 1040.0, None, None]
     """
     texts = pc.ascii_trim_whitespace(texts)
     point, whole = re.escape(decimal), r"\d+"
     if thousands:
         group = {" ": "[ \u00a0\u202f]", "'": "['\u2019]"}.get(thousands, re.escape(thousands))
         whole = rf"(?:\d+|\d{{1,3}}(?:{group}\d{{3}})+)"
-    pattern = rf"^[+-]?(?:{whole}{point}?\d*|{point}\d+)(?:[eE][+-]?\d+)?$"
+    pattern = rf"^[+-]?(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?$"
     fits = pc.match_substring_regex(texts, pattern)
     if not pc.all(fits, skip_nulls=True).as_py():
         for minus in MINUS:
