@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from rich.console import Console
@@ -12,11 +11,10 @@ from rich.table import Table as Grid
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.guess.folder import Found, Texts, look_at
 from lakehouse.guess.preview import Preview, preview
-from lakehouse.guess.stage_file import guessed_stage, stage_text
+from lakehouse.guess.stage_file import guessed_stage, stage_name, stage_text
 from lakehouse.settings import Settings, load_settings
-from lakehouse.stage import NAME, Stage
+from lakehouse.stage import Stage
 
-BOOKKEEPING = ("file", "cells", "rule", "reason", "names_lots", "date_is_blank", "perhaps")
 REASONS = 5
 """How many quarantined rows are shown."""
 
@@ -26,11 +24,10 @@ def look(path: Path, write: Path | None, rows: int) -> None:
 
     Writes nothing but the stage file, if `write` names one that is not there yet.
     """
-    name = (write or path).stem.lower().replace("-", "_").replace(" ", "_")
     if write and write.exists():
         raise UsageError(f"{write} is there already; name another file by --write")
     found = look_at(path)
-    name = name if re.match(NAME, name) else "stage"
+    name = stage_name(write or path)
     text = stage_text(found, name)
     console = Console()
     console.print(escape(text), highlight=False, soft_wrap=True)
@@ -61,10 +58,9 @@ def _show_other(
         escape(f"another kind, not in the stage file: {_described(found, texts)}"), soft_wrap=True
     )
     file = texts.files[0]
-    console.print(
-        escape(f"a stage of its own: platelake look {file} --write conf/stages/NAME.toml"),
-        soft_wrap=True,
-    )
+    own = f"platelake look {file} --write conf/stages/NAME.toml"
+    own = f"with sheet = {texts.table.sheet!r}" if texts.table.sheet else own
+    console.print(escape(f"a stage of its own: {own}"), soft_wrap=True)
     try:
         stage = guessed_stage(stage_text(Found(found.root, [texts]), "stage"), "stage")
     except PlatelakeError as error:
@@ -77,7 +73,9 @@ def _described(found: Found, texts: Texts) -> str:
     """Return globs, number of files, and columns."""
     names = ", ".join(texts.table.names)
     count = len(texts.files)
-    return f"{', '.join(texts.globs)}: {count} file{'s' * (count > 1)} with the columns {names}"
+    sheet = f", sheet {texts.table.sheet}," * bool(texts.table.sheet)
+    files = f"{count} file{'s' * (count > 1)}{sheet}"
+    return f"{', '.join(texts.globs)}: {files} with the columns {names}"
 
 
 def _show(
@@ -100,11 +98,10 @@ def _show(
         title=f"{name}: {seen.stored.num_rows:,} of {total:,} rows would be stored",
         title_justify="left",
     )
-    shown = [column for column in seen.stored.column_names if column not in BOOKKEEPING]
-    for column in shown:
+    for column in seen.columns:
         grid.add_column(column)
-    for row in seen.stored.slice(0, rows).select(shown).to_pylist():
-        grid.add_row(*(escape(_text(row[column])) for column in shown))
+    for cells in seen.first(rows):
+        grid.add_row(*map(escape, cells))
     console.print(grid)
     _reasons(console, seen)
 
@@ -116,7 +113,3 @@ def _reasons(console: Console, seen: Preview) -> None:
         console.print(f"quarantined: {count:,} rows by {rule}")
     for row in seen.held_back.slice(0, REASONS).to_pylist():
         console.print(escape(f"line {row['line']}: {row['reason']}"))
-
-
-def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -423,11 +423,33 @@ def load_stage(name: str | None = None, file: Path | None = None) -> Stage:
             what = f"no stage {name!r} in {folder}" if name else "--stage is missing"
             raise UsageError(f"{what}; known: {known}; or name a file with --stage-file")
     try:
-        content = tomllib.loads(file.read_text("utf-8-sig"))
-        return Stage.model_validate({"name": name or file.stem.replace("-", "_"), **content})
+        text = file.read_text("utf-8-sig")
     except OSError as error:
         raise UsageError(f"stage file {file} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise UsageError(f"stage file {file} is not TOML: {error}") from None
+    return parse_stage(text, name or file.stem.replace("-", "_"), f"stage file {file}")
+
+
+def parse_stage(text: str, name: str, source: str = "the stage file") -> Stage:
+    """Return the stage of a stage file's text.
+
+    Args:
+        text: The file's text, TOML.
+        name: The stage's name, if the text does not give one.
+        source: What the text is, for the message.
+
+    Raises:
+        UsageError: The text is not TOML or not a stage; the message lists every fault.
+
+    Example:
+        >>> parse_stage("title = 1", "trial")
+        Traceback (most recent call last):
+        lakehouse.errors.UsageError: the stage file: title: Input should be a valid string
+    """
+    try:
+        return Stage.model_validate({"name": name, **tomllib.loads(text)})
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{source} is not TOML: {error}") from None
     except ValidationError as error:
-        raise UsageError(f"stage file {file}: {explain(error)}") from None
+        raise UsageError(f"{source}: {explain(error)}") from None

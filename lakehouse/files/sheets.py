@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from python_calamine import CalamineError, CalamineWorkbook
 
-from lakehouse.files.text_form import Form, FormatError
+from lakehouse.files.text_form import Form, FormatError, SheetsError
 
 ZIP = b"PK\x03\x04"
 """First bytes of a zip, and so of an .xlsx."""
@@ -34,9 +34,7 @@ def write_sheet(stream: IO[bytes], text: IO[bytes], form: Form) -> None:
     if form.sheet is not None and form.sheet not in sheets:
         raise FormatError("sheet", f"no sheet {form.sheet!r}; the file has {', '.join(sheets)}")
     if form.sheet is None and len(filled) > 1:
-        raise FormatError(
-            "sheet", f"the sheets {', '.join(filled)} have cells; say which by `sheet`"
-        )
+        raise SheetsError(filled)
     name = form.sheet or (filled or book.sheet_names)[0]
     rows = [[_cell(value, form.decimal) for value in row] for row in sheets[name]]
     for (line, column), said in errors_in(content, book.sheet_names.index(name)).items():

@@ -15,6 +15,16 @@ class FormatError(PlatelakeError):
         self.rule, self.sha256 = rule, sha256
 
 
+class SheetsError(FormatError):
+    """Several `sheets` of an Excel file have cells, and the stage does not say which is meant."""
+
+    def __init__(self, sheets: list[str]) -> None:
+        super().__init__(
+            "sheet", f"the sheets {', '.join(sheets)} have cells; say which by `sheet`"
+        )
+        self.sheets = sheets
+
+
 class Form(NamedTuple):
     """What a stage says about the form of its text files."""
 

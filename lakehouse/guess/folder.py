@@ -13,7 +13,7 @@ from lakehouse.errors import PlatelakeError
 from lakehouse.files.text_form import FormatError
 from lakehouse.guess.columns import GUESS, LIKELY, Columns, guess_columns
 from lakehouse.guess.photos import PhotoFolder, look_at_photos
-from lakehouse.guess.text import Table, guess_table
+from lakehouse.guess.text import Table, guess_tables
 from lakehouse.landing.matching import NOISE, PACKED
 
 PHOTOS = (
@@ -44,6 +44,15 @@ IN_NAME = (
 """Dates in the names of files, and their form."""
 
 
+class NothingError(PlatelakeError):
+    """There is no file that can be read; `unread` has the reason of each that was opened."""
+
+    def __init__(self, path: Path, unread: dict[str, str]) -> None:
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(unread.items())[:5])
+        super().__init__(f"{path} holds no table and no photo; {reasons or 'it is empty'}")
+        self.unread = unread
+
+
 @dataclass
 class Texts:
     """Text files with the same columns; the first is the example."""
@@ -68,13 +77,14 @@ class Found:
     def of(self, kind: str) -> list[Texts]:
         """Return the text files of that kind, the largest first."""
         some = [one for one in self.texts if one.columns.kind == kind]
-        return sorted(some, key=lambda one: -sum(file.stat().st_size for file in one.files))
+        size = {id(one): sum(file.stat().st_size for file in one.files) for one in some}
+        return sorted(some, key=lambda one: (-size[id(one)], -len(one.table.rows)))
 
 
 def look_at(path: Path) -> Found:
     """Look at a file, or at the files of a folder.
 
-    Raises PlatelakeError if it is not there or holds nothing that can be read.
+    Raises PlatelakeError if it is not there, NothingError if it holds nothing that can be read.
     """
     if not path.exists():
         raise PlatelakeError(f"{path} is not there; give a file, or a folder of a plant's files")
@@ -95,8 +105,7 @@ def look_at(path: Path) -> Found:
         texts.globs = sorted({_glob(found, texts, folder) for folder in _folders(texts)})
         _date_of_name(texts)
     if not found.texts and not found.photos:
-        reasons = "; ".join(f"{name}: {why}" for name, why in list(found.unread.items())[:5])
-        raise PlatelakeError(f"{path} holds no table and no photo; {reasons or 'it is empty'}")
+        raise NothingError(path, found.unread)
     return found
 
 
@@ -113,21 +122,25 @@ def _add_texts(found: Found, files: Sequence[Path]) -> None:
         name = str(file.relative_to(found.root))
         try:
             with file.open("rb") as stream:
-                table = guess_table(stream)
+                tables = guess_tables(stream)
         except (OSError, FormatError) as error:
             found.unread[name] = str(error)
             continue
-        if table is None or not table.rows:
+        if not tables:
             found.unread[name] = "no table with a header and rows"
-            continue
-        alike = [one for one in found.texts if one.table.is_like(table)]
-        texts = alike[0] if alike else Texts([], table, guess_columns(table))
-        texts.files.append(file)
-        texts.forms.add((table.header, table.units))
-        if not alike:
-            found.texts.append(texts)
+        for table in tables:
+            _add_table(found, file, table)
     if len(files) > LOOKED_AT and found.texts:
         found.texts[-1].files += files[LOOKED_AT:]
+
+
+def _add_table(found: Found, file: Path, table: Table) -> None:
+    alike = next((one for one in found.texts if one.table.is_like(table)), None)
+    texts = alike or Texts([], table, guess_columns(table))
+    texts.files.append(file)
+    texts.forms.add((table.header, table.units))
+    if alike is None:
+        found.texts.append(texts)
 
 
 def _merge_forms(found: Found) -> None:
@@ -155,6 +168,7 @@ def _is_part(other: Texts, wide: Texts) -> bool:
         {variable.value["column"] for variable in one.columns.variables} for one in (other, wide)
     )
     same_text = other.table.delimiter == wide.table.delimiter
+    same_text &= other.table.sheet == wide.table.sheet
     has_header = other.table.header >= 0 and wide.table.header >= 0
     return means[0] == means[1] and mine <= all_ and same_text and has_header
 
@@ -174,7 +188,9 @@ def _glob(found: Found, texts: Texts, folder: Path) -> str:
         for one in found.texts
         if one is not texts
         for file in one.files
-        if file.parent == folder and PACKED.sub("", file.name).lower().endswith(ending.lower())
+        if file not in mine
+        and file.parent == folder
+        and PACKED.sub("", file.name).lower().endswith(ending.lower())
     ]
     if not others:
         return f"{below}*{ending}"

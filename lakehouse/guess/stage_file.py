@@ -4,18 +4,56 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
-from lakehouse.errors import PlatelakeError
+from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.guess.columns import CERTAIN, GUESS, LIKELY, Guess
 from lakehouse.guess.folder import Found, Texts
 from lakehouse.guess.photos import PhotoFolder
-from lakehouse.settings import explain
-from lakehouse.stage import Stage
+from lakehouse.stage import NAME, Stage, parse_stage
+
+LINE = re.compile(
+    r"(?P<key>\w+) = (?P<value>.*?)"
+    rf"(?:\s+# (?P<certainty>{CERTAIN}|{LIKELY}|{GUESS})(?:: (?P<why>.*))?)?"
+)
+SECTION = re.compile(r"\[+([\w.]+)\]+")
+
+
+class Said(NamedTuple):
+    """A line of a stage file: its key and value, and how sure the guess is, as its comment says.
+
+    `section` is empty above the first one. A line without such a comment is certain.
+    """
+
+    section: str
+    key: str
+    value: str
+    certainty: str
+    why: str
+
+
+def stage_name(path: Path) -> str:
+    """Return the name of a stage that is guessed from this file or folder.
+
+    >>> stage_name(Path("conf/stages/line-2.toml")), stage_name(Path("로그.csv"))
+    ('line_2', 'stage')
+    """
+    name = path.stem.lower().replace("-", "_").replace(" ", "_")
+    return name if re.match(NAME, name) else "stage"
+
+
+def said_lines(text: str) -> list[Said]:
+    """Return the keys of a stage file that stand on one line each, but those of variables."""
+    found, section = [], ""
+    for line in text.splitlines():
+        if head := SECTION.match(line):
+            section = head[1]
+        elif not section.endswith("variables") and (one := LINE.fullmatch(line.strip())):
+            certainty, why = one["certainty"] or CERTAIN, one["why"] or ""
+            found.append(Said(section, one["key"], one["value"], certainty, why))
+    return found
 
 
 def stage_text(found: Found, name: str) -> str:
@@ -36,9 +74,9 @@ def stage_text(found: Found, name: str) -> str:
 def guessed_stage(text: str, name: str) -> Stage:
     """Return the stage of that text; raises PlatelakeError if a guess does not make one."""
     try:
-        return Stage.model_validate({"name": name, **tomllib.loads(text)})
-    except ValidationError as error:
-        raise PlatelakeError(f"no stage can be guessed: {explain(error)}") from None
+        return parse_stage(text, name)
+    except UsageError as error:
+        raise PlatelakeError(f"no stage can be guessed: {error}") from None
 
 
 def _lot_pattern(texts: list[Texts]) -> list[str]:
@@ -93,6 +131,8 @@ def _form(texts: Texts) -> list[Guess]:
     form = [guess for guess in form if guess.value not in (",", '"')]
     if table.encoding not in ("utf-8", "cp949"):
         form.append(Guess("encodings", ["utf-8", table.encoding], LIKELY, "by its letters"))
+    if table.sheet:
+        form.append(Guess("sheet", table.sheet, LIKELY, "other sheets of the file are not read"))
     if table.header < 0:
         why = "that of the file is damaged" if table.damaged else "the files have none"
         form.append(Guess("header", table.names, GUESS, f"{why}: name each column"))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 from lakehouse.files.delimited import decodes
 from lakehouse.files.headers import LETTER, split_cells
 from lakehouse.files.opened import opened
-from lakehouse.files.text_form import Form
+from lakehouse.files.text_form import Form, SheetsError
 from lakehouse.forms import AM, PM
 
 HEAD = 1 << 20
@@ -50,10 +50,13 @@ class Table:
     odd: int
     """Lines below the header with another number of cells."""
     damaged: str = ""
+    sheet: str = ""
+    """Its sheet, if an Excel file has several with cells."""
 
     def is_like(self, other: Table) -> bool:
-        """Return whether both have the same columns, in a header or without one."""
-        return self.names == other.names and (self.header < 0) == (other.header < 0)
+        """Return whether both have the same columns and sheet, with or without a header."""
+        same_place = (self.header < 0, self.sheet) == (other.header < 0, other.sheet)
+        return self.names == other.names and same_place
 
     def column(self, name: str) -> list[str]:
         """Return the cells of that column, trimmed."""
@@ -61,12 +64,28 @@ class Table:
         return [row[at].strip() for row in self.rows]
 
 
-def guess_table(stream: IO[bytes]) -> Table | None:
+def guess_tables(stream: IO[bytes]) -> list[Table]:
+    """Return the form of a file's table, or of each sheet's if several sheets have cells.
+
+    Raises FormatError if an archive or a sheet cannot be read.
+    """
+    try:
+        found = [guess_table(stream)]
+    except SheetsError as error:
+        found = []
+        for sheet in error.sheets:
+            stream.seek(0)
+            table = guess_table(stream, sheet)
+            found.append(table and replace(table, sheet=sheet))
+    return [table for table in found if table and table.rows]
+
+
+def guess_table(stream: IO[bytes], sheet: str | None = None) -> Table | None:
     """Return the form of a text file; None if it has no line with two cells.
 
     Raises FormatError if an archive or a sheet cannot be read.
     """
-    text, sha256 = opened(stream, Form(",", ENCODINGS, None, HEAD))
+    text, sha256 = opened(stream, Form(",", ENCODINGS, sheet, HEAD))
     content = text.read(HEAD)
     if sha256:
         text.close()

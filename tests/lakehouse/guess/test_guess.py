@@ -12,8 +12,9 @@ from PIL import Image
 from jobs.look import look
 from lakehouse.errors import PlatelakeError
 from lakehouse.guess.folder import look_at
-from lakehouse.guess.preview import preview
+from lakehouse.guess.preview import preview, show_file
 from lakehouse.guess.stage_file import guessed_stage, stage_text
+from lakehouse.landing.matching import Matcher
 from lakehouse.settings import Settings
 from tests.sheets import xlsx
 
@@ -105,6 +106,32 @@ def test_a_list_in_excel_is_no_sensor_file(tmp_path: Path) -> None:
     stage = guessed_stage(stage_text(found, "trial"), "trial")
     seen = preview("error_lists", tmp_path / "ng.xlsx", "ng.xlsx", stage, Settings())
     assert [row["lots"] for row in seen.stored.to_pylist()] == [["18"]]
+
+
+def test_the_sheets_of_a_workbook_are_guessed_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readings = [["Stamp", "Lot", "pH"], *([("date", 44445.3 + n), 17, 7.1] for n in range(5))]
+    more = [["Stamp", "Lot", "Torque"], [("date", 44445.3), 17, 9.3]]
+    sheets = {
+        "About": [["plating line"]],
+        "NG": [["Date", "Lot"], [("date", 44445), 18]],
+        "Torque": more,
+        "Data": readings,
+    }
+    (tmp_path / "book.xlsx").write_bytes(xlsx(sheets))
+    look(tmp_path, None, 3)
+    found = look_at(tmp_path)
+    text = stage_text(found, "trial")
+    assert 'sheet = "Data"  # likely: other sheets of the file are not read' in text
+    stage = guessed_stage(text, "trial")
+    file = tmp_path / "book.xlsx"
+    shown = show_file(file, "book.xlsx", Matcher(stage), stage, Settings())
+    rows = {one.kind: one.rows.stored.num_rows for one in shown if one.rows}
+    assert rows == {"readings": 5, "error_lists": 1}
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 file, sheet Torque, with the columns Stamp, Lot, Torque" in said
+    assert "a stage of its own: with sheet = 'Torque'" in said
 
 
 def test_a_list_with_the_result_of_each_lot(tmp_path: Path) -> None:
