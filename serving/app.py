@@ -37,6 +37,7 @@ from serving.pages import (
     inspections,
     intake,
     lake,
+    look,
     oidc,
     process,
     promotions,
@@ -76,7 +77,7 @@ def create_app(
     )
     html = Html(context)
     app.state.hashing = CapacityLimiter(os.cpu_count() or 1)
-    app.state.inspecting = CapacityLimiter(AT_ONCE)
+    app.state.inspecting, app.state.looking = CapacityLimiter(AT_ONCE), CapacityLimiter(1)
     app.state.html, app.state.provider = html, oidc.provider(context.settings)
 
     @app.get("/inspect", include_in_schema=False)
@@ -94,7 +95,7 @@ def create_app(
     app.mount("/static", StaticFiles(directory=STATIC))
     pages = (
         home, accounts, intake, inspections, review, lake, costs, promotions,
-        process, quality, users, oidc, api
+        process, quality, look, users, oidc, api
     )  # fmt: skip
     routers = [*(one.router for one in pages), gradio_pages.file_routes]
     for router in routers:

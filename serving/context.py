@@ -16,6 +16,7 @@ from ml.registry import Registry
 from serving.access.accounts import Accounts
 from serving.access.sessions import User
 from serving.access.visitors import Visitors
+from serving.looks import Looks
 from serving.lots import Lots
 from serving.metrics import Metrics
 from serving.origin import Sources
@@ -87,6 +88,7 @@ class AppContext:
     metrics: Metrics
     registry: Registry
     costs: CostHistory
+    looks: Looks
     stages: dict[str, StageContext] = field(default_factory=dict)
     sql_away: bool = False
 
@@ -154,16 +156,18 @@ def open_context(
     outbox = Outbox(folder / "outbox.db")
     database = Database(settings.sql_address())
     accounts = Accounts(database, settings.sign_up)
+    uploads = Uploads(folder / "uploads", settings.max_photo_bytes, settings.upload_files)
     app = AppContext(
         settings,
         accounts,
         Visitors(accounts),
         outbox,
         Records(database, outbox, pushed=bool(settings.verdict_webhook)),
-        Uploads(folder / "uploads", settings.max_photo_bytes, settings.upload_files),
+        uploads,
         Metrics(),
         registry,
         CostHistory(database),
+        Looks(uploads),
     )
     for stage, lake in stages:
         app.stages[stage.name] = _open_stage(app, stage, lake, landing, registry, folder)

@@ -33,10 +33,12 @@ PUBLIC = re.compile(
 ROLES = (
     (re.compile(r"/review(/.*)?"), "reviewer"),
     (re.compile(r"/costs|/models/\w+/\d+/(promote|rollback)"), "engineer"),
-    (re.compile(r"/(audit|users)([./].*)?"), "admin"),
+    (re.compile(r"/(audit|users|look)([./].*)?"), "admin"),
 )
 """Pages that need more than an account. A page itself checks who owns an inspection."""
-UPLOADS = re.compile(r"/api/verdicts|/inspections|/sensor|/(inspect|sensor)/\w\w/gradio_api/upload")
+UPLOADS = re.compile(
+    r"/api/verdicts|/inspections|/sensor|/look|/(inspect|sensor)/\w\w/gradio_api/upload"
+)
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 GRADIO = re.compile(r"/(inspect|sensor)/")

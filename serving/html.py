@@ -34,6 +34,7 @@ MENU = (
     ("models", "/models", "operator"),
     ("costs", "/costs", "engineer"),
     ("flow", "/flow", "operator"),
+    ("look", "/look", "admin"),
     ("users", "/users", "admin"),
     ("audit", "/audit", "admin"),
 )

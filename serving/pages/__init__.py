@@ -38,12 +38,18 @@ async def posted(request: Request) -> FormData:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise RefusedError(415, "form")
-    form, user = await request.form(max_fields=20), user_of(request)
-    needed = request.url.path not in WITHOUT_SESSION
-    shown_to, given = user.csrf if user else "", str(form.get("csrf", ""))
-    if needed and not (shown_to and compare_digest(given.encode(), shown_to.encode())):
-        raise RefusedError(403, "form")
+    form = await request.form(max_fields=20)
+    if request.url.path not in WITHOUT_SESSION:
+        check_token(request, str(form.get("csrf", "")))
     return form
+
+
+def check_token(request: Request, given: str) -> None:
+    """Refuse the form if it does not carry the token that its session was given."""
+    user = user_of(request)
+    shown_to = user.csrf if user else ""
+    if not (shown_to and compare_digest(given.encode(), shown_to.encode())):
+        raise RefusedError(403, "form")
 
 
 async def received(

@@ -73,7 +73,7 @@ def test_no_page_keeps_anybody_out(
     paths = (
         "/", "/inspect", "/sensor", "/review", "/review/next", "/inspections",
         "/inspections?lot=999", "/lots", f"/lots/{day}/{lot}", f"/lots/{day}/999", "/models",
-        "/flow", "/audit", "/account", "/nothing", "/process", "/quality", "/costs",
+        "/flow", "/look", "/audit", "/account", "/nothing", "/process", "/quality", "/costs",
         "/models/photos/1", "/models/lots/1",
     )  # fmt: skip
     for path in paths:

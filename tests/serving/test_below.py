@@ -123,7 +123,9 @@ def test_no_link_leaves_the_path(make: Callable[..., AppContext], keeps: bool) -
     with proxied(context, keeps) as (address, beside):
         seen, wrong = follow_all(log_in(address, context), f"{address}{ROOT}/")
     assert wrong == {} and beside == []
-    pages = {f"{ROOT}{one}" for one in ("/", "/lots", "/quality", "/users", "/audit", "/flow")}
+    pages = {
+        f"{ROOT}{one}" for one in ("/", "/lots", "/quality", "/users", "/look", "/audit", "/flow")
+    }
     assert seen >= pages | {f"{ROOT}/static/parts.css", f"{ROOT}/sensor/en/"}
 
 

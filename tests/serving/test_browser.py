@@ -218,7 +218,7 @@ def test_korean_on_a_phone(
         "/review/next",
         "/models",
     ]
-    for path in ["/inspect/ko/", *paths, "/flow", "/audit", "/account", "/sensor/ko/"]:
+    for path in ["/inspect/ko/", *paths, "/flow", "/look", "/audit", "/account", "/sensor/ko/"]:
         page.goto(path)
         page.wait_for_load_state("networkidle")
         wide = page.evaluate("document.scrollingElement.scrollWidth")
@@ -643,7 +643,7 @@ def test_every_button_can_be_read(
     expect(page.locator("#choose")).to_be_visible()
     for path in (
         "/inspect/en/", "/sensor/en/", "/lots", "/inspections", inspection, "/review", "/models",
-        "/flow", "/audit", "/account", "/nothing",
+        "/flow", "/look", "/audit", "/account", "/nothing",
     ):  # fmt: skip
         look(path)
     texts = {text for _, text in seen}
