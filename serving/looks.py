@@ -21,7 +21,6 @@ from lakehouse.errors import UsageError
 from lakehouse.guess.folder import Found, look_at
 from lakehouse.guess.preview import Shown, show_file
 from lakehouse.guess.stage_file import stage_name, stage_text
-from lakehouse.landing.matching import Matcher
 from lakehouse.settings import Settings, conf_directory
 from lakehouse.stage import NAME, Stage, parse_stage
 from serving.verdicts.uploads import KEPT_SECONDS, Received, Uploads
@@ -72,14 +71,13 @@ class Look:
     def shown(self, settings: Settings) -> list[Shown]:
         """Return what the stage makes of each file; raises UsageError as `stage` does."""
         stage, size, found = self.stage(), 0, list[Shown]()
-        matcher = Matcher(stage)
         for name in self.files:
             path = self.root / name
             size += path.stat().st_size
             if size > SHOWN_BYTES and found:
                 found.append(Shown(name, rule=NOT_SHOWN))
-            elif not matcher.is_ignored(name):
-                found += show_file(path, name, matcher, stage, settings)
+            else:
+                found += show_file(path, name, stage, settings)
         return found
 
 

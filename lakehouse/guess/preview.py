@@ -17,7 +17,7 @@ from lakehouse.files.delimited import inspect
 from lakehouse.files.layout import FileReport
 from lakehouse.files.photos import read_upright
 from lakehouse.files.rules import filter_held_back, filter_passed
-from lakehouse.landing.matching import Matcher
+from lakehouse.landing.matching import kinds_of
 from lakehouse.settings import Settings
 from lakehouse.stage import Stage
 
@@ -65,23 +65,24 @@ class Shown(NamedTuple):
     reason: str = ""
 
 
-def show_file(
-    path: Path, name: str, matcher: Matcher, stage: Stage, settings: Settings
-) -> list[Shown]:
+def show_file(path: Path, name: str, stage: Stage, settings: Settings) -> list[Shown]:
     """Return what a stage makes of a file, without any other file: once for each of its kinds.
+
+    Nothing of a file that the stage ignores.
 
     Args:
         path: The file.
         name: Its path below the landing directory.
-        matcher: That of the stage.
         stage: The stage.
         settings: Limits on bytes, lines and pixels.
     """
     try:
-        kinds = matcher.of(name)
+        kinds = kinds_of(stage, name)
     except PlatelakeError as error:
         return [Shown(name, "photos", rule="unreadable", reason=str(error))]
-    shown = [_show(path, name, *kind, stage, settings) for kind in kinds.items()]
+    if kinds is None:
+        return []
+    shown = [_show(path, name, kind, label, stage, settings) for kind, label in kinds.items()]
     return shown or [Shown(name)]
 
 

@@ -71,6 +71,20 @@ def match(stage: Stage, files: pa.ChunkedArray) -> Matches:
     return Matches(kinds, left)
 
 
+def kinds_of(stage: Stage, file: str) -> dict[str, str | None] | None:
+    """Return the kinds of one file, each with its label; None: it is ignored.
+
+    Raises UsageError if the stage file gives one photo two labels.
+    """
+    found = match(stage, pa.chunked_array([[file]]))
+    kinds = {
+        kind: labels[0].as_py()
+        for kind, (of_kind, labels) in found.kinds.items()
+        if of_kind[0].as_py()
+    }
+    return kinds if kinds or found.unmatched[0].as_py() else None
+
+
 def _composed(files: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the texts in NFC; Arrow's own function does not compose (pyarrow 25)."""
     return pa.chunked_array(

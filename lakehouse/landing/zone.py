@@ -19,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.landing.files import LANDED, LandedFile, LandedFiles
-from lakehouse.landing.matching import APP_FOLDER, match
+from lakehouse.landing.matching import APP_FOLDER, kinds_of, match
 from lakehouse.landing.walk import Entry, Walk
 from lakehouse.stage import Stage
 
@@ -129,10 +129,9 @@ def list_landing(landing: str, stage: Stage, kind: str) -> list[LandedFile]:
 def label_of(stage: Stage, file: str) -> str | None:
     """Return the label of a photo at this path below the landing directory; None: not a photo."""
     try:
-        are_photos, labels = match(stage, pa.chunked_array([[file]])).kinds["photos"]
+        return (kinds_of(stage, file) or {}).get("photos")
     except UsageError:
         return None
-    return labels[0].as_py() if are_photos[0].as_py() else None
 
 
 def open_url(landing: str, url: str) -> Any:

@@ -14,7 +14,6 @@ from lakehouse.errors import PlatelakeError
 from lakehouse.guess.folder import look_at
 from lakehouse.guess.preview import preview, show_file
 from lakehouse.guess.stage_file import guessed_stage, stage_text
-from lakehouse.landing.matching import Matcher
 from lakehouse.settings import Settings
 from tests.sheets import xlsx
 
@@ -126,7 +125,7 @@ def test_the_sheets_of_a_workbook_are_guessed_one_by_one(
     assert 'sheet = "Data"  # likely: other sheets of the file are not read' in text
     stage = guessed_stage(text, "trial")
     file = tmp_path / "book.xlsx"
-    shown = show_file(file, "book.xlsx", Matcher(stage), stage, Settings())
+    shown = show_file(file, "book.xlsx", stage, Settings())
     rows = {one.kind: one.rows.stored.num_rows for one in shown if one.rows}
     assert rows == {"readings": 5, "error_lists": 1}
     said = " ".join(capsys.readouterr().out.split())
