@@ -270,28 +270,11 @@ def plan(
         >>> plan(landed, {"a.png": state}, {"a.png": FileReport("1f")}).known
         1
     """
-    held = sorted(_held(known, reports), key=lambda state: state.status == LOADED)
-    holders = {(state.sha256, means(state.file)): state.file for state in held}
-    unread = {
-        state.sha256 for state in held if state.file in reports and not reports[state.file].sha256
-    }
-    returned = {
-        (new.sha256, means(file)): file
-        for file, new in reports.items()
-        if new.header and not new.rule and new.sha256 not in unread
-        if file in known and new.sha256 in known[file].earlier
-    }
-    holders |= returned
-    sound = {(state.sha256, means(state.file)) for state in held if state.status == LOADED}
-    sound |= set(returned)
+    holders = _Holders(known, reports, means)
     deliveries = []
     for file in landed.named(reports):
         new, state = reports[file.file], known.get(file.file)
-        content = (new.sha256, means(file.file))
-        holder = holders.setdefault(content, file.file) if new.sha256 else file.file
-        if new.header and not new.rule and content not in sound:
-            holder = holders[content] = file.file
-            sound.add(content)
+        holder = holders.take(file.file, new)
         if file.file not in again and _is_settled(state, new, file, holder):
             continue
         duplicate = holder != file.file
@@ -306,13 +289,53 @@ def plan(
                 replaces=state.sha256 if state else None,
             )
         )
-    released = [
-        _release(state, landed.kind, returned[state.sha256, means(state.file)])
-        for state in held
-        if state.status == LOADED and state.file not in reports
-        if (state.sha256, means(state.file)) in returned
-    ]
-    return Plan(deliveries, len(landed) - len(deliveries), len(landed), released)
+    settled = len(landed) - len(deliveries)
+    return Plan(deliveries, settled, len(landed), holders.released(landed.kind))
+
+
+class _Holders:
+    """Which file holds which content, by the ledger and what a run found in files."""
+
+    def __init__(
+        self, known: dict[str, FileState], reports: dict[str, FileReport], means: Meaning
+    ) -> None:
+        self._reports, self._means = reports, means
+        self._held = sorted(_held(known, reports), key=lambda state: state.status == LOADED)
+        unread = {
+            state.sha256
+            for state in self._held
+            if state.file in reports and not reports[state.file].sha256
+        }
+        self._returned = {
+            (new.sha256, means(file)): file
+            for file, new in reports.items()
+            if new.header and not new.rule and new.sha256 not in unread
+            if file in known and new.sha256 in known[file].earlier
+        }
+        self._files = {(state.sha256, means(state.file)): state.file for state in self._held}
+        self._files |= self._returned
+        loaded = [state for state in self._held if state.status == LOADED]
+        self._sound = {(state.sha256, means(state.file)) for state in loaded} | {*self._returned}
+
+    def take(self, file: str, new: FileReport) -> str:
+        """Return the file that holds the content: the file itself where no sound one does."""
+        if not new.sha256:
+            return file
+        content = (new.sha256, self._means(file))
+        if new.header and not new.rule and content not in self._sound:
+            self._files[content] = file
+            self._sound.add(content)
+        return self._files.setdefault(content, file)
+
+    def released(self, kind: str) -> list[Delivery]:
+        """Return the events of holders whose content returned under its corrected name."""
+        contents = {state.file: (state.sha256, self._means(state.file)) for state in self._held}
+        return [
+            _release(state, kind, self._returned[contents[state.file]])
+            for state in self._held
+            if state.status == LOADED and state.file not in self._reports
+            if contents[state.file] in self._returned
+        ]
 
 
 def _release(state: FileState, kind: str, holder: str) -> Delivery:
