@@ -46,6 +46,10 @@ Landing = Annotated[
 SampleLanding = Annotated[
     str | None, typer.Option("--landing", callback=_with_a_key, help="Real input; else a sample")
 ]
+MasksLanding = Annotated[
+    str | None,
+    typer.Option("--landing", callback=_with_a_key, help="Masks are there, if the stage has some"),
+]
 SqlUrl = Annotated[
     str | None,
     typer.Option(

@@ -13,6 +13,7 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ from jobs.report import failure_reported, write_json
 from jobs.runner import begin
 from jobs.submit import leave, submit
 from lakehouse.errors import SettingError, UsageError
+from ml.data.masks import keep_masks, mask_files, masks_sha256
 from ml.data.pictures import PERCEPTUAL_NEIGHBOURS
 from ml.figures.thresholds import Costs
-from ml.photos.recipe import Recipe
+from ml.photos.recipe import PatchRecipe, Recipe
 from ml.registry import Registry, Version, registry_of
 from ml.study.candidates import STUDY_FILE, log_study
 from ml.study.context import Protocol, TrainingContext
@@ -111,8 +113,12 @@ def train_photos(
     protocol: Protocol,
     groups: str | None = None,
     near: int | None = None,
+    landing: str | None = None,
 ) -> Version:
-    """A study of models of patches, or other networks, on the pictures."""
+    """A study of models of patches, or other networks, on the pictures.
+
+    With `landing`, the masks that the stage names there teach `patches`, if no others are given.
+    """
     from ml.study import photos
 
     with failure_reported(options.json_file, ["train photos"]):
@@ -122,8 +128,26 @@ def train_photos(
         with steps(1) as step:
             step(f"{context.stage.name}: train photos")
             training = training_context(context)
-            version = photos.train_photos(training, recipes, protocol, by_name, bits)
+            taught = [with_masks(recipe, training, landing) for recipe in recipes]
+            version = photos.train_photos(training, taught, protocol, by_name, bits)
         return said(context, version)
+
+
+def with_masks(recipe: Recipe, context: TrainingContext, landing: str | None) -> Recipe:
+    """Return the recipe with the masks of the stage, if it takes some and has none."""
+    globs = context.stage.photos.masks if context.stage.photos else []
+    if not isinstance(recipe, PatchRecipe) or recipe.masks or not globs:
+        return recipe
+    log = structlog.get_logger()
+    if landing is None:
+        log.warning("the stage names masks; without --landing they do not teach", masks=globs)
+        return recipe
+    folder = keep_masks(landing, context.stage, context.folder / "masks")
+    if folder is None:
+        log.warning("the landing zone has no masks", masks=globs, landing=landing)
+        return recipe
+    log.info("masks", folder=str(folder), masks=len(mask_files(str(folder))))
+    return replace(recipe, masks=str(folder), masks_sha256=masks_sha256(str(folder)))
 
 
 def read_groups(given: str | None) -> dict[str, str] | None:

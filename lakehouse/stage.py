@@ -304,6 +304,9 @@ class Photos(_Model):
 
     labels: dict[str, Names] = Field(min_length=1)
     unlabelled: SomeNames = []
+    masks: SomeNames = Field(
+        [], description="Globs of masks: white where the photo of that name has its defect"
+    )
     bits: int | None = Field(
         None, ge=8, le=16, description="Bits that the camera uses of 16; null: the file says it"
     )

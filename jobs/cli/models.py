@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.options import JsonFile, LakeOption, Options, SqlUrl, Stage, StageFile
+from jobs.options import JsonFile, LakeOption, MasksLanding, Options, SqlUrl, Stage, StageFile
 
 train_app = typer.Typer(help="Train models on the lake; the best becomes challenger.")
 
@@ -85,6 +85,7 @@ def train_photos(
         Path | None,
         typer.Option("--masks", help="Folder of masks that show patches where the defects are"),
     ] = None,
+    landing: MasksLanding = None,
     fine_tune: Annotated[
         bool, typer.Option("--fine-tune", help="Train these weights too, not a layer on them alone")
     ] = False,
@@ -103,7 +104,7 @@ def train_photos(
         for name in dict.fromkeys(network or [PATCHES])
     ]
     options = Options(stage, stage_file, lake=lake, json_file=json_file)
-    train.train_photos(options, recipes, Protocol(protocol, folds, seeds), groups, near)
+    train.train_photos(options, recipes, Protocol(protocol, folds, seeds), groups, near, landing)
 
 
 @train_app.command("log")

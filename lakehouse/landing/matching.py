@@ -27,11 +27,13 @@ PACKED = re.compile(r"\.(?:gz|zip)$", re.IGNORECASE)
 class Matches(NamedTuple):
     """Which files are of which kind: for each kind a mask of the files, and their labels.
 
-    `unmatched` is a mask of those that are of no kind and not ignored.
+    `unmatched` is a mask of those that are of no kind and not ignored. `defects` is one of the
+    pictures that show where a photo has its defect. They are no photos themselves.
     """
 
     kinds: dict[str, tuple[pa.ChunkedArray, pa.ChunkedArray]]
     unmatched: pa.ChunkedArray
+    defects: pa.ChunkedArray
 
 
 def match(stage: Stage, files: pa.ChunkedArray) -> Matches:
@@ -53,6 +55,9 @@ def match(stage: Stage, files: pa.ChunkedArray) -> Matches:
     ignored = pc.or_(
         _matches(names, [NOISE.pattern], True), _matches(names, map(_regex, stage.ignore), any_case)
     )
+    shown = map(_regex, stage.photos.masks if stage.photos else ())
+    defects = pc.and_not(_matches(names, shown, any_case), ignored)
+    ignored = pc.or_(ignored, defects)
     kinds, left = {}, pc.invert(ignored)
     for kind in KINDS:
         of_kind = _matches(names, [], any_case)
@@ -68,7 +73,7 @@ def match(stage: Stage, files: pa.ChunkedArray) -> Matches:
             labels = pc.if_else(found, pa.scalar(label, pa.string()), labels)
         kinds[kind] = of_kind, labels
         left = pc.and_not(left, of_kind)
-    return Matches(kinds, left)
+    return Matches(kinds, left, defects)
 
 
 def kinds_of(stage: Stage, file: str) -> dict[str, str | None] | None:

@@ -65,6 +65,11 @@ class Listing:
         ours = pc.starts_with(names, f"{APP_FOLDER}/")
         return Sorted(landed, names.filter(pc.and_not(matches.unmatched, ours)).to_pylist())
 
+    def masks(self, stage: Stage) -> dict[str, str]:
+        """Return the url of each mask of the stage's photos, by its path, sorted."""
+        found = self.rows.filter(match(stage, self.rows["file"]).defects)
+        return dict(zip(found["file"].to_pylist(), found["url"].to_pylist(), strict=True))
+
     def is_hidden(self, file: str) -> bool:
         """Return whether the file may be there, in a folder that cannot be listed."""
         return any(file.startswith(f"{folder}/") for folder in self.unreadable)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lakehouse.errors import PlatelakeError, UsageError
+from lakehouse.landing.zone import look, open_url
+from lakehouse.stage import Stage
 from ml.data.pictures import PictureFrame
 
 WHITE = 127
@@ -30,6 +34,46 @@ def masks_sha256(folder: str) -> str:
     for name, file in sorted(mask_files(folder).items()):
         found.update(f"{name}:{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return found.hexdigest()
+
+
+def keep_masks(landing: str, stage: Stage, folder: Path) -> Path | None:
+    """Copy the masks that the stage's globs name, so that the study can be reproduced later.
+
+    Args:
+        landing: the landing zone, a folder or URL.
+        stage: its `[photos]` names the masks by globs.
+        folder: the copies go into a folder below it, named by their hash.
+
+    Returns:
+        The folder of the copies. None: the landing zone has no masks.
+
+    Raises:
+        PlatelakeError: the landing zone cannot be read.
+        UsageError: two masks are for one photo.
+    """
+    found = look(landing).masks(stage)
+    if not found:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
+    try:
+        first: dict[str, str] = {}
+        for name, url in found.items():
+            stem = Path(name).stem
+            if stem in first:
+                raise UsageError(
+                    f"stage {stage.name}: {first[stem]} and {name} are masks of one photo; remove "
+                    "one, or name one by the globs of masks"
+                )
+            first[stem] = name
+            with open_url(landing, url) as source, (part / Path(name).name).open("wb") as target:
+                shutil.copyfileobj(source, target)
+        kept = folder / masks_sha256(str(part))[:16]
+        if not kept.is_dir():
+            part.replace(kept)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return kept
 
 
 def read_masks(

@@ -521,3 +521,15 @@ def test_times_are_those_of_python(seconds: list[float]) -> None:
     entries = [Entry(f"/x/{n:02}", "file", 1, moment) for n, moment in enumerate(seconds)]
     told = _as_rows(entries, "/x")["modified_at"].to_pylist()
     assert told == [datetime.fromtimestamp(moment, UTC) for moment in seconds]
+
+
+def test_masks_are_no_photos_and_not_unmatched(tmp_path: Path) -> None:
+    put(tmp_path, "bad/1.jpg", "bad/masks/1.png", "bad/masks/Thumbs.db", "notes.txt")
+    stage = stage_with(labels={"bad": "bad/**"}, masks="**/masks/*.png")
+    listing = look(str(tmp_path))
+    landed, unmatched = listing.sort(stage)
+    assert [photo.file for photo in landed["photos"]] == ["bad/1.jpg"]
+    assert unmatched == ["notes.txt"]
+    masks = listing.masks(stage)
+    assert list(masks) == ["bad/masks/1.png"]
+    assert open_url(str(tmp_path), masks["bad/masks/1.png"]).read() == b"bad/masks/1.png"
