@@ -1,54 +1,57 @@
 """Test a model of patches by masks, by photos of other things, and by altered photos.
 
     python benchmarks/photo_maps.py --stage NAME --stage-file FILE --lake LAKE --photos FOLDER \
-        [--masks FOLDER] [--truth FOLDER] [--groups FILE:COLUMN] [--foreign FOLDER] [--sheet FILE]
+        [--masks FOLDER] [--truth FOLDER] [--groups FILE:COLUMN] [--seeds N] [--beside NETWORK] \
+        [--settled FILE] [--known 0,1,5] [--foreign FOLDER] [--sheet FILE] [--keep FOLDER]
 
 The lake holds labelled photos. FOLDER of --photos has their files. Folds, groups and training are
-those of `platelake train photos --near -1`, seed 0. It prints JSON: figures of probabilities and of
-maps, out of fold (`--truth`: masks that test but do not teach); the verdicts of the first fold's
-model on the photos in --foreign, on drawn pictures, and on its own test photos, whole and altered.
---sheet writes twelve of its maps.
+those of `platelake train photos --near -1`. It prints a JSON line for each part: figures of
+probabilities and of maps, out of fold, as means over the seeds (`--truth`: masks that test but do
+not teach); the verdicts of the first fold's model on the photos in --foreign, on drawn pictures,
+and on its own test photos, whole and altered. --sheet writes twelve of its maps.
+
+--beside trains another network on the same folds, such as timm:tf_efficientnet_lite0, and adds the
+paired differences. --settled names a csv with the columns name and label: labels that a person has
+settled by looking; figures are then computed with them in the test alone, and in training too.
+--known trains with so many of the labelled defects only. --keep names a folder for the answers of
+each split: a second run reads them instead of training again.
 """
 
 import argparse
-import io
+import hashlib
 import json
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from photo_known import of_known
+from photo_trials import of_altered, of_foreign, of_time, opened, test_photos, write_sheet
+from PIL import Image
 
 from jobs.options import Options
 from jobs.runner import begin
 from jobs.train import read_groups, training_context
-from lakehouse.files.photos import read_upright
-from lakehouse.settings import Settings
+from ml.data.folds import Indices
 from ml.data.masks import masks_sha256, read_masks
-from ml.data.pictures import PictureFrame, picture_frame
+from ml.data.pictures import LABELS, PictureFrame, picture_frame
 from ml.data.splits import Split
-from ml.figures.cross_validation import CrossValidation, figures, flat, verdicts
+from ml.figures.cross_validation import CrossValidation, figures, flat, mean_over_splits, verdicts
 from ml.figures.maps import aupro, points_at
+from ml.figures.metrics import FIGURES, paired_bootstrap
 from ml.figures.savings import savings
-from ml.figures.thresholds import Costs, Thresholds, fit_thresholds
-from ml.onnx import with_card
-from ml.photos.patch_model import FittedPatches, Found, fit_patches, predict_patches
-from ml.photos.recipe import PATCHES, PatchRecipe, recipe_for
+from ml.figures.thresholds import Costs, fit_thresholds
+from ml.photos.linear_probe import fit_probe, predict_probe
+from ml.photos.patch_model import FittedPatches, fit_patches, predict_patches
+from ml.photos.recipe import PATCHES, CnnRecipe, PatchRecipe, recipe_for
 from ml.study.context import Protocol
-from ml.use.explain import grey_heat, with_map
-from ml.use.predictor import PhotoModel
-from ml.use.reasons import key_of
+from ml.study.photos import VALIDATION_FOLDS
 
 GRID = 160
 """Maps and masks are compared on so many rows and columns."""
 GRACE_PIXELS = 15
-ALTERED_OF = 40
-"""Test photos that are altered."""
-SHEET = (6, 6)
-"""Bad and good photos on the sheet."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -57,59 +60,158 @@ def main(argv: Sequence[str]) -> int:
     options = Options(given.stage, given.stage_file, lake=given.lake)
     context = training_context(begin(options, lake_must_exist=True))
     frame = picture_frame(context.lake, read_groups(given.groups), near=-1)
-    (split,) = Protocol("kfold", given.folds, 1).splits(
-        "photos", frame.split_items(), frame.versions
-    )
     recipe = recipe_for(PATCHES, masks=given.masks)
     assert isinstance(recipe, PatchRecipe)
-    p, refused = np.zeros(len(frame.items)), np.zeros(len(frame.items), bool)
-    heats: list[Any] = [None] * len(frame.items)
-    models: list[tuple[FittedPatches, Any]] = []
-    for one in split.rounds():
-        fitted = fit_patches(recipe, frame, one.train, split.inner(one.train, recipe.members, 0))
-        found: Found = predict_patches(fitted, frame, one.test)
-        p[one.test], refused[one.test] = found.p, found.refused
-        for at, heat in zip(one.test, found.heat, strict=True):
-            heats[at] = heat
-        models.append((fitted, one.test))
-    report: dict[str, Any] = of_probabilities(split, p, refused, context.costs("photos"))
-    truth = given.truth or given.masks
-    if truth:
-        report |= of_maps(frame, heats, str(truth))
-    thresholds = fit_thresholds(frame.labels, p, context.costs("photos"))
-    fitted, test = models[0]
-    model = opened(fitted, frame, thresholds)
-    photos = test_photos(frame, test, given.photos, context.settings)
-    report["altered"] = of_altered(model, photos)
-    report["foreign"] = of_foreign(model, given.foreign, context.settings)
-    if given.sheet:
-        write_sheet(model, photos, given.sheet)
-    print(json.dumps(report, indent=1))
+    recipe = replace(recipe, threads=given.threads)
+    splits, costs = splits_of(frame, given), context.costs("photos")
+    tested = Tested(recipe, frame, splits, given.keep)
+    say("labels as given", of_tested(tested, given, costs))
+    if given.settled:
+        other = settled(frame, given.settled)
+        tested_by = replace(tested.cross_validation(), y=other.labels)
+        say("labels settled in the test alone", of_probabilities(tested_by, costs))
+        again = Tested(recipe, other, splits_of(other, given), given.keep)
+        say("labels settled", of_tested(again, given, costs))
+    if given.photos:
+        first = next(iter(splits[0].rounds()))
+        thresholds = fit_thresholds(frame.labels, tested.p[:, 0], costs)
+        model = opened(tested.fitted(splits[0], first.train), frame, thresholds)
+        photos = test_photos(frame, first.test, given.photos, context.settings)
+        say("milliseconds of a verdict", of_time(model, photos))
+        say("altered", of_altered(model, photos))
+        say("foreign", of_foreign(model, given.foreign, context.settings))
+        if given.sheet:
+            write_sheet(model, photos, given.sheet)
+    if given.beside:
+        say(given.beside, of_beside(given.beside, tested, costs))
+    if given.known:
+        say("known defects", of_known(recipe, frame, splits[0], given.known))
     return 0
+
+
+def say(part: str, found: Any) -> None:
+    """Print a part of the report."""
+    print(json.dumps({part: found}), flush=True)
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser()
-    for name in ("stage", "lake", "groups"):
+    for name in ("stage", "lake", "groups", "beside"):
         parser.add_argument(f"--{name}")
-    for name in ("stage-file", "photos", "masks", "truth", "foreign", "sheet"):
+    for name in ("stage-file", "photos", "masks", "truth", "settled", "foreign", "sheet", "keep"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--known", type=lambda text: [int(one) for one in text.split(",")])
     return parser.parse_args(argv)
 
 
-def of_probabilities(split: Split, p: Any, refused: Any, costs: Costs) -> dict[str, float]:
+def splits_of(frame: PictureFrame, given: argparse.Namespace) -> tuple[Split, ...]:
+    """Make the splits of a study."""
+    protocol = Protocol("kfold", given.folds, given.seeds)
+    return protocol.splits("photos", frame.split_items(), frame.versions)
+
+
+def settled(frame: PictureFrame, file: Path) -> PictureFrame:
+    """Return the frame with the labels of the csv, by name."""
+    labels = read_groups(f"{file}:label") or {}
+    found = frame.labels.copy()
+    for at, names in enumerate(frame.names):
+        for name in names:
+            found[at] = LABELS[labels[name]] if name in labels else found[at]
+    return replace(frame, labels=found)
+
+
+class Tested:
+    """Answers of models of patches out of fold: p and refused, (n, splits); heats of the first.
+
+    With a folder, the answers of each split are kept there, and read instead of trained again.
+    """
+
+    def __init__(
+        self, recipe: PatchRecipe, frame: PictureFrame, splits: Sequence[Split], kept: Path | None
+    ) -> None:
+        self.recipe, self.frame, self.splits = recipe, frame, tuple(splits)
+        found = [self._of_split(split, kept) for split in splits]
+        self.p = np.stack([one["p"] for one in found], axis=1)
+        self.refused = np.stack([one["refused"] for one in found], axis=1)
+        self.heats = np.asarray(found[0]["heats"], np.float32)
+
+    def _of_split(self, split: Split, kept: Path | None) -> Mapping[str, Any]:
+        about = json.dumps([asdict(self.recipe), split.split_id]).encode()
+        file = kept / f"{hashlib.sha256(about).hexdigest()[:16]}.npz" if kept else None
+        if file and file.is_file():
+            return dict(np.load(file))
+        count = len(self.frame.items)
+        p, refused, heats = np.zeros(count), np.zeros(count, bool), []
+        for one in split.rounds():
+            found = predict_patches(self.fitted(split, one.train), self.frame, one.test)
+            p[one.test], refused[one.test] = found.p, found.refused
+            heats.append((one.test, found.heat))
+            print(f"split {split.seed}: fold {one.fold} done", file=sys.stderr, flush=True)
+        whole = np.zeros((count, *heats[0][1].shape[1:]), np.float16)
+        for at, heat in heats:
+            whole[at] = heat
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(file, p=p, refused=refused, heats=whole)
+        return {"p": p, "refused": refused, "heats": whole}
+
+    def fitted(self, split: Split, train: Indices) -> FittedPatches:
+        """Train on these indices."""
+        folds = split.inner(train, self.recipe.members, self.recipe.seed)
+        return fit_patches(self.recipe, self.frame, train, folds)
+
+    def cross_validation(self) -> CrossValidation:
+        """Return the answers as a study has them."""
+        first = self.splits[0]
+        fold = np.stack([split.fold for split in self.splits], axis=1)
+        items = (first.items, first.labels, self.p, fold, tuple(first.groups))
+        return CrossValidation(self.splits, *items, self.refused)
+
+
+def of_tested(tested: Tested, given: argparse.Namespace, costs: Costs) -> dict[str, Any]:
+    """Compute all figures of the answers."""
+    found: dict[str, Any] = of_probabilities(tested.cross_validation(), costs)
+    good = tested.frame.labels == 0
+    found["good_photos_refused"] = round(float(tested.refused[good].mean()), 4)
+    truth = given.truth or given.masks
+    if truth:
+        found |= of_maps(tested.frame, list(tested.heats), str(truth))
+    return found
+
+
+def of_probabilities(evaluated: CrossValidation, costs: Costs) -> dict[str, float]:
     """Compute figures and what the verdicts save, with thresholds of the other folds."""
-    groups = tuple(split.groups)
-    evaluated = CrossValidation(
-        *((split,), split.items, split.labels, p[:, None], split.fold[:, None], groups),
-        refused[:, None],
-    )
     decided = verdicts(evaluated, costs)
     assert decided is not None, "a split of one fold has no others to fit thresholds on"
     found = figures(evaluated, None) | savings(evaluated, decided, costs)
     return {name: round(value, 4) for name, value in flat(found).items()}
+
+
+def of_beside(network: str, tested: Tested, costs: Costs) -> dict[str, Any]:
+    """Train a linear layer on a frozen backbone on the same folds, and compare pair by pair."""
+    recipe = replace(recipe_for(network), threads=tested.recipe.threads)
+    frame = tested.frame
+    assert isinstance(recipe, CnnRecipe) and recipe.frozen, "it takes a frozen backbone"
+    p = np.zeros_like(tested.p)
+    for number, split in enumerate(tested.splits):
+        for one in split.rounds():
+            folds = split.inner(one.train, VALIDATION_FOLDS, recipe.seed)
+            p[one.test, number] = predict_probe(
+                fit_probe(recipe, frame, one.train, folds), frame, one.test
+            )
+    evaluated = replace(tested.cross_validation(), p=p, refused=np.zeros_like(tested.refused))
+    found: dict[str, Any] = of_probabilities(evaluated, costs)
+    y, groups = evaluated.y, evaluated.groups
+    differences = {
+        name: paired_bootstrap(mean_over_splits(figure), y, tested.p, p, groups)
+        for name, figure in FIGURES.items()
+    }
+    found["patches_minus_it"] = {name: round(v, 4) for name, v in flat(differences).items()}
+    return found
 
 
 def of_maps(frame: PictureFrame, heats: Sequence[Any], folder: str) -> dict[str, float]:
@@ -135,113 +237,6 @@ def of_maps(frame: PictureFrame, heats: Sequence[Any], folder: str) -> dict[str,
         "bad_photos_with_colour_on_the_defect": round(float(np.mean(inside)), 4),
         "coloured_share_of_a_good_photo": round(float(np.mean([shown[a].mean() for a in good])), 5),
     }
-
-
-def opened(fitted: FittedPatches, frame: PictureFrame, thresholds: Thresholds) -> PhotoModel:
-    """Open the fold's model as the app does: from its file."""
-    card = {"width": frame.width, "height": frame.height, "limits": fitted.limits}
-    card |= {"kind": "photos", "thresholds": vars(thresholds)}
-    return PhotoModel(with_card(fitted.onnx(frame), card), "fold", 0)
-
-
-def test_photos(
-    frame: PictureFrame, test: Any, folder: Path, settings: Settings
-) -> list[tuple[int, Image.Image]]:
-    """Read label and file of the fold's test photos."""
-    files = {file.name: file for file in folder.rglob("*") if "masks" not in file.parts}
-    return [
-        (int(frame.labels[at]), read_upright(files[frame.names[at][0]].read_bytes(), settings))
-        for at in test
-    ]
-
-
-def altered(photo: Image.Image) -> Iterator[tuple[str, Image.Image]]:
-    """Yield the photo as it is, and as it may come by mistake."""
-    width, height = photo.size
-    yield "as it is", photo
-    yield "turned by 90 degrees", photo.transpose(Image.Transpose.ROTATE_90)
-    yield "middle half", photo.crop((width // 4, height // 4, 3 * width // 4, 3 * height // 4))
-    yield "blurred", photo.filter(ImageFilter.GaussianBlur(4))
-    yield "half size", photo.resize((width // 2, height // 2))
-
-
-def of_altered(model: PhotoModel, photos: list[tuple[int, Image.Image]]) -> dict[str, Any]:
-    """Count how verdicts change on altered photos: `good > bad` is a changed verdict."""
-    some = np.random.default_rng(0).permutation(len(photos))[:ALTERED_OF]
-    counts: dict[str, Counter[str]] = {}
-    for at in some:
-        first = ""
-        for name, photo in altered(photos[at][1]):
-            verdict = model.inspect(photo)[0]
-            reason = key_of(verdict.reason or "")
-            first = first or verdict.verdict
-            same = "unchanged" if first == verdict.verdict else f"{first} > {verdict.verdict}"
-            counts.setdefault(name, Counter())[reason or same] += 1
-    return {name: dict(one) for name, one in counts.items()}
-
-
-def drawn() -> Iterator[tuple[str, Image.Image]]:
-    """Yield pictures that show no part."""
-    draw = np.random.default_rng(0)
-    for name, colour in (("black", 0), ("white", 255), ("grey", 128)):
-        yield name, Image.new("RGB", (480, 480), (colour,) * 3)
-    yield "8 x 8", Image.fromarray(draw.integers(0, 256, (8, 8, 3), np.uint8))
-    yield "noise", Image.fromarray(draw.integers(0, 256, (480, 480, 3), np.uint8))
-    grey = draw.normal(110, 12, (300, 300, 1)).clip(0, 255).astype(np.uint8).repeat(3, 2)
-    yield "soft noise", Image.fromarray(grey)
-    yield "gradient", Image.linear_gradient("L").convert("RGB").resize((400, 300))
-    board = (np.indices((320, 320)) // 20).sum(0) % 2 * 255
-    yield "black and white", Image.fromarray(board.astype(np.uint8)).convert("RGB")
-    bars = np.repeat(np.array([[255, 255, 0], [0, 255, 255], [255, 0, 0]], np.uint8), 100, 0)
-    yield "test pattern", Image.fromarray(np.tile(bars, (300, 1, 1)).reshape(300, 300, 3))
-    drawing = Image.new("RGB", (600, 400), "white")
-    pen = ImageDraw.Draw(drawing)
-    pen.ellipse((100, 80, 300, 280), outline="black", width=4)
-    pen.line((0, 390, 600, 10), fill="black", width=3)
-    yield "drawing", drawing
-
-
-def of_foreign(model: PhotoModel, folder: Path | None, settings: Settings) -> dict[str, Any]:
-    """Count the verdicts on photos and drawings that show no such part."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder else []
-    photos = [("foreign photo", read_upright(file.read_bytes(), settings)) for file in files]
-    counts: dict[str, Counter[str]] = {}
-    for name, photo in [*photos, *drawn()]:
-        verdict = model.inspect(photo)[0]
-        said = key_of(verdict.reason or "") or verdict.verdict
-        counts.setdefault(name, Counter())[said] += 1
-    total = Counter[str]()
-    for one in counts.values():
-        total += one
-    return {"called_good": total["good"], "of": total.total()} | {
-        name: dict(one) for name, one in counts.items()
-    }
-
-
-def write_sheet(model: PhotoModel, photos: list[tuple[int, Image.Image]], file: Path) -> None:
-    """Write photos and their maps side by side, bad ones first."""
-    order = np.random.default_rng(1).permutation(len(photos))
-    chosen = [
-        [photos[at] for at in order if photos[at][0] == label][:count]
-        for label, count in ((1, SHEET[0]), (0, SHEET[1]))
-    ]
-    cell = 150
-    sheet = Image.new("RGB", (6 * (cell + 4) * 1, 4 * (cell + 20)), "white")
-    pen = ImageDraw.Draw(sheet)
-    for at, (label, photo) in enumerate([*chosen[0], *chosen[1]]):
-        verdict, heat = model.inspect(photo)
-        shown = with_map(photo.copy(), grey_heat(heat), model.points)
-        left, top = at % 6 * (cell + 4), at // 6 * 2 * (cell + 20)
-        for row, picture in enumerate((photo, shown)):
-            small = picture.copy()
-            small.thumbnail((cell, cell))
-            sheet.paste(small, (left, top + row * (cell + 20) + 16))
-        said = f"{verdict.verdict} {verdict.probability:.2f}"
-        pen.text((left, top + 2), f"label: {'bad' if label else 'good'}", fill="black")
-        pen.text((left, top + cell + 22), said, fill="black")
-    buffer = io.BytesIO()
-    sheet.quantize(128).save(buffer, "PNG", optimize=True)
-    file.write_bytes(buffer.getvalue())
 
 
 if __name__ == "__main__":

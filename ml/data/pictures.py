@@ -82,6 +82,12 @@ class PictureFrame:
         content = [self.items, self.labels.tolist(), self.groups, self.height, self.width]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
+    @property
+    def pixels_sha256(self) -> str:
+        """Hash of the pictures alone: labels and groups may change without it."""
+        content = [self.items, self.height, self.width]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
     def with_groups(self, groups: Mapping[str, str]) -> PictureFrame:
         """Return the same pictures with other groups, by item: those of a stored split."""
         return replace(self, groups=tuple(groups[item] for item in self.items))

@@ -103,9 +103,9 @@ class Distance(nn.Module):
     def of_patches(self, patches: Tensor) -> Tensor:
         """Compute the distance of patches, shape (n, cells, channels): shape (n, cells)."""
         x = patches @ self.projection + self.offset
-        own, theirs = (x * x).sum(-1, keepdim=True), (self.bank * self.bank).sum(-1)
-        squares = own + theirs - 2 * (x @ self.bank.T)
-        return squares.amin(-1).clamp_min(NEAREST).sqrt()
+        own, theirs = (x * x).sum(-1), (self.bank * self.bank).sum(-1)
+        nearest = (x @ (-2 * self.bank).T + theirs).amin(-1)  # The large array is made only twice.
+        return (own + nearest).clamp_min(NEAREST).sqrt()
 
 
 def top_mean(cells: Tensor, share: float) -> Tensor:

@@ -112,7 +112,7 @@ def _features_of(recipe: CnnRecipe, files: tuple[str, ...], sha256: str) -> list
 
 def _features(recipe: CnnRecipe, frame: PictureFrame) -> Features:
     """Compute features of all pictures, shape (n, features): means over the flips of a verdict."""
-    place = _features_of(recipe, tuple(frame.files), frame.sha256)
+    place = _features_of(recipe, tuple(frame.files), frame.pixels_sha256)
     if not place:
         network = _backbone(recipe, frame)
         flips = FLIPS if recipe.judge_flips else FLIPS[:1]

@@ -101,7 +101,7 @@ def _kept(key: tuple[Any, ...]) -> list[Maps]:
 def maps_of(recipe: PatchRecipe, frame: PictureFrame) -> Maps:
     """Compute the maps of all pictures, or take those that this study has computed already."""
     own = (recipe.backbone, recipe.weights_sha256, recipe.side)
-    kept = _kept((*own, tuple(frame.files), frame.sha256))
+    kept = _kept((*own, tuple(frame.files), frame.pixels_sha256))
     if not kept:
         kept.append(_computed(recipe, frame))
     return kept[0]
