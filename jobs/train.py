@@ -114,6 +114,7 @@ def train_photos(
     groups: str | None = None,
     near: int | None = None,
     landing: str | None = None,
+    kinds: str | None = None,
 ) -> Version:
     """A study of models of patches, or other networks, on the pictures.
 
@@ -123,13 +124,15 @@ def train_photos(
 
     with failure_reported(options.json_file, ["train photos"]):
         context = begin(options, lake_must_exist=True)
-        by_name = read_groups(groups)
+        by_name, of_defects = read_groups(groups), read_groups(kinds, "--kinds")
         bits = PERCEPTUAL_NEIGHBOURS if near is None else near
         with steps(1) as step:
             step(f"{context.stage.name}: train photos")
             training = training_context(context)
             taught = [with_masks(recipe, training, landing) for recipe in recipes]
-            version = photos.train_photos(training, taught, protocol, by_name, bits)
+            version = photos.train_photos(
+                training, taught, protocol, by_name, bits, kinds=of_defects
+            )
         return said(context, version)
 
 
@@ -150,8 +153,8 @@ def with_masks(recipe: Recipe, context: TrainingContext, landing: str | None) ->
     return replace(recipe, masks=str(folder), masks_sha256=masks_sha256(str(folder)))
 
 
-def read_groups(given: str | None) -> dict[str, str] | None:
-    """FILE:COLUMN of a csv with a column `name`: the group of each photo by its name."""
+def read_groups(given: str | None, option: str = "--groups") -> dict[str, str] | None:
+    """FILE:COLUMN of a csv with a column `name`: the column, such as a group, by name of photo."""
     if given is None:
         return None
     file, _, column = given.rpartition(":")
@@ -159,9 +162,9 @@ def read_groups(given: str | None) -> dict[str, str] | None:
         with Path(file).open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.DictReader(stream))
     except OSError as error:
-        raise UsageError(f"--groups {given}: {file or 'no file'}: {error.strerror}") from None
+        raise UsageError(f"{option} {given}: {file or 'no file'}: {error.strerror}") from None
     if not rows or not {"name", column} <= set(rows[0]):
-        raise UsageError(f"--groups {given}: {file} needs the columns name and {column}")
+        raise UsageError(f"{option} {given}: {file} needs the columns name and {column}")
     return {row["name"]: row[column] for row in rows}
 
 

@@ -255,9 +255,12 @@ class Tracking:
             self._client.log_dict(run_id, dict(content), path)
 
     def find_json(self, run_id: str, path: str) -> Any:
-        """Read a JSON file that was logged with the run; None if there is none."""
-        with self._speaking():
-            there = {one.path for one in self._client.list_artifacts(run_id)}
+        """Read a JSON file that was logged with the run; None if there is none, or no such run."""
+        try:
+            with self._speaking():
+                there = {one.path for one in self._client.list_artifacts(run_id)}
+        except MlflowException:  # The run is gone.
+            return None
         return self.read_json(run_id, path) if path in there else None
 
     def mark_killed(self, experiment: str, is_gone: Callable[[Mapping[str, str]], bool]) -> int:

@@ -67,6 +67,10 @@ def train_photos(
         str | None,
         typer.Option("--groups", help="FILE:COLUMN of a csv with name: photos of one group"),
     ] = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option("--kinds", help="FILE:COLUMN: kinds of defect, for the model card"),
+    ] = None,
     near: Annotated[
         int | None,
         typer.Option("--near", min=-1, help="Bits apart of perceptual hashes in a group; -1: none"),
@@ -104,7 +108,8 @@ def train_photos(
         for name in dict.fromkeys(network or [PATCHES])
     ]
     options = Options(stage, stage_file, lake=lake, json_file=json_file)
-    train.train_photos(options, recipes, Protocol(protocol, folds, seeds), groups, near, landing)
+    protocol_of = Protocol(protocol, folds, seeds)
+    train.train_photos(options, recipes, protocol_of, groups, near, landing, kinds)
 
 
 @train_app.command("log")

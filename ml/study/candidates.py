@@ -10,12 +10,14 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from lakehouse.errors import PlatelakeError
 from ml.data.splits import Split
@@ -37,6 +39,8 @@ from ml.moved_lake import MODEL_FILE
 from ml.onnx import with_card
 from ml.registry import Registry, Version
 from ml.study.evidence import Contender, best, largest_study
+from ml.study.model_card import Example, card_of, write_card
+from ml.study.notes import protocol_params, run_note, version_tags
 
 STUDY_FILE, RUN_FILE, EXAMPLE_FILE = "study.json", "run.json", "example.npz"
 
@@ -71,6 +75,8 @@ class Candidate:
     fit: Fit
     finish: Callable[[], Final]
     order: int = 0
+    examples: Callable[[CrossValidation, NDArray[np.str_]], Sequence[Example]] | None = None
+    """Examples for the model card, from answers and verdicts out of fold."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,10 @@ class Study:
     tables: Mapping[str, str]
     """Path of each table that the models learn from. Its version is in the splits."""
     options: Mapping[str, Any]
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """Kind of defect by item, for the model card."""
+    commit: str = ""
+    """Of the code, for the model card."""
 
     @property
     def model(self) -> str:
@@ -129,9 +139,29 @@ def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
     about["thresholds"] = vars(thresholds)
     _write(part / RUN_FILE, about)
     plot_figures(evaluated, thresholds, study.costs, part / "plots")
+    write_card(_model_card(study, candidate, evaluated, card | about), part / "plots")
     if final.draw:
         final.draw(part / "plots")
     part.replace(folder)
+
+
+def _model_card(
+    study: Study, candidate: Candidate, evaluated: CrossValidation, about: Mapping[str, Any]
+) -> dict[str, Any]:
+    found = verdicts(evaluated, study.costs)
+    shown: Sequence[Example] = ()
+    if candidate.examples is not None and found is not None:
+        shown = candidate.examples(evaluated, found)
+    known = {
+        **{key: about[key] for key in ("versions", "thresholds", "costs", "metrics", "recipe")},
+        "model": study.model,
+        "candidate": candidate.name,
+        "commit": study.commit,
+        "made": f"{datetime.now(UTC):%Y-%m-%d}",
+        "protocol": protocol_params(study.options),
+        "card": about,
+    }
+    return card_of(known, evaluated, found, study.kinds, shown)
 
 
 def run_as_json(study: Study, candidate: Candidate, evaluated: CrossValidation) -> dict[str, Any]:
@@ -159,11 +189,6 @@ def run_as_json(study: Study, candidate: Candidate, evaluated: CrossValidation) 
             "data_sha256": study.data_sha256,
         },
     }
-
-
-def protocol_params(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a study's options as MLflow shows them: the protocol's name is `protocol`."""
-    return {"protocol" if key == "name" else key: value for key, value in options.items()}
 
 
 def _flat_params(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,43 +257,6 @@ def _log_study(registry: Registry, folder: Path, run_id: str) -> Version:
     registry.log(run_id, {"challenger": str(version), "winner": winner}, metrics)
     registry.describe_run(run_id, f"The best of {len(logged)}: {note}", {"winner": winner})
     return version
-
-
-SHOWN = ("ap", "auroc", "recall_at_5_fpr", "brier", "cost")
-"""The figures that descriptions and version tags have."""
-
-
-def version_tags(about: Mapping[str, Any], winner: str, found: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tags of a model's version: figures, thresholds, candidate, data and protocol."""
-    options = protocol_params(about["options"])
-    return {
-        "candidate": winner,
-        **{name: f"{found['metrics'][name]:.4f}" for name in SHOWN if name in found["metrics"]},
-        **{f"threshold_{name}": f"{at:.6g}" for name, at in found.get("thresholds", {}).items()},
-        "protocol": ", ".join(f"{key} {value}" for key, value in options.items()),
-        "data_versions": ", ".join(f"{name} {at}" for name, at in about["versions"].items()),
-        "data_sha256": found["tags"]["data_sha256"],
-        "git_commit": str(about["tags"].get("git_commit", "")),
-    }
-
-
-def run_note(about: Mapping[str, Any], name: str, found: Mapping[str, Any]) -> str:
-    """Return what a candidate is and how good, in sentences for people."""
-    metrics, options = found["metrics"], protocol_params(about["options"])
-
-    def figure(name: str) -> str:
-        low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-        span = f" (95 % interval {low:.3f} to {high:.3f})" if low is not None else ""
-        return f"{name} {metrics[name]:.3f}{span}"
-
-    figures_said = "; ".join(figure(one) for one in SHOWN if one in metrics)
-    how = ", ".join(f"{key} {value}" for key, value in options.items())
-    data = ", ".join(f"{table} version {at}" for table, at in about["versions"].items())
-    return (
-        f"**{name}** for {about['model']}. {figures_said}.\n\nTested out of fold on "
-        f"{metrics['items']:.0f} items, {metrics['bad']:.0f} of them bad ({how}).\n\n"
-        f"Data of the lake: {data}."
-    )
 
 
 def begin_folder(study: Study, folder: Path, tags: Mapping[str, str]) -> None:

@@ -67,14 +67,20 @@ class TrainingContext:
         return self.saved_costs.get(kind) or costs_of(self.settings)
 
     def study(
-        self, kind: str, splits: Sequence[Split], sha256: str, options: Mapping[str, Any]
+        self,
+        kind: str,
+        splits: Sequence[Split],
+        sha256: str,
+        options: Mapping[str, Any],
+        kinds: Mapping[str, str] | None = None,
     ) -> Study:
-        """Store the splits in the lake, then make a study of them."""
+        """Store the splits in the lake, then make a study of them. `kinds`: of defect, by item."""
         for split in splits:
             store_split(self.lake, split)
         path = {table.name: self.lake.path(table) for table in all_tables(self.stage)}
         tables = {name: path[name] for name in splits[0].versions}
-        return Study(self.stage.name, kind, splits, sha256, self.costs(kind), tables, options)
+        about = (self.stage.name, kind, splits, sha256, self.costs(kind), tables, options)
+        return Study(*about, kinds or {}, git_commit())
 
 
 def check_inner(splits: Sequence[Split]) -> None:

@@ -6,12 +6,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import structlog
 import torch
+from numpy.typing import NDArray
 
 from ml.data.folds import Indices
 from ml.data.pictures import PERCEPTUAL_NEIGHBOURS, PictureFrame, picture_frame
@@ -27,6 +29,7 @@ from ml.photos.training import fit_cnn
 from ml.registry import Version
 from ml.study.candidates import Candidate, Final
 from ml.study.context import Protocol, TrainingContext, check_inner, git_commit, run_study
+from ml.study.examples import photo_examples
 
 
 def train_photos(
@@ -36,19 +39,29 @@ def train_photos(
     groups: Mapping[str, str] | None = None,
     near: int = PERCEPTUAL_NEIGHBOURS,
     versions: Mapping[str, int] | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> Version:
     """Test each recipe on the pictures, log the study, and register the best as challenger.
 
     `groups` maps names of photos to groups that the plant knows, such as the part. Pictures whose
     perceptual hashes differ in at most `near` bits are one group too; -1 links none. `versions` are
-    Delta versions of the tables; without it, the current ones.
+    Delta versions of the tables; without it, the current ones. `kinds` maps names of photos to
+    kinds of defect, for the model card.
     """
     frame = picture_frame(context.lake, groups, near, versions)
     splits = protocol.splits("photos", frame.split_items(), frame.versions)
     check_inner(splits)
-    study = context.study("photos", splits, frame.sha256, {**asdict(protocol), "near": near})
+    by_item = {
+        item: kinds[name]
+        for item, names in zip(frame.items, frame.names, strict=True)
+        for name in names
+        if kinds and name in kinds
+    }
+    options = {**asdict(protocol), "near": near}
+    study = context.study("photos", splits, frame.sha256, options, by_item)
     candidates = [
-        photo_candidate(recipe, frame, splits[0], context, context.folder) for recipe in recipes
+        photo_candidate(recipe, frame, splits[0], context, context.folder, by_item)
+        for recipe in recipes
     ]
     return run_study(context, study, candidates, None)
 
@@ -65,16 +78,32 @@ EPOCH_FIGURES = ("loss", "validation_loss", "validation_ap", "learning_rate")
 
 
 def photo_candidate(
-    recipe: Recipe, frame: PictureFrame, split: Split, context: TrainingContext, folder: Path
+    recipe: Recipe,
+    frame: PictureFrame,
+    split: Split,
+    context: TrainingContext,
+    folder: Path,
+    kinds: Mapping[str, str] | None = None,
 ) -> Candidate:
     """Make the candidate that trains one recipe on rounds and on all pictures."""
     if isinstance(recipe, PatchRecipe):
-        return patch_candidate(recipe, frame, split)
-    return cnn_candidate(recipe, frame, split, context, folder)
+        return patch_candidate(recipe, frame, split, kinds)
+    found = cnn_candidate(recipe, frame, split, context, folder)
+    return replace(found, examples=partial(photo_examples, frame, {}, kinds or {}))
 
 
-def patch_candidate(recipe: PatchRecipe, frame: PictureFrame, split: Split) -> Candidate:
-    """Make the candidate of a model of patches. It trains in seconds, so it keeps no rounds."""
+def patch_candidate(
+    recipe: PatchRecipe,
+    frame: PictureFrame,
+    split: Split,
+    kinds: Mapping[str, str] | None = None,
+) -> Candidate:
+    """Make the candidate of a model of patches. It trains in seconds, so it keeps no rounds.
+
+    The maps of the test pictures of `split` are kept for the examples of the model card.
+    """
+    heats: dict[int, NDArray[np.float32]] = {}
+    first = split.split_id
 
     def trained(split: Split, train: Indices) -> FittedPatches:
         folds = split.inner(train, recipe.members, recipe.seed)
@@ -82,6 +111,8 @@ def patch_candidate(recipe: PatchRecipe, frame: PictureFrame, split: Split) -> C
 
     def evaluated(split: Split, one: Round) -> Answers:
         found = predict_patches(trained(split, one.train), frame, one.test)
+        if split.split_id == first:
+            heats.update(zip(one.test.tolist(), found.heat, strict=True))
         return Answers(found.p, found.refused)
 
     def finish() -> Final:
@@ -90,7 +121,8 @@ def patch_candidate(recipe: PatchRecipe, frame: PictureFrame, split: Split) -> C
         card = {"width": frame.width, "height": frame.height, "limits": model.limits}
         return Final(model.onnx(frame), card, {"pictures": blank})
 
-    return Candidate(recipe.network, asdict(recipe), evaluated, finish)
+    examples = partial(photo_examples, frame, heats, kinds or {})
+    return Candidate(recipe.network, asdict(recipe), evaluated, finish, examples=examples)
 
 
 def cnn_candidate(

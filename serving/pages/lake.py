@@ -67,6 +67,16 @@ def models(request: Request, html: Shown, user: Visitor, here: Here) -> Response
     return html.page(request, "models", known | {"happened": happened, "most_missed": most_missed})
 
 
+@router.get("/models/{kind}")
+def model_card(request: Request, html: Shown, user: Visitor, here: Here, kind: str) -> Response:
+    """Show the model card of a champion: data, test, figures, examples, limits."""
+    champion = {"photos": here.photo_champion, "lots": here.lot_champion}.get(kind)
+    if champion is None or champion.model is None:
+        raise RefusedError(404, "not_found")
+    known = {"card": champion.card(), "kind": kind, "version": champion.model.version}
+    return html.page(request, "model_card", known | {"here": "models"})
+
+
 @router.get("/flow")
 def flow(request: Request, html: Shown, user: Visitor, here: Here) -> Response:
     """Show the last runs, the quarantine, and the mix of verdicts."""

@@ -19,6 +19,7 @@ from lakehouse.errors import PlatelakeError
 from ml.figures.cross_validation import CrossValidation
 from ml.figures.predictions import PREDICTIONS_FILE, predictions_from_json
 from ml.registry import Registry, Version
+from ml.study.model_card import CARD_FILE
 from ml.use.predictor import open_model
 
 
@@ -64,6 +65,7 @@ class Champion:
         self._registry, self._folder = registry, folder
         self._now: tuple[Any, ChampionRecord] = (None, ChampionRecord())
         self._tested = functools.lru_cache(1)(self._read_predictions)
+        self._card = functools.lru_cache(1)(self._read_card)
         self._refreshing = threading.Lock()
 
     @property
@@ -85,6 +87,16 @@ class Champion:
 
     def _read_predictions(self, run_id: str) -> CrossValidation:
         return predictions_from_json(self._registry.read_json(run_id, PREDICTIONS_FILE))
+
+    def card(self) -> Any:
+        """Read the model card of the model in use; None if it has none or MLflow is away."""
+        try:
+            return self._card(self.honest.run_id) if self.honest.run_id else None
+        except PlatelakeError:
+            return None
+
+    def _read_card(self, run_id: str) -> Any:
+        return self._registry.find_json(run_id, CARD_FILE)
 
     def refresh(self) -> None:
         """Ask MLflow which version is the champion; keep the last one if it does not answer."""

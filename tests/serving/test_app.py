@@ -693,6 +693,22 @@ def test_models_and_flow(enter: Enter, context: AppContext) -> None:
     assert "ingest_photos" in flow and "yes" in flow and "Every file was read." in flow
 
 
+def test_the_model_card_shows_figures_slices_and_examples(
+    enter: Enter, context: AppContext
+) -> None:
+    kim = enter()
+    assert 'href="/models/photos"' in kim.get("/models").text
+    photos = kim.get("/models/photos").text
+    assert "All bad ones" in photos and "auroc" in photos and "Good below" in photos
+    assert photos.count('src="data:image/jpeg;base64,') >= 2
+    lots = kim.get("/models/lots").text
+    assert "All good ones" in lots and "data:image" not in lots
+    assert kim.get("/models/others").status_code == 404
+    champion = context.first.lot_champion
+    champion._now = champion.model, replace(champion.honest, run_id="0" * 32)  # It is gone.
+    assert "This model has no card" in kim.get("/models/lots").text
+
+
 def test_the_run_is_linked_in_mlflow_but_no_password_is_shown(
     make_context: Callable[..., AppContext], plant: Plant
 ) -> None:
