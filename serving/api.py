@@ -32,7 +32,7 @@ FILES = {
                         "files": {
                             "type": "array",
                             "items": {"type": "string", "format": "binary"},
-                            "description": "Photos: PNG, JPEG, BMP, GIF, TIFF or WEBP",
+                            "description": "Photos: PNG, JPEG, BMP, GIF, TIFF, WEBP, AVIF or HEIC",
                         },
                         "lot": {
                             "type": "string",

@@ -1,4 +1,4 @@
-"""Sensor files: their layout, their typed rows, and the rules that a reading must keep."""
+"""Sensor files: their layout and their typed rows. The rules stand in `reading_rules`."""
 
 from __future__ import annotations
 

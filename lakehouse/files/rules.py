@@ -1,4 +1,6 @@
-"""Rules on rows: which rows pass, and which are quarantined with the reasons.
+"""How rules work on rows: which rows pass, and which are quarantined with the reasons.
+
+The rules themselves stand in `reading_rules`, `error_lists` and `together`.
 
 Checked rows have the columns of `CHECKED`, then typed ones. A valid row has no `rule`. Another row
 has the first rule that it breaks as `rule`, and all broken rules in words as `reason`.

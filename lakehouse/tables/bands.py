@@ -4,7 +4,7 @@ from lakehouse.table import Column, Table
 
 BANDS = Table(
     name="bands",
-    meaning="Centre and scale of each variable, fitted on given days, never refitted silently",
+    meaning="Centre and scale of each variable, each fit kept with its days",
     columns=(
         Column("bands_id", "string", "Names the fit: hash of its parameters"),
         Column("variable", "string", "Variable of the stage"),

@@ -1,4 +1,4 @@
-"""Inspect a photo: predict the verdict, store the photo in the landing zone, record both."""
+"""Inspect a photo: predict the verdict, store the photo in the landing zone, record the verdict."""
 
 from __future__ import annotations
 
