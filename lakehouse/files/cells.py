@@ -67,7 +67,7 @@ def _read(
     text: IO[bytes], report: FileReport, layout: Layout, sha256: str | None
 ) -> Iterator[pa.RecordBatch]:
     digest = hashlib.sha256()
-    headers, is_ignored = _headers(report, layout), ignoring(layout)
+    headers = headers_of(report, layout)
     line, rest = 1, b""
     while True:
         chunk = text.read(BLOCK)
@@ -79,14 +79,13 @@ def _read(
             raise PlatelakeError(CHANGED)
         if chunk and not cut:
             continue
-        lines, count = _lines(whole, report.encoding, line)
+        lines, count = lines_of(whole, report.encoding, line)
         lines = _in_table(lines, report)
         for section in headers.sections(lines["line"], lines["text"]):
             rows = lines.slice(section.start, section.end - section.start)
-            if layout.ignore_lines:  # Only now: an ignored line may be a header.
-                kept = [not is_ignored(text) for text in rows["text"].to_pylist()]
-                rows = rows.filter(pa.array(kept, pa.bool_()))
-            yield _batch(rows, report, layout.quote, section)
+            kept = kept_lines(rows["text"], layout)  # Only now: an ignored line may be a header.
+            rows = rows if kept is None else rows.filter(kept)
+            yield batch_of(rows, report, layout.quote, section)
         line += count
         if not chunk:
             break
@@ -104,12 +103,21 @@ def _in_table(lines: pa.RecordBatch, report: FileReport) -> pa.RecordBatch:
     return lines
 
 
-def _headers(report: FileReport, layout: Layout) -> Headers:
+def headers_of(report: FileReport, layout: Layout) -> Headers:
+    """Return what finds the headers of that file below its first."""
     needed = [name for some in layout.fields.values() for name in some]
     form = (report.delimiter, layout.quote)
     numbers = len(layout.fields) if layout.has_numbers else 0
     arrange = partial(arrange_again, report, layout) if layout.has_numbers else None
     return Headers(report.header, report.order, needed, layout.ignored, *form, numbers, arrange)
+
+
+def kept_lines(texts: pa.Array, layout: Layout) -> pa.Array | None:
+    """Return a mask of the lines that the stage does not ignore; None if it ignores none."""
+    if not layout.ignore_lines:
+        return None
+    is_ignored = ignoring(layout)
+    return pa.array([not is_ignored(text) for text in texts.to_pylist()], pa.bool_())
 
 
 def whole(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -124,7 +132,7 @@ def with_file(batch: pa.RecordBatch, file: str) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([names, *batch.columns], names=["file", *batch.schema.names])
 
 
-def _lines(content: bytes, encoding: str, first: int) -> tuple[pa.RecordBatch, int]:
+def lines_of(content: bytes, encoding: str, first: int) -> tuple[pa.RecordBatch, int]:
     """Return the lines that are not blank, with number, text and `torn`; and the count of all.
 
     A malformed (`torn`) line is not text in that encoding, or has a NUL byte; its bad bytes are
@@ -151,7 +159,7 @@ def _lines(content: bytes, encoding: str, first: int) -> tuple[pa.RecordBatch, i
     return lines.filter(pc.not_equal(pc.utf8_trim(texts, BLANK), "")), count
 
 
-def _batch(
+def batch_of(
     rows: pa.RecordBatch, report: FileReport, quote: str, section: Section
 ) -> pa.RecordBatch:
     """Split the lines into cells. If the section has a fault, all rows have it."""

@@ -85,6 +85,12 @@ class Headers:
         if len(texts):
             yield Section(start, len(texts), self._order, self._width, self._fault)
 
+    def has_further(self, texts: pa.Array) -> bool:
+        """Return whether one of the rows is a header."""
+        return any(
+            self._names(texts[at].as_py().lstrip("\ufeff")) for at in self._candidates(texts)
+        )
+
     def _names(self, text: str) -> list[str]:
         """Return the column names in the row; empty if it is not a header.
 

@@ -99,6 +99,11 @@ def opened(stream: IO[bytes], form: Form, depth: int = 0) -> Opened:
     return Opened(inner.stream, sha256)
 
 
+def is_plain(start: bytes, form: Form) -> bool:
+    """Return whether a file with these first 8 bytes is text already, all of which counts."""
+    return form.below is None and _converter(start, form) is None
+
+
 Converter = Callable[[IO[bytes], IO[bytes], Form], None]
 
 

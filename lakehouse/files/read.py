@@ -23,6 +23,7 @@ from lakehouse.errors import PlatelakeError
 from lakehouse.files.cells import read_cells, whole, with_file
 from lakehouse.files.delimited import inspect
 from lakehouse.files.layout import FileReport, Layout
+from lakehouse.files.small_files import Small, in_runs, read_together
 from lakehouse.landing.files import LandedFile
 from lakehouse.landing.zone import open_url
 
@@ -143,21 +144,43 @@ def read_rows(
     """
     reports = {file.file: report for file, report in files}
 
-    def cells(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
-        for file, url, _ in landed:
-            with open_url(landing, url) as stream:
-                try:
-                    parts = read_cells(stream, reports[file], layout)
-                    for batch in whole(parts) if layout.is_long else parts:
-                        yield with_file(batch, file)
-                except PlatelakeError as error:
-                    raise PlatelakeError(f"{file}: {error}") from None
-
     def read(landed: Iterable[Landed]) -> Iterator[pa.RecordBatch]:
-        for some in gathered(cells(landed), TYPED_AT_ONCE):
+        for some in gathered(_cells(landing, landed, reports, layout), TYPED_AT_ONCE):
             yield typed(pa.concat_batches(some), reports)
 
     return read_files(lake, [file for file, _ in files], read, schema)
+
+
+def _cells(
+    landing: str, landed: Iterable[Landed], reports: Mapping[str, FileReport], layout: Layout
+) -> Iterator[pa.RecordBatch]:
+    """Yield the cells of these files, of small ones that look alike together."""
+    found = ((one, one.size, reports[one.file]) for one in landed)
+    for run in in_runs(found, layout):
+        if len(run) > 1:
+            some = [Small(one.file, _content(landing, one), reports[one.file]) for one in run]
+            if (together := read_together(some, layout)) is not None:
+                yield together
+                continue
+        for one in run:
+            yield from _cells_of(landing, one, reports[one.file], layout)
+
+
+def _content(landing: str, one: Landed) -> bytes:
+    with open_url(landing, one.url) as stream:
+        return bytes(stream.read())
+
+
+def _cells_of(
+    landing: str, one: Landed, report: FileReport, layout: Layout
+) -> Iterator[pa.RecordBatch]:
+    with open_url(landing, one.url) as stream:
+        try:
+            parts = read_cells(stream, report, layout)
+            for batch in whole(parts) if layout.is_long else parts:
+                yield with_file(batch, one.file)
+        except PlatelakeError as error:
+            raise PlatelakeError(f"{one.file}: {error}") from None
 
 
 def _look(

@@ -141,6 +141,8 @@ def label_of(stage: Stage, file: str) -> str | None:
 
 def open_url(landing: str, url: str) -> Any:
     """Open the file of that `LandedFile.url` for reading bytes."""
+    if "://" not in landing:
+        return Path(true_path(url)).open("rb")
     return landing_root(landing)[0].open(true_path(url), "rb")
 
 
