@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,18 @@ import pyarrow.compute as pc
 from lakehouse.errors import UsageError
 from lakehouse.files.headers import folded
 from lakehouse.files.layout import FileReport, Layout
+from lakehouse.files.opened import opened
 from lakehouse.files.readings import cells_at, check_line, lines_of
 from lakehouse.files.rules import CHECKED, Mask, Rule, as_mask, find_broken, line_rules
+from lakehouse.files.text_form import FormatError
 from lakehouse.files.values import AHEAD, EARLIEST, dates
 from lakehouse.forms import DATE_FORMS
 from lakehouse.settings import Settings
 from lakehouse.stage import ErrorLists, Stage
 
 LOTS = pa.list_(pa.string())
+NAMED_BYTES = 1 << 20
+"""A larger list that cannot be read is not searched for days."""
 UNKNOWN = "\0"
 """Date of a malformed row, which no cell has."""
 
@@ -140,6 +145,28 @@ def _days_in(texts: Sequence[str], form: str) -> list[list[date]]:
             if day and EARLIEST.date() <= day <= latest:
                 days[place].add(day)
     return [sorted(some) for some in days]
+
+
+def days_named(stream: IO[bytes], stage: Stage, settings: Settings) -> list[date]:
+    """Return the days that a list names which cannot be read as a whole, sorted.
+
+    None if the first part of it, or a line below its first date, has no date in a common form: then
+    it may mean other days, too.
+    """
+    form = layout(stage, settings).form
+    try:
+        text, sha256 = opened(stream, form._replace(max_bytes=NAMED_BYTES))
+    except FormatError:
+        return []
+    content = text.read(NAMED_BYTES + 1)
+    if sha256:
+        text.close()
+    lines = [line.strip(' \t,;|"') for line in content.decode("utf-8", "replace").splitlines()]
+    found = _days_in([line for line in lines if line], needed(stage).date_format)
+    at = next((at for at, days in enumerate(found) if days), 0)
+    if len(content) > NAMED_BYTES or not all(found[at:]):
+        return []
+    return sorted({day for days in found for day in days})
 
 
 def _unnamed_lots(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
@@ -11,10 +12,12 @@ import pyarrow.compute as pc
 
 from lakehouse.delta.lake import Lake
 from lakehouse.derive.doubts import summarise_doubts
+from lakehouse.files.error_lists import days_named
 from lakehouse.files.rules import filter_passed
 from lakehouse.ingest.context import IngestContext
 from lakehouse.ingest.events import in_files
 from lakehouse.ingest.ledger import Delivery
+from lakehouse.landing.zone import open_url
 from lakehouse.tables.doubted_days import DOUBTED_DAYS
 from lakehouse.tables.error_lists import ERROR_LISTS
 from lakehouse.tables.quarantine import QUARANTINE
@@ -43,11 +46,21 @@ def replace_doubts(
     doubts = summarise_doubts(rows, context.stage, corrected)
     of_some_day = {row["file"] for row in doubts} | _files(rows.filter(rows["day"].is_valid()))
     undated = _files(rows) - of_some_day
-    whole = [
-        DOUBTED_DAYS.row(day, [], file, 0)
-        for file, day in sorted(_listed_before(context.lake, (bad | undated) & set(files)))
-    ]
+    before = _listed_before(context.lake, (bad | undated) & set(files))
+    named = set(_named(context, deliveries))
+    whole = [DOUBTED_DAYS.row(day, [], file, 0) for file, day in sorted(before | named)]
     context.lake.replace(DOUBTED_DAYS, DOUBTED_DAYS.arrow([*doubts, *whole]), {"file": files})
+
+
+def _named(context: IngestContext, deliveries: Sequence[Delivery]) -> Iterator[tuple[str, date]]:
+    """Yield file and day of what the lists name that are quarantined as a whole."""
+    for delivery in deliveries:
+        landed, report = delivery.landed, delivery.report
+        if not report.sha256 or report.rule in (None, *NAMES_NONE):
+            continue
+        with suppress(OSError), open_url(context.landing, landed.url) as stream:
+            for day in days_named(stream, context.stage, context.settings):
+                yield landed.file, day
 
 
 def _corrected(

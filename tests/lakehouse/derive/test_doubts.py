@@ -189,6 +189,25 @@ def test_a_correction_settles_the_doubts_of_its_copies(chain: Chain) -> None:
     assert labels(chain) == {6: "gfg"}
 
 
+def test_the_days_of_a_list_that_never_could_be_read(chain: Chain) -> None:
+    """Days that it names are unknown, though another list covers them; others are not."""
+    for day in (6, 7, 8):
+        write_sensor(chain.landing, date(2021, 9, day), sensor_lines((1, 2, 3), 1))
+    write_list(chain, "0,2021-09-06,1", "1,2021-09-07,", "2,2021-09-08,")
+    write_list(chain, name="Error Lot list b.csv").write_text(
+        "Datum;Los\n7.9.2021;2\n;\n8.9.2021;\n"
+    )
+    chain(*JOBS)
+    assert labels(chain) == {6: "fgg", 7: "uuu", 8: "uuu"}
+    # A line without a date may mean any day; no date in the form of a day is of no day.
+    write_list(chain, name="Error Lot list b.csv").write_text("Datum;Los\n7.9.2021;2\nTuesday;3\n")
+    chain(*JOBS)
+    assert labels(chain) == {6: "fgg", 7: "uuu", 8: "uuu"}
+    write_list(chain, "1,2021-09-07,2", name="Error Lot list b.csv")
+    chain(*JOBS)
+    assert labels(chain) == {6: "fgg", 7: "gfg", 8: "ggg"}
+
+
 def test_a_list_whose_dates_cannot_be_read_any_more(
     chain: Chain, capsys: pytest.CaptureFixture[str]
 ) -> None:
