@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -120,11 +120,8 @@ def _notation(found: Columns, texts: dict[str, list[str]]) -> tuple[str, str | N
 def _time(found: Columns, texts: dict[str, list[str]], left: list[str]) -> str:
     """Find date and time; return the kind of table: with a time it has readings."""
     for name in list(left):
-        forms = [
-            form
-            for form in STAMPS
-            if _are_moments(moments(pa.array(texts[name]), form, ZONE), texts[name])
-        ]
+        cells = pa.array(texts[name])
+        forms = _best({form: moments(cells, form, ZONE) for form in STAMPS}, texts[name])
         forms = forms or _epochs(name, texts[name])
         if forms:
             left.remove(name)
@@ -159,10 +156,23 @@ def _doubt(forms: Sequence[str]) -> tuple[str, str]:
     return GUESS, f"also fits {others[0]}: which is the day?"
 
 
-def _are_moments(values: pa.Array, texts: Sequence[str]) -> bool:
-    """Return whether the cells fit, and not all are midnights, as Excel writes dates."""
-    times = {f"{moment:%H%M%S}" for moment in values.to_pylist() if moment}
-    return _fits(values, texts) and times != {"000000"}
+def _best(read: Mapping[str, pa.Array], texts: Sequence[str]) -> list[str]:
+    """Return the forms that the most cells fit; none if too few do.
+
+    Nor if all are moments at midnight, as Excel writes dates.
+    """
+    shares = {form: _share(values, texts) for form, values in read.items()}
+    most = max(shares.values())
+    if most < ENOUGH:
+        return []
+    return [form for form, share in shares.items() if share == most and _has_times(read[form])]
+
+
+def _has_times(values: pa.Array) -> bool:
+    """Return whether these are dates, or moments of which one is not at midnight."""
+    if not pa.types.is_timestamp(values.type):
+        return True
+    return {f"{moment:%H%M%S}" for moment in values.to_pylist() if moment} != {"000000"}
 
 
 def _fits(values: pa.Array, texts: Sequence[str]) -> bool:
@@ -183,10 +193,8 @@ def _epochs(name: str, texts: Sequence[str]) -> list[str]:
 def _date(texts: dict[str, list[str]], left: Sequence[str]) -> tuple[str, list[str]] | None:
     for name in left:
         cells = pa.array(texts[name])
-        forms = [
-            form for form in DATE_FORMS if _fits(dates(cells, form, with_time=True), texts[name])
-        ]
-        if forms:
+        read = {form: dates(cells, form, with_time=True) for form in DATE_FORMS}
+        if forms := _best(read, texts[name]):
             return name, forms
     return None
 

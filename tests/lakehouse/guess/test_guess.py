@@ -149,6 +149,24 @@ def test_a_day_that_may_be_a_month_is_said_to_be_a_guess(tmp_path: Path) -> None
     assert 'format = "%d/%m/%Y" }  # a guess: also fits %m/%d/%Y: which is the day?' in text
 
 
+@pytest.mark.parametrize(("day", "form"), [("06/{n:02}", "%m/%d"), ("{n:02}/06", "%d/%m")])
+def test_one_date_that_fits_one_form_alone_decides(tmp_path: Path, day: str, form: str) -> None:
+    days = [day.format(n=n) for n in range(1, 14)]
+    (tmp_path / "log.csv").write_text(
+        "\n".join(["Date,Time,Lot,pH", *(f"{one}/2021,08:00:00,17,7" for one in days)])
+    )
+    (tmp_path / "stamps.txt").write_text(
+        "\n".join(["Stamp,Lot,pH", *(f"{one}/2021 08:00:00,17,7" for one in days)])
+    )
+    found = look_at(tmp_path)
+    said = [
+        f"{guess.value} {guess.certainty}" for one in found.texts for guess in one.columns.guesses
+    ]
+    forms = [one for one in said if "format" in one]
+    assert len(forms) == 2
+    assert all(f"'{form}/%Y" in one and one.endswith("certain") for one in forms)
+
+
 def test_folders_of_photos_and_what_is_not_read(tmp_path: Path) -> None:
     for folder in ("parts/OK", "parts/NG", "parts/new"):
         (tmp_path / folder).mkdir(parents=True)
