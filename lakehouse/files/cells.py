@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -79,7 +80,9 @@ def _read(
             raise PlatelakeError(CHANGED)
         if chunk and not cut:
             continue
-        lines, count = lines_of(whole, report.encoding, line)
+        lines, count = lines_of(
+            whole if line > 1 else without_mark(whole, report.encoding), report.encoding, line
+        )
         lines = _in_table(lines, report)
         for section in headers.sections(lines["line"], lines["text"]):
             rows = lines.slice(section.start, section.end - section.start)
@@ -130,6 +133,12 @@ def with_file(batch: pa.RecordBatch, file: str) -> pa.RecordBatch:
     """Add the file's name to the batch as its first column."""
     names = pa.repeat(pa.scalar(file, pa.string()), len(batch))
     return pa.RecordBatch.from_arrays([names, *batch.columns], names=["file", *batch.schema.names])
+
+
+def without_mark(content: bytes, encoding: str) -> bytes:
+    """Return the bytes of a file without the mark of UTF-8: the first line may be a row."""
+    is_utf8 = codecs.lookup(encoding).name == "utf-8"
+    return content.removeprefix(codecs.BOM_UTF8) if is_utf8 else content
 
 
 def lines_of(content: bytes, encoding: str, first: int) -> tuple[pa.RecordBatch, int]:

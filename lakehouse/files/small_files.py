@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.errors import PlatelakeError
-from lakehouse.files.cells import CHANGED, batch_of, headers_of, kept_lines, lines_of
+from lakehouse.files.cells import CHANGED, batch_of, headers_of, kept_lines, lines_of, without_mark
 from lakehouse.files.headers import Section
 from lakehouse.files.layout import FileReport, Layout
 from lakehouse.files.opened import is_plain
@@ -86,7 +86,8 @@ def read_together(files: Sequence[Small], layout: Layout) -> pa.RecordBatch | No
         if not is_plain(content[:8], layout.form):
             return None
     report = files[0].report
-    lines, _ = lines_of(b"\n".join(one.content for one in files), report.encoding, 0)
+    contents = [without_mark(one.content, report.encoding) for one in files]
+    lines, _ = lines_of(b"\n".join(contents), report.encoding, 0)
     counts = [one.content.count(b"\n") + 1 for one in files]
     at = lines["line"].to_numpy()
     starts = np.concatenate([[0], np.cumsum(counts)])

@@ -15,6 +15,7 @@ from lakehouse.files.layout import Layout
 from lakehouse.files.small_files import SMALL, Small, in_runs, read_together
 from tests.lakehouse.files.test_delimited import SENSOR, files
 
+BARE = replace(SENSOR, header=("Lot", "Time", "pH"))
 COMMENTS = replace(SENSOR, ignore_lines=("^#",))
 
 
@@ -44,7 +45,15 @@ def together(some: list[Small], layout: Layout = SENSOR) -> tuple[list[dict[str,
     return rows, joined
 
 
-HEADS = st.sampled_from([b"Lot,pH,Time\n", b"Lot,Time,pH\r\n", b"\xef\xbb\xbfLot,Time,pH\n"])
+HEADS = st.sampled_from(
+    [
+        b"\xef\xbb\xbf1,2,3\n",
+        b"1,2,3\n",
+        b"Lot,pH,Time\n",
+        b"Lot,Time,pH\r\n",
+        b"\xef\xbb\xbfLot,Time,pH\n",
+    ]
+)
 TAILS = st.binary(max_size=60) | st.sampled_from(
     [
         b"1,2,3",
