@@ -103,18 +103,34 @@ def _share(fits: pa.Array, texts: Sequence[str]) -> float:
 def _notation(found: Columns, texts: dict[str, list[str]]) -> tuple[str, str | None]:
     """Find decimal and thousands from all cells that are numbers in one notation only."""
     cells = [text for column in texts.values() for text in column if re.match(r"^[+-]?\d", text)]
+    apart, cells = _without_thousands(cells)
+    if apart:
+        found.add("thousands", apart, LIKELY, f"numbers such as 1{apart}040")
     comma = sum(bool(re.match(r"^[+-]?\d+(\.\d{3})*,\d+$", text)) for text in cells)
     point = sum(bool(re.match(r"^[+-]?\d+(,\d{3})*\.\d+$", text)) for text in cells)
     if comma <= point:
+        if apart:
+            return ".", apart
         grouped = any(re.match(r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$", text) for text in cells)
         if grouped:
             found.add("thousands", ",", LIKELY, "numbers such as 1,040.5")
         return ".", "," if grouped else None
     found.add("decimal", ",", CERTAIN if not point else LIKELY, "numbers such as 7,1")
+    if apart:
+        return ",", apart
     grouped = any(re.match(r"^[+-]?\d{1,3}(\.\d{3})+(,\d+)?$", text) for text in cells)
     if grouped:
         found.add("thousands", ".", LIKELY, "numbers such as 1.040,5")
     return ",", "." if grouped else None
+
+
+def _without_thousands(cells: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the blank or apostrophe between thousands, if there is one, and the cells without."""
+    for mark, form in ((" ", "[ \u00a0\u202f]"), ("'", "['\u2019]")):
+        grouped = re.compile(rf"[+-]?\d{{1,3}}({form}\d{{3}})+([.,]\d*)?")
+        if any(map(grouped.fullmatch, cells)):
+            return mark, [re.sub(form, "", x) if grouped.fullmatch(x) else x for x in cells]
+    return None, list(cells)
 
 
 def _time(found: Columns, texts: dict[str, list[str]], left: list[str]) -> str:

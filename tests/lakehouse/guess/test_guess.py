@@ -167,6 +167,16 @@ def test_one_date_that_fits_one_form_alone_decides(tmp_path: Path, day: str, for
     assert all(f"'{form}/%Y" in one and one.endswith("certain") for one in forms)
 
 
+@pytest.mark.parametrize("mark", [" ", "\u202f", "'", "\u2019"])
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_blanks_and_apostrophes_between_thousands(tmp_path: Path, mark: str, decimal: str) -> None:
+    rows = [f"2021-09-06 08:00:0{n};17;1{mark}04{n}{decimal}5" for n in range(6)]
+    (tmp_path / "log.csv").write_text("\n".join(["Stamp;Lot;Pressure", *rows]))
+    stage = guessed_stage(stage_text(look_at(tmp_path), "trial"), "trial")
+    seen = preview("readings", tmp_path / "log.csv", "log.csv", stage, Settings())
+    assert seen.stored["pressure"].to_pylist() == [1040.5 + n for n in range(6)]
+
+
 def test_folders_of_photos_and_what_is_not_read(tmp_path: Path) -> None:
     for folder in ("parts/OK", "parts/NG", "parts/new"):
         (tmp_path / folder).mkdir(parents=True)
