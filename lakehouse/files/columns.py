@@ -161,4 +161,6 @@ def _explain_missing(
                     f"the delimiter is {other!r}, not {layout.delimiter!r}",
                 )
     reason = f"no column {'; no column '.join(missing)}; found: {shown(names)}"
+    if not layout.header and 2 * sum(map(bool, map(VALUE.match, names))) > len(names):
+        reason += "; that looks like a row: if the files have no header, name the columns by header"
     report.fault("missing_column", reason)

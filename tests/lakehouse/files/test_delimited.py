@@ -328,7 +328,8 @@ LINE_ENDS = ("line_ends", "lines end in CR alone; save the file with LF or CRLF"
             b"1,2,3\n4,5,6\n",
             (
                 "missing_column",
-                "no column Lot or LoT; no column Time; no column pH; found: 1, 2, 3",
+                "no column Lot or LoT; no column Time; no column pH; found: 1, 2, 3; that looks "
+                "like a row: if the files have no header, name the columns by header",
             ),
             id="no header",
         ),
@@ -566,7 +567,7 @@ def test_the_encoding_with_the_fewest_torn_lines_counts() -> None:
 
 
 def test_messages_show_no_more_names_than_a_person_reads() -> None:
-    names = [f"{n}" + "x" * 1000 for n in range(1000)]
+    names = [f"x{n}" + "x" * 1000 for n in range(1000)]
     rule, reason = fault_of((",".join(names) + "\n1\n").encode())
     shown = ", ".join(name[:80] for name in names[:20])
     assert rule == "missing_column"

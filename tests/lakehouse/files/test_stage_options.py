@@ -99,6 +99,14 @@ def test_a_file_without_a_header_that_gets_one_is_read_by_it() -> None:
     assert read(ROW, f"{APART}\nheader = ['Date', 'Time', 'Lot', 'pH']") == ["missing_column"]
 
 
+@pytest.mark.parametrize(("content", "advised"), [(ROW, True), (HEADER.lower()[5:] + ROW, False)])
+def test_a_file_without_a_header_gets_advice(content: str, advised: bool) -> None:
+    stage = Stage.model_validate(tomllib.loads(STAGE.format(options=APART)))
+    report, _ = read_file(io.BytesIO(content.encode()), "a.csv", stage, Settings())
+    assert report.rule == "missing_column" and report.reason
+    assert report.reason.endswith("name the columns by header") == advised
+
+
 @pytest.mark.parametrize(
     ("ph", "temp", "options", "expected"),
     [
