@@ -111,3 +111,9 @@ def test_the_rows_have_the_schema_of_one_file() -> None:
         next(read_cells(io.BytesIO(some[0].content), some[0].report, SENSOR)), "0.csv"
     )
     assert isinstance(batch, pa.RecordBatch) and batch.schema == alone.schema
+
+
+def test_the_mark_of_a_file_without_a_header_is_no_part_of_its_first_cell() -> None:
+    some = small([b"\xef\xbb\xbf1,2,3\n4,5,6\n", b"\xef\xbb\xbf7,8,9\n"], BARE)
+    rows, joined = together(some, BARE)
+    assert joined == 2 and [row["cells"] for row in rows] == [list("123"), list("456"), list("789")]
