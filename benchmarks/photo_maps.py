@@ -38,11 +38,18 @@ from ml.data.folds import Indices
 from ml.data.masks import masks_sha256, read_masks
 from ml.data.pictures import LABELS, PictureFrame, picture_frame
 from ml.data.splits import Split
-from ml.figures.cross_validation import CrossValidation, figures, flat, mean_over_splits, verdicts
+from ml.figures.cross_validation import (
+    CrossValidation,
+    deployed_thresholds,
+    figures,
+    flat,
+    mean_over_splits,
+    verdicts,
+)
 from ml.figures.maps import aupro, points_at
 from ml.figures.metrics import FIGURES, paired_bootstrap
 from ml.figures.savings import savings
-from ml.figures.thresholds import Costs, fit_thresholds
+from ml.figures.thresholds import Costs
 from ml.photos.linear_probe import fit_probe, predict_probe
 from ml.photos.patch_model import FittedPatches, fit_patches, predict_patches
 from ml.photos.recipe import PATCHES, CnnRecipe, PatchRecipe, recipe_for
@@ -74,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
         say("labels settled", of_tested(again, given, costs))
     if given.photos:
         first = next(iter(splits[0].rounds()))
-        thresholds = fit_thresholds(frame.labels, tested.p[:, 0], costs)
+        thresholds = deployed_thresholds(tested.cross_validation(), costs)
         model = opened(tested.fitted(splits[0], first.train), frame, thresholds)
         photos = test_photos(frame, first.test, given.photos, context.settings)
         say("milliseconds of a verdict", of_time(model, photos))

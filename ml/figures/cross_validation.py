@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ml.data.splits import Round, Split
 from ml.figures.metrics import FIGURES, Figure, Interval, Probabilities, bootstrap
-from ml.figures.thresholds import Costs, Thresholds, decide, fit_thresholds
+from ml.figures.thresholds import Costs, Thresholds, decide, fit_thresholds, item_costs
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,36 @@ def cross_validate(
     )
 
 
+SPREADS = (0.0, 0.5, 1.0, 2.0)
+"""Spreads of logits to try: see `fit_thresholds`."""
+
+
 def deployed_thresholds(evaluated: CrossValidation, costs: Costs) -> Thresholds:
-    """Fit the thresholds of the model that is put to use: least cost on all tested items."""
-    return fit_thresholds(np.repeat(evaluated.y, evaluated.p.shape[1]), evaluated.p.ravel(), costs)
+    """Fit the thresholds of the model that is put to use, on all tested items."""
+    y, splits = evaluated.y, range(evaluated.p.shape[1])
+    paid = [_paid(y, evaluated.p[:, at], evaluated.fold[:, at], costs) for at in splits]
+    spread = SPREADS[int(np.argmin(np.sum(paid, axis=0)))]
+    return fit_thresholds(np.repeat(y, len(splits)), evaluated.p.ravel(), costs, spread)
+
+
+def _paid(
+    y: NDArray[np.int64], p: Probabilities, fold: NDArray[np.int64], costs: Costs
+) -> NDArray[np.float64]:
+    """Compute the cost of each spread: of each fold's items, by thresholds of the other folds.
+
+    With one fold there are no others, so that all cost the same and the first one counts.
+    """
+    paid, numbers = np.zeros(len(SPREADS)), np.unique(fold)
+    for number in numbers if len(numbers) > 1 else ():
+        own = fold == number
+        for at, spread in enumerate(SPREADS):
+            thresholds = fit_thresholds(y[~own], p[~own], costs, spread)
+            paid[at] += item_costs(y[own], decide(p[own], thresholds), costs).sum()
+    return paid
 
 
 def verdicts(evaluated: CrossValidation, costs: Costs) -> NDArray[np.str_] | None:
-    """Decide on each item, shape of `p`, by thresholds fitted on the other folds.
+    """Decide on each item, shape of `p`, by thresholds and spread fitted on the other folds.
 
     Return None if there are no other folds to fit on.
     """
@@ -136,8 +159,9 @@ def verdicts(evaluated: CrossValidation, costs: Costs) -> NDArray[np.str_] | Non
             return None
         for number in numbers:
             own = evaluated.fold[:, at] == number
-            thresholds = fit_thresholds(evaluated.y[~own], evaluated.p[~own, at], costs)
-            found[own, at] = decide(evaluated.p[own, at], thresholds)
+            y, p, fold = evaluated.y[~own], evaluated.p[~own, at], evaluated.fold[~own, at]
+            spread = SPREADS[int(np.argmin(_paid(y, p, fold, costs)))]
+            found[own, at] = decide(evaluated.p[own, at], fit_thresholds(y, p, costs, spread))
     return np.where(evaluated.refused, "needs_human", found)
 
 

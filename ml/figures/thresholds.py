@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from lakehouse.settings import Settings
 from ml.figures.metrics import Labels, Probabilities
@@ -95,7 +96,7 @@ def expected_cost(y: Labels, p: Probabilities, thresholds: Thresholds, costs: Co
     return float(item_costs(y, decide(p, thresholds), costs).mean())
 
 
-def fit_thresholds(y: Labels, p: Probabilities, costs: Costs) -> Thresholds:
+def fit_thresholds(y: Labels, p: Probabilities, costs: Costs, spread: float = 0.0) -> Thresholds:
     """Find the pair of thresholds with the least cost on these items.
 
     Many pairs cost the same. The one with the widest review wins: `low` is just above the highest
@@ -106,6 +107,9 @@ def fit_thresholds(y: Labels, p: Probabilities, costs: Costs) -> Thresholds:
         y: labels, shape (n,), 1 for bad. Give items that the model was not trained on.
         p: probabilities of bad, shape (n,).
         costs: of an escape, a scrapped good item and a review.
+        spread: new items are not those that were tested. With a spread, each item counts as a
+            normal distribution of logits with this deviation, so thresholds keep away from items
+            whose mistakes cost much.
 
     Returns:
         The thresholds. A high one above 1 means that no item is bad.
@@ -122,13 +126,37 @@ def fit_thresholds(y: Labels, p: Probabilities, costs: Costs) -> Thresholds:
     at = np.concatenate([[0], distinct, [len(p)]])
     lows = np.concatenate([[0.0], np.nextafter(p[at[1:] - 1], 2.0)])
     highs = np.concatenate([p[at[:-1]], [np.nextafter(1.0, 2.0)]])
-    bad_below = np.concatenate([[0], np.cumsum(y)])[at]
-    good_above = np.concatenate([np.cumsum((1 - y)[::-1])[::-1], [0]])[at]
-    low_cost = costs.escape * bad_below - costs.review * at
-    high_cost = costs.scrap * good_above + costs.review * at
+    if spread:
+        some = np.unique(np.linspace(0, len(at) - 1, min(len(at), CUTS)).astype(np.intp))
+        at, lows, highs = at[some], lows[some], highs[some]
+        share = _shares_below(p, at, spread)
+        below, bad_below, good_above = share.sum(1), share @ y, (1 - share) @ (1 - y)
+    else:
+        below = at
+        bad_below = np.concatenate([[0], np.cumsum(y)])[at]
+        good_above = np.concatenate([np.cumsum((1 - y)[::-1])[::-1], [0]])[at]
+    low_cost = costs.escape * bad_below - costs.review * below
+    high_cost = costs.scrap * good_above + costs.review * below
     # For each high cut, the best low cut at or below it. The first of equals is the widest.
     is_new_best = np.diff(np.minimum.accumulate(low_cost), prepend=np.inf) < 0
     best_low = np.maximum.accumulate(np.where(is_new_best, np.arange(len(at)), 0))
     total = low_cost[best_low] + high_cost
     high = len(total) - 1 - int(np.argmin(total[::-1]))
     return Thresholds(float(lows[best_low[high]]), float(highs[high]))
+
+
+CUTS = 512
+"""With a spread, so many cuts are tried at most, to limit memory."""
+LEAST_P = 1e-9
+
+
+def _shares_below(p: Probabilities, at: NDArray[np.intp], spread: float) -> NDArray[np.float64]:
+    """Compute which share of each item, (n,), lies below each cut, (cuts,): (cuts, n).
+
+    A cut lies before the item `at` of the sorted `p`, in the middle between two logits.
+    """
+    inside = np.clip(p, LEAST_P, 1 - LEAST_P)
+    logits = np.log(inside) - np.log1p(-inside)
+    ends = np.concatenate([[-np.inf], logits, [np.inf]])
+    cuts = (ends[at] + ends[at + 1]) / 2
+    return np.asarray(ndtr((cuts[:, None] - logits) / spread), np.float64)

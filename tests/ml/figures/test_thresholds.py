@@ -5,7 +5,16 @@ import itertools
 import numpy as np
 import pytest
 
-from ml.figures.thresholds import Costs, Thresholds, decide, expected_cost, fit_thresholds
+from ml.data.splits import Item, make_split
+from ml.figures.cross_validation import Answers, cross_validate, deployed_thresholds, verdicts
+from ml.figures.thresholds import (
+    Costs,
+    Thresholds,
+    decide,
+    expected_cost,
+    fit_thresholds,
+    item_costs,
+)
 
 Y = np.array([0, 0, 1, 0, 1])
 P = np.array([0.1, 0.2, 0.3, 0.4, 0.9])
@@ -55,3 +64,38 @@ def test_of_one_kind_alone_only_what_was_seen_is_decided(label: int, new: float)
     found = fit_thresholds(y, p, COSTS)
     assert expected_cost(y, p, found, COSTS) == 0
     assert decide(new, found) == "needs_human"
+
+
+def test_a_spread_keeps_away_from_items_whose_mistakes_cost_much() -> None:
+    y, p = np.array([0] * 40 + [1] * 10), np.linspace(0.01, 0.99, 50)
+    exact, wide = (fit_thresholds(y, p, COSTS, spread) for spread in (0.0, 0.5))
+    assert wide.low < exact.low and wide.high >= exact.high
+    nearly = fit_thresholds(y, p, COSTS, 1e-6)
+    assert (nearly.low, nearly.high) == (exact.low, exact.high)
+
+
+def test_the_spread_is_chosen_by_folds_that_were_left_out() -> None:
+    """Each fold's bad items have their own level, as all photos of one part have."""
+    draw = np.random.default_rng(0)
+    items = [Item(f"{n:03}", n % 3 == 0, f"{n:03}") for n in range(300)]
+    split = make_split("lots", items, {}, folds=5)
+    levels = np.array([0.5, 0.12, 0.6, 0.25, 0.4])[split.fold]
+    p = np.where(split.labels == 1, levels, 0.0) + draw.uniform(0, 0.35, 300)
+    evaluated = cross_validate((split,), lambda _, one: Answers(p[one.test]), lambda *_: None)
+    chosen = verdicts(evaluated, COSTS)
+    assert chosen is not None
+    exact = np.full(chosen.shape, "needs_human")
+    for number in range(5):
+        own = evaluated.fold[:, 0] == number
+        fitted = fit_thresholds(evaluated.y[~own], evaluated.p[~own, 0], COSTS)
+        exact[own] = decide(evaluated.p[own], fitted)
+    paid, before = (item_costs(evaluated.y[:, None], v, COSTS).mean() for v in (chosen, exact))
+    assert paid < 0.8 * before
+
+
+def test_where_all_is_separated_the_spread_changes_nothing() -> None:
+    items = [Item(f"{n:03}", n % 4 == 0, f"{n:03}") for n in range(80)]
+    split = make_split("lots", items, {}, folds=4)
+    p = np.where(split.labels == 1, 0.9, 0.1)
+    evaluated = cross_validate((split,), lambda _, one: Answers(p[one.test]), lambda *_: None)
+    assert deployed_thresholds(evaluated, COSTS) == fit_thresholds(evaluated.y, p, COSTS)

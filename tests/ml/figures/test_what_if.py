@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ml.figures.cross_validation import CrossValidation, verdicts
+from ml.figures.cross_validation import CrossValidation, deployed_thresholds, verdicts
 from ml.figures.predictions import predictions_as_json, predictions_from_json
 from ml.figures.savings import savings
 from ml.figures.thresholds import Costs, fit_thresholds, item_costs
@@ -29,7 +29,7 @@ def test_the_costs_of_the_study_give_its_own_figures(tested: CrossValidation) ->
     assert own is not None
     assert found.shares == savings(tested, own, COSTS)
     assert found.cost == item_costs(tested.y[:, None], own, COSTS).mean()
-    assert found.thresholds == fit_thresholds(tested.y, tested.p[:, 0], COSTS)
+    assert found.thresholds == deployed_thresholds(tested, COSTS)
     assert found.review is not None
     assert found.review.value == pytest.approx((own == "needs_human").mean())
     assert found.review.low <= found.review.value <= found.review.high
@@ -57,4 +57,4 @@ def test_one_fold_has_thresholds_and_no_figures(tested: CrossValidation) -> None
     stored["fold"] = np.zeros_like(tested.fold).tolist()
     found = expected(predictions_from_json(stored), COSTS)
     assert (found.cost, found.shares, found.review) == (None, {}, None)
-    assert found.thresholds == expected(tested, COSTS).thresholds
+    assert found.thresholds == fit_thresholds(tested.y, tested.p[:, 0], COSTS)
