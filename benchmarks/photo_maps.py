@@ -2,7 +2,7 @@
 
     python benchmarks/photo_maps.py --stage NAME --stage-file FILE --lake LAKE --photos FOLDER \
         [--masks FOLDER] [--truth FOLDER] [--groups FILE:COLUMN] [--seeds N] [--beside NETWORK] \
-        [--settled FILE] [--known 0,1,5] [--foreign FOLDER] [--sheet FILE] [--keep FOLDER]
+        [--corrected FILE] [--known 0,1,5] [--foreign FOLDER] [--sheet FILE] [--keep FOLDER]
 
 The lake holds labelled photos. FOLDER of --photos has their files. Folds, groups and training are
 those of `platelake train photos --near -1`. It prints a JSON line for each part: figures of
@@ -11,8 +11,8 @@ not teach); the verdicts of the first fold's model on the photos in --foreign, o
 and on its own test photos, whole and altered. --sheet writes twelve of its maps.
 
 --beside trains another network on the same folds, such as timm:tf_efficientnet_lite0, and adds the
-paired differences. --settled names a csv with the columns name and label: labels that a person has
-settled by looking; figures are then computed with them in the test alone, and in training too.
+paired differences. --corrected names a csv with the columns name and label: labels that a person
+has corrected by looking; figures are then computed with them in the test alone, and in training.
 --known trains with so many of the labelled defects only. --keep names a folder for the answers of
 each split: a second run reads them instead of training again.
 """
@@ -73,12 +73,12 @@ def main(argv: Sequence[str]) -> int:
     splits, costs = splits_of(frame, given), context.costs("photos")
     tested = Tested(recipe, frame, splits, given.keep)
     say("labels as given", of_tested(tested, given, costs))
-    if given.settled:
-        other = settled(frame, given.settled)
+    if given.corrected:
+        other = corrected(frame, given.corrected)
         tested_by = replace(tested.cross_validation(), y=other.labels)
-        say("labels settled in the test alone", of_probabilities(tested_by, costs))
+        say("labels corrected in the test alone", of_probabilities(tested_by, costs))
         again = Tested(recipe, other, splits_of(other, given), given.keep)
-        say("labels settled", of_tested(again, given, costs))
+        say("labels corrected", of_tested(again, given, costs))
     if given.photos:
         first = next(iter(splits[0].rounds()))
         thresholds = deployed_thresholds(tested.cross_validation(), costs)
@@ -106,7 +106,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     for name in ("stage", "lake", "groups", "beside"):
         parser.add_argument(f"--{name}")
-    for name in ("stage-file", "photos", "masks", "truth", "settled", "foreign", "sheet", "keep"):
+    for name in ("stage-file", "photos", "masks", "truth", "corrected", "foreign", "sheet", "keep"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=1)
@@ -121,7 +121,7 @@ def splits_of(frame: PictureFrame, given: argparse.Namespace) -> tuple[Split, ..
     return protocol.splits("photos", frame.split_items(), frame.versions)
 
 
-def settled(frame: PictureFrame, file: Path) -> PictureFrame:
+def corrected(frame: PictureFrame, file: Path) -> PictureFrame:
     """Return the frame with the labels of the csv, by name."""
     labels = read_groups(f"{file}:label") or {}
     found = frame.labels.copy()

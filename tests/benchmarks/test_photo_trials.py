@@ -61,14 +61,14 @@ def test_known_defects_come_from_as_many_groups_as_there_are(count: int, tiles: 
     assert len({groups[at] for at in bad}) == tiles
 
 
-def test_settled_labels_replace_those_of_the_plant(
+def test_corrected_labels_replace_those_of_the_plant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(Path(photo_known.__file__).parent)  # As a script has it.
     import photo_maps
 
-    file = tmp_path / "settled.csv"
+    file = tmp_path / "corrected.csv"
     file.write_text("name,label,seen\np1.png,bad,crack\n", "utf-8")
     frame = _frame(["a", "b"], [0, 0])
     frame = PictureFrame(**{**vars(frame), "names": (("p0.png",), ("p1.png",))})
-    assert photo_maps.settled(frame, file).labels.tolist() == [0, 1]
+    assert photo_maps.corrected(frame, file).labels.tolist() == [0, 1]
