@@ -22,7 +22,8 @@ from lakehouse.guess.folder import Found, look_at
 from lakehouse.guess.preview import Shown, show_file
 from lakehouse.guess.stage_file import stage_name, stage_text
 from lakehouse.settings import Settings, conf_directory
-from lakehouse.stage import NAME, Stage, parse_stage
+from lakehouse.stage import Stage, parse_stage
+from lakehouse.stage_sections import NAME
 from serving.verdicts.uploads import KEPT_SECONDS, Received, Uploads
 
 MOST = 3

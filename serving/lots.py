@@ -20,7 +20,8 @@ from lakehouse.files.readings import read_file
 from lakehouse.files.rules import filter_held_back, filter_passed
 from lakehouse.ingest.shares import much_quarantined
 from lakehouse.settings import Settings
-from lakehouse.stage import Stage, Variable
+from lakehouse.stage import Stage
+from lakehouse.stage_sections import Variable
 from lakehouse.statistics import Array, Band, lot_statistics
 from lakehouse.tables.lot_verdicts import LOT_VERDICTS
 from lakehouse.tables.lots import LOTS

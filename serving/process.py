@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from lakehouse.delta.lake import Lake
 from lakehouse.derive import control
 from lakehouse.derive.control import Capability, Chart, Limits, Mask
-from lakehouse.stage import Stage, Variable
+from lakehouse.stage import Stage
+from lakehouse.stage_sections import Variable
 from lakehouse.statistics import Array, Numbers
 from lakehouse.tables.control_limits import CONTROL_LIMITS
 from lakehouse.tables.lot_features import lot_features

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lakehouse.stage import Stage, Variable
+from lakehouse.stage import Stage
+from lakehouse.stage_sections import Variable
 from ml.use.reasons import key_of
 from serving.texts import Texts
 

@@ -20,16 +20,8 @@ from lakehouse.files import error_lists, readings
 from lakehouse.files.delimited import inspect
 from lakehouse.files.rules import LINE_RULES
 from lakehouse.settings import ENV_PREFIX, Settings
-from lakehouse.stage import (
-    UNLABELLED,
-    DateSource,
-    ErrorLists,
-    Photos,
-    Readings,
-    Stage,
-    Variable,
-    load_stage,
-)
+from lakehouse.stage import Stage, load_stage
+from lakehouse.stage_sections import UNLABELLED, DateSource, ErrorLists, Photos, Readings, Variable
 from lakehouse.tables import all_tables
 from scripts.document_tables import PAGE, page
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from lakehouse.files.results import SAYS_FAILED, SAYS_GOOD, UNREAD
-from lakehouse.stage import LINE_MARK
+from lakehouse.stage_sections import LINE_MARK
 from lakehouse.tables.label_changes import LABEL_CHANGES
 from lakehouse.tables.label_report import LABEL_REPORT
 from lakehouse.tables.lots import LOTS

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from lakehouse.errors import PhotoError
-from lakehouse.stage import Levels
+from lakehouse.stage_sections import Levels
 
 PHOTOMETRIC, BITS_PER_SAMPLE, MAX_SAMPLE_VALUE = 262, 258, 281
 WHITE_IS_ZERO = 0

@@ -22,7 +22,8 @@ from lakehouse.files.text_form import FormatError
 from lakehouse.files.values import AHEAD, EARLIEST, dates
 from lakehouse.forms import DATE_FORMS
 from lakehouse.settings import Settings
-from lakehouse.stage import ErrorLists, Stage
+from lakehouse.stage import Stage
+from lakehouse.stage_sections import ErrorLists
 
 LOTS = pa.list_(pa.string())
 NAMED_BYTES = 1 << 20

@@ -7,7 +7,7 @@ from typing import Self
 
 from lakehouse.files.text_form import Form
 from lakehouse.settings import Settings
-from lakehouse.stage import NamedTable, Text
+from lakehouse.stage_sections import NamedTable, Text
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Layout:
     and noted. With `has_numbers`, every row has a digit, so a line without one may be a header. The
     rows of an `is_long` file are typed all together. `table` is first, refuse or None; `below` is
     the regular expression of the line above the table, which is the first below that line.
-    The others are as `lakehouse.stage.Text` says.
+    The others are as `lakehouse.stage_sections.Text` says.
     """
 
     delimiter: str

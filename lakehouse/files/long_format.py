@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lakehouse.errors import PlatelakeError
 from lakehouse.files.headers import folded
 from lakehouse.files.rules import BAD_QUALITY, REPEATED_VALUE, UNKNOWN_VARIABLE, Mask, as_mask
-from lakehouse.stage import Long, Readings
+from lakehouse.stage_sections import Long, Readings
 
 VARIABLE, VALUE, QUALITY = "long variable", "long value", "long quality"
 """Fields of a long file besides lot, time and key."""

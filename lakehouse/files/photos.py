@@ -21,7 +21,8 @@ from lakehouse.files import jpeg
 from lakehouse.files.pixels import as_seen
 from lakehouse.files.values import is_plausible
 from lakehouse.settings import Settings
-from lakehouse.stage import Levels, Stage
+from lakehouse.stage import Stage
+from lakehouse.stage_sections import Levels
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

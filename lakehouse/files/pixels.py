@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 
 from lakehouse.errors import PhotoError
 from lakehouse.files.depth import in_8_bits
-from lakehouse.stage import Levels
+from lakehouse.stage_sections import Levels
 
 EXIF_ORIENTATION = 0x0112
 UPRIGHT = {

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from lakehouse.errors import UsageError
 from lakehouse.files.rules import Mask, Rule, as_mask, line_rules
 from lakehouse.files.values import AHEAD, EARLIEST, MOMENT
-from lakehouse.stage import Readings, Stage, Variable
+from lakehouse.stage import Stage
+from lakehouse.stage_sections import Readings, Variable
 
 SHOWN = 80
 """How many characters of a cell a reason shows."""

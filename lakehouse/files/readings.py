@@ -31,7 +31,8 @@ from lakehouse.files.values import (
     times_of_day,
 )
 from lakehouse.settings import Settings
-from lakehouse.stage import Readings, Source, Stage, Text
+from lakehouse.stage import Stage
+from lakehouse.stage_sections import Readings, Source, Text
 from lakehouse.tables.readings import readings as readings_table
 
 

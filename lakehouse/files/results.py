@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from lakehouse.files.headers import folded
 from lakehouse.files.rules import Mask
 from lakehouse.files.values import by_value
-from lakehouse.stage import DECIMALS, Result
+from lakehouse.stage_sections import DECIMALS, Result
 
 SAYS_FAILED, SAYS_GOOD, UNREAD = "failed", "good", "unread"
 """Values of `result` in `readings`; null if the row says nothing."""

@@ -15,7 +15,7 @@ from PIL import Image
 from lakehouse.errors import PhotoError
 from lakehouse.files.photos import FORMATS, read_upright
 from lakehouse.settings import load_settings
-from lakehouse.stage import Levels
+from lakehouse.stage_sections import Levels
 
 LOOKED_AT = 20
 """Photos of one folder that are opened."""

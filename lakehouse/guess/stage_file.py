@@ -12,7 +12,8 @@ from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.guess.columns import CERTAIN, GUESS, LIKELY, Guess
 from lakehouse.guess.folder import Found, Texts
 from lakehouse.guess.photos import PhotoFolder
-from lakehouse.stage import NAME, Stage, parse_stage
+from lakehouse.stage import Stage, parse_stage
+from lakehouse.stage_sections import NAME
 
 LINE = re.compile(
     r"(?P<key>\w+) = (?P<value>.*?)"

@@ -36,7 +36,8 @@ from lakehouse.landing.files import LandedFile, LandedFiles
 from lakehouse.landing.leaving import is_archive
 from lakehouse.landing.zone import open_url
 from lakehouse.settings import Settings
-from lakehouse.stage import UNLABELLED, Stage
+from lakehouse.stage import Stage
+from lakehouse.stage_sections import UNLABELLED
 from lakehouse.tables.photos import PHOTOS
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from lakehouse.tables.pictures import PICTURES

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.errors import UsageError
-from lakehouse.stage import UNLABELLED, Stage
+from lakehouse.stage import Stage
+from lakehouse.stage_sections import UNLABELLED
 
 KINDS = ("readings", "error_lists", "photos")
 APP_FOLDER = "app"

@@ -16,7 +16,8 @@ from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError
 from lakehouse.files.photos import PhotoError, read_upright
 from lakehouse.settings import Settings
-from lakehouse.stage import Levels, Stage
+from lakehouse.stage import Stage
+from lakehouse.stage_sections import Levels
 from lakehouse.statistics import Array, lot_statistics
 from lakehouse.tables.readings import readings
 from ml.data.lots import Matrix, as_matrix, feature_names

@@ -19,7 +19,7 @@ from PIL import Image
 from lakehouse.errors import PlatelakeError
 from lakehouse.files.photos import PhotoError, as_tensor, read_tensor, read_upright
 from lakehouse.settings import Settings
-from lakehouse.stage import Levels
+from lakehouse.stage_sections import Levels
 from lakehouse.statistics import Array, Band, lot_statistics
 from ml.data.lots import Matrix, as_matrix
 from ml.figures.thresholds import Thresholds, decide

@@ -14,7 +14,8 @@ from lakehouse.errors import PlatelakeError, UsageError
 from lakehouse.landing.leaving import move_to_new
 from lakehouse.landing.matching import APP_FOLDER
 from lakehouse.landing.zone import label_of, landing_root
-from lakehouse.stage import UNLABELLED, Stage
+from lakehouse.stage import Stage
+from lakehouse.stage_sections import UNLABELLED
 
 SUFFIXES = {
     "PNG": "png",

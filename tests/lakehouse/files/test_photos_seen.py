@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from lakehouse.errors import PhotoError
 from lakehouse.files.photos import Photo, read_photo, read_tensor, read_upright
 from lakehouse.settings import Settings
-from lakehouse.stage import Levels, Photos, Stage, load_stage
+from lakehouse.stage import Stage, load_stage
+from lakehouse.stage_sections import Levels, Photos
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

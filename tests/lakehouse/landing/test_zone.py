@@ -21,7 +21,8 @@ from lakehouse.landing.files import LandedFile
 from lakehouse.landing.matching import KINDS
 from lakehouse.landing.walk import Entry
 from lakehouse.landing.zone import _as_rows, display, list_landing, look, open_url
-from lakehouse.stage import Photos, Stage, load_stage
+from lakehouse.stage import Stage, load_stage
+from lakehouse.stage_sections import Photos
 
 REMEDY = "give the folder of the plant's files with --landing"
 NOBODY = 65534

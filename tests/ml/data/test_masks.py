@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 
 from jobs.train import with_masks
 from lakehouse.errors import PlatelakeError, UsageError
-from lakehouse.stage import Photos, Stage, load_stage
+from lakehouse.stage import Stage, load_stage
+from lakehouse.stage_sections import Photos
 from ml.data.masks import keep_masks, masks_sha256
 from ml.photos.recipe import CnnRecipe, PatchRecipe
 
