@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from scipy.sparse.csgraph import connected_components
 from lakehouse.delta.lake import Lake
 from lakehouse.errors import PlatelakeError
 from lakehouse.table import Table
+from lakehouse.tables.agreed_labels import AGREED_LABELS
 from lakehouse.tables.picture_names import PICTURE_NAMES
 from lakehouse.tables.pictures import PICTURES
 from ml.data.errors import TooFewError
@@ -61,7 +62,8 @@ class PictureFrame:
     on which each picture was taken. `files` are the live files of `pictures` at its version; all
     together they have `rows` rows. A tensor is uint8, shape (height, width, 3), 0 to 255.
     `least_side` is the shortest side of all pictures before they became tensors, in pixels, and
-    `names` has the names of each picture.
+    `names` has the names of each picture. `people` are the items without a label of the plant:
+    their label is what two reviewers agreed on.
     """
 
     versions: Mapping[str, int]
@@ -75,6 +77,7 @@ class PictureFrame:
     width: int
     least_side: int = 0
     names: tuple[tuple[str, ...], ...] = ()
+    people: frozenset[str] = frozenset()
 
     @property
     def sha256(self) -> str:
@@ -115,10 +118,12 @@ def picture_frame(
         given_groups: maps names of pictures to groups that the plant knows, such as the part.
         near: pictures whose perceptual hashes differ in at most this many of 64 bits are one
             group, also if groups are given. A negative number links none.
-        versions: Delta versions of `pictures` and `picture_names`. Without it, the current ones.
+        versions: Delta versions of `pictures` and `picture_names`, and of `agreed_labels` if its
+            labels count. Without it, the current ones.
 
     Returns:
-        The pictures labelled good or bad, sorted by item.
+        The pictures labelled good or bad, sorted by item. A label of the plant counts before what
+        reviewers agreed on, because it says more than a look at the photo.
 
     Raises:
         TooFewError: there are no labelled pictures.
@@ -136,6 +141,8 @@ def picture_frame(
         for one in own
         if one["label"] in LABELS
     }
+    agreed = _agreed(lake, pinned, of_item.keys() - labels.keys())
+    labels |= agreed
     if not labels:
         raise TooFewError(
             PICTURE_NAMES.name,
@@ -157,6 +164,7 @@ def picture_frame(
         width=size[1],
         least_side=least_side,
         names=tuple(tuple(sorted(one["name"] for one in of_item[item])) for item in items),
+        people=frozenset(agreed),
     )
 
 
@@ -170,7 +178,26 @@ def _pinned(lake: Lake, versions: Mapping[str, int] | None) -> dict[str, int]:
             f"table {absent[0]} in {lake.folder} does not exist yet: there are no photos to learn "
             "from; ingest labelled ones by `platelake run`",
         )
-    return pinned
+    agreed = (versions or {}).get(
+        AGREED_LABELS.name, -1 if versions else lake.version(AGREED_LABELS)
+    )
+    return pinned | ({AGREED_LABELS.name: agreed} if agreed >= 0 else {})
+
+
+def _agreed(lake: Lake, pinned: Mapping[str, int], unlabelled: Set[str]) -> dict[str, int]:
+    """Return the labels that reviewers agreed on, of these pictures.
+
+    A picture whose files have different labels gets none.
+    """
+    if AGREED_LABELS.name not in pinned:
+        return {}
+    rows = _table(lake, AGREED_LABELS, pinned, "sha256", "label").to_pylist()
+    label = {row["sha256"]: LABELS[row["label"]] for row in rows}
+    found: dict[str, set[int]] = {}
+    for row in _table(lake, PICTURE_NAMES, pinned, "pixel_sha256", "sha256").to_pylist():
+        if row["pixel_sha256"] in unlabelled and row["sha256"] in label:
+            found.setdefault(row["pixel_sha256"], set()).add(label[row["sha256"]])
+    return {item: labels.pop() for item, labels in found.items() if len(labels) == 1}
 
 
 def _table(lake: Lake, table: Table, pinned: Mapping[str, int], *columns: str) -> pa.Table:

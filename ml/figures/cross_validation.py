@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,19 @@ class CrossValidation:
     groups: tuple[str, ...]
     refused: NDArray[np.bool_]
     overlap: int = 0
+
+    def of(self, own: NDArray[np.bool_]) -> CrossValidation:
+        """Return the items of this mask, shape (n,), alone."""
+        at = np.flatnonzero(own).tolist()
+        return replace(
+            self,
+            items=tuple(self.items[n] for n in at),
+            y=self.y[own],
+            p=self.p[own],
+            fold=self.fold[own],
+            groups=tuple(self.groups[n] for n in at),
+            refused=self.refused[own],
+        )
 
     def by_fold(self, figure: Figure) -> list[float]:
         """Compute the figure of each fold of each split."""
@@ -205,3 +218,25 @@ def flat(found: Mapping[str, Interval]) -> dict[str, float]:
         for suffix, value in (("", one.value), ("_low", one.low), ("_high", one.high))
     }
     return {name: value for name, value in values.items() if np.isfinite(value)}
+
+
+def figures_by_source(evaluated: CrossValidation, people: frozenset[str]) -> dict[str, float]:
+    """Return counts and figures of the items of each source of labels; none if there is one.
+
+    Photos reach reviewers because the model is unsure or somebody disagrees. So those that people
+    labelled are harder than others, and figures of all together say less of the line.
+
+    Args:
+        evaluated: out-of-fold predictions.
+        people: the items whose label reviewers agreed on. The plant labelled the others.
+    """
+    by_people = np.array([item in people for item in evaluated.items])
+    if not by_people.any():
+        return {}
+    found: dict[str, float] = {}
+    for name, own in (("plant", ~by_people), ("people", by_people)):
+        part = evaluated.of(own)
+        found |= {f"items_{name}": float(own.sum()), f"bad_{name}": float(part.y.sum())}
+        if len(set(part.y.tolist())) == 2:
+            found |= flat({f"{one}_{name}": x for one, x in figures(part, None).items()})
+    return found

@@ -27,6 +27,7 @@ from ml.figures.cross_validation import (
     cross_validate,
     deployed_thresholds,
     figures,
+    figures_by_source,
     flat,
     verdicts,
 )
@@ -95,6 +96,8 @@ class Study:
     """Kind of defect by item, for the model card."""
     commit: str = ""
     """Of the code, for the model card."""
+    people: frozenset[str] = frozenset()
+    """Items whose label reviewers agreed on. Their figures are told apart."""
 
     @property
     def model(self) -> str:
@@ -180,6 +183,7 @@ def run_as_json(study: Study, candidate: Candidate, evaluated: CrossValidation) 
             "fold_overlap": float(evaluated.overlap),
             "items": float(len(evaluated.items)),
             "bad": float(evaluated.y.sum()),
+            **figures_by_source(evaluated, study.people),
         },
         "by_fold": by_fold,
         "tags": {

@@ -73,14 +73,19 @@ class TrainingContext:
         sha256: str,
         options: Mapping[str, Any],
         kinds: Mapping[str, str] | None = None,
+        people: frozenset[str] = frozenset(),
     ) -> Study:
-        """Store the splits in the lake, then make a study of them. `kinds`: of defect, by item."""
+        """Store the splits in the lake, then make a study of them.
+
+        `kinds` are those of defects, by item. `people` are the items whose label reviewers agreed
+        on; the plant labelled the others.
+        """
         for split in splits:
             store_split(self.lake, split)
         path = {table.name: self.lake.path(table) for table in all_tables(self.stage)}
         tables = {name: path[name] for name in splits[0].versions}
         about = (self.stage.name, kind, splits, sha256, self.costs(kind), tables, options)
-        return Study(*about, kinds or {}, git_commit())
+        return Study(*about, kinds or {}, git_commit(), people)
 
 
 def check_inner(splits: Sequence[Split]) -> None:

@@ -41,8 +41,14 @@ def run_note(about: Mapping[str, Any], name: str, found: Mapping[str, Any]) -> s
     figures_said = "; ".join(figure(one) for one in SHOWN if one in metrics)
     how = ", ".join(f"{key} {value}" for key, value in options.items())
     data = ", ".join(f"{table} version {at}" for table, at in about["versions"].items())
+    people = (
+        f" People labelled {metrics['items_people']:.0f} of them, {metrics['bad_people']:.0f} bad; "
+        "the figures that end on _plant are without these."
+        if "items_people" in metrics
+        else ""
+    )
     return (
         f"**{name}** for {about['model']}. {figures_said}.\n\nTested out of fold on "
-        f"{metrics['items']:.0f} items, {metrics['bad']:.0f} of them bad ({how}).\n\n"
+        f"{metrics['items']:.0f} items, {metrics['bad']:.0f} of them bad ({how}).{people}\n\n"
         f"Data of the lake: {data}."
     )

@@ -58,7 +58,7 @@ def train_photos(
         if kinds and name in kinds
     }
     options = {**asdict(protocol), "near": near}
-    study = context.study("photos", splits, frame.sha256, options, by_item)
+    study = context.study("photos", splits, frame.sha256, options, by_item, frame.people)
     candidates = [
         photo_candidate(recipe, frame, splits[0], context, context.folder, by_item)
         for recipe in recipes
