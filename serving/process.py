@@ -21,17 +21,20 @@ from lakehouse.tables.lot_features import lot_features
 from lakehouse.tables.lots import LOTS
 from serving.charts import ChartView, drawn, number
 
-CHARTS = ("individuals", "moving_range", "means", "deviations", "ewma", "run")
+CHARTS = ("individuals", "moving_range", "means", "deviations", "ewma", "cusum", "run")
 KEPT_IN = {
     "individuals": "individuals",
     "moving_range": "individuals",
     "ewma": "individuals",
+    "cusum": "individuals",
     "means": "means",
     "deviations": "means",
 }
 """The chart in `control_limits` whose row gives the limits. A run chart has none."""
-WITHOUT_RULES = ("moving_range", "ewma", "run")
+WITHOUT_RULES = ("moving_range", "ewma", "cusum", "run")
 """Charts whose points are not independent, so that only the limits count, or that have none."""
+RULES = {"nelson": control.nelson, "western": control.western_electric}
+"""Sets of rules: all of Nelson's, or the four of Western Electric, with fewer false alarms."""
 MOST_POINTS = 400
 """A chart shows so many lots, the last ones of the period."""
 
@@ -140,7 +143,14 @@ class Process:
     def __init__(self, lake: Lake, stage: Stage) -> None:
         self.lake, self.stage = lake, stage
 
-    def view(self, variable: Variable, chart: str, shown: Period, base: Period) -> ProcessView:
+    def view(
+        self,
+        variable: Variable,
+        chart: str,
+        shown: Period,
+        base: Period,
+        rules: str = "nelson",
+    ) -> ProcessView:
         """Return the chart of a variable.
 
         Args:
@@ -149,6 +159,7 @@ class Process:
             shown: Days of the lots on the chart.
             base: Days of the lots that make the limits. Failed lots never do. An open period
                 means the limits that somebody set last; if there are none, all lots.
+            rules: One of RULES.
 
         Returns:
             The view. It has no picture if there are no lots, or too few in the base period.
@@ -167,7 +178,7 @@ class Process:
         at = wanted[-MOST_POINTS:].tolist()
         if not at:
             return ProcessView(variable, chart, base_lots=count, kept=kept)
-        points = _points(lots, made, _hits(chart, made), at)
+        points = _points(lots, made, _hits(chart, made, rules), at)
         return ProcessView(
             variable,
             chart,
@@ -243,19 +254,21 @@ def _made(chart: str, lots: _Lots, base: Mask | Limits) -> Chart:
     found = control.individuals(lots.means, base)
     if chart == "ewma":
         return control.ewma(lots.means, float(found.centre[0]), float(found.sigma[0]))
+    if chart == "cusum":
+        return control.cusum_chart(lots.means, float(found.centre[0]), float(found.sigma[0]))
     if chart == "run" and not isinstance(base, Limits):
         middle = np.full(len(lots.means), np.median(lots.means[base]))
         return Chart(lots.means, middle, found.sigma, *(np.full(len(middle), np.nan),) * 2)
     return found
 
 
-def _hits(chart: str, made: Chart) -> dict[str, Mask]:
+def _hits(chart: str, made: Chart, rules: str) -> dict[str, Mask]:
     """Find the rules that each point breaks; of a constant only the limits."""
     if chart == "run":
         return {}
     if chart in WITHOUT_RULES or not (made.sigma > 0).all():
         return {"nelson_1": made.outside}
-    return control.nelson(made.z)
+    return RULES[rules](made.z)
 
 
 def _points(lots: _Lots, made: Chart, hits: dict[str, Mask], at: list[int]) -> list[Point]:

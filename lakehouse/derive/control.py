@@ -264,6 +264,23 @@ def cusum(x: Array, centre: float, slack: float) -> tuple[Array, Array]:
     return high, low
 
 
+CUSUM_SLACK, CUSUM_LIMIT = 0.5, 5.0
+"""In sigmas: half of the shift to find, and the sum from which on there is one (NIST 6.3.2.3)."""
+
+
+def cusum_chart(x: Array, centre: float, sigma: float) -> Chart:
+    """Return the CUSUM as one chart: the larger of the two sums, that of low values as negative.
+
+    >>> chart = cusum_chart(np.array([10.0, 13.0, 13.0, 13.0]), 10.0, 1.0)
+    >>> chart.points.tolist(), chart.outside.tolist()
+    ([0.0, 2.5, 5.0, 7.5], [False, False, False, True])
+    """
+    high, low = cusum(x, centre, CUSUM_SLACK * sigma)
+    edge = np.full(len(x), CUSUM_LIMIT * sigma)
+    points = np.where(high >= low, high, -low)
+    return Chart(points, np.zeros(len(x)), edge / SIGMAS, -edge, edge)
+
+
 def share_chart(failed: Numbers, total: Numbers, base: Mask) -> Chart:
     """Return the p-chart: the failed share of each group, with limits for its own size.
 

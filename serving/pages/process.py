@@ -12,7 +12,7 @@ from fastapi.responses import Response, StreamingResponse
 from serving.context import StageContext
 from serving.pages import Here, RefusedError, Shown, Visitor
 from serving.pages.inspections import csv_line
-from serving.process import CHARTS, Period, ProcessView
+from serving.process import CHARTS, RULES, Period, ProcessView
 
 router = APIRouter(include_in_schema=False)
 DAYS = ("first_day", "last_day", "base_first", "base_last")
@@ -25,7 +25,7 @@ def process(request: Request, html: Shown, user: Visitor, here: Here) -> Respons
         return html.page(request, "process", {"view": None, "here": "process"})
     asked = _asked(request, here)
     known = {"view": _view(here, asked), "asked": asked, "query": urlencode(asked)}
-    variables = {"variables": here.stage.variables, "charts": CHARTS}
+    variables = {"variables": here.stage.variables, "charts": CHARTS, "sets": list(RULES)}
     return html.page(request, "process", known | variables | {"here": "process"})
 
 
@@ -46,9 +46,12 @@ def _asked(request: Request, here: StageContext) -> dict[str, str]:
     asked = {
         "variable": given.get("variable") or names[0],
         "chart": given.get("chart") or CHARTS[0],
+        "rules": given.get("rules") or next(iter(RULES)),
         **{name: given.get(name, "") for name in DAYS},
     }
     if asked["variable"] not in names or asked["chart"] not in CHARTS:
+        raise RefusedError(422, "filter")
+    if asked["rules"] not in RULES:
         raise RefusedError(422, "filter")
     for name in DAYS:
         _day(asked[name])
@@ -66,7 +69,7 @@ def _view(here: StageContext, asked: dict[str, str]) -> ProcessView:
     variable = next(one for one in here.stage.variables if one.name == asked["variable"])
     first, last, base_first, base_last = (_day(asked[name]) for name in DAYS)
     periods = Period(first, last), Period(base_first, base_last)
-    return here.process.view(variable, asked["chart"], *periods)
+    return here.process.view(variable, asked["chart"], *periods, asked["rules"])
 
 
 def _lines(view: ProcessView) -> Iterator[str]:

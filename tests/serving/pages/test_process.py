@@ -11,13 +11,13 @@ import pytest
 from scipy import stats
 
 from lakehouse.delta.lake import Lake
-from lakehouse.derive.control import individuals
+from lakehouse.derive.control import cusum, individuals
 from lakehouse.landing.sample_plant import make_sample_plant
 from lakehouse.stage import Stage, load_stage
 from lakehouse.tables.control_limits import CONTROL_LIMITS
 from lakehouse.tables.lots import LOTS
 from serving.html import share
-from serving.process import CHARTS, KEPT_IN, MOST_POINTS, Period, Process
+from serving.process import CHARTS, KEPT_IN, MOST_POINTS, RULES, Period, Process
 from serving.quality import failures_of
 from serving.records.inspections import Inspection
 from tests.serving.conftest import Browser, Plant
@@ -77,6 +77,28 @@ def test_points_are_the_chart_of_the_lots_means(plant: Plant) -> None:
     some = made.view(made.stage.variables[0], "individuals", Period(days[-1]), Period(last=days[0]))
     assert len(some.points) == 22 and some.base_lots <= 22
     assert MOST_POINTS >= 264
+
+
+def test_a_small_shift_that_lasts_is_on_the_cusum_and_rules_can_be_chosen(plant: Plant) -> None:
+    made = process(plant)
+    variable, whole = made.stage.variables[0], Period()
+    view = made.view(variable, "cusum", whole, whole)
+    x = np.array([p.value for p in made.view(variable, "individuals", whole, whole).points])
+    base = np.array([point.label != "failed" for point in view.points])
+    limits = individuals(x, base)
+    high, low = cusum(x, float(limits.centre[0]), 0.5 * float(limits.sigma[0]))
+    known = np.where(high >= low, high, -low)
+    assert [point.value for point in view.points] == pytest.approx(known.tolist(), abs=1e-9)
+    edge = 5 * float(limits.sigma[0])
+    assert [p.high for p in view.points] == pytest.approx([edge] * len(known), abs=1e-9)
+    assert [bool(p.rules) for p in view.points] == (np.abs(known) > edge).tolist()
+    both = [made.view(variable, "individuals", whole, whole, one) for one in RULES]
+    names = [{rule for point in one.points for rule in point.rules} for one in both]
+    assert all(rule.startswith("nelson_") for rule in names[0])
+    assert all(rule.startswith("western_") for rule in names[1])
+    assert {p.lot for p in both[1].points if "western_1" in p.rules} == {
+        p.lot for p in both[0].points if "nelson_1" in p.rules
+    }
 
 
 def test_capability_needs_specification_limits(plant: Plant) -> None:

@@ -6,6 +6,7 @@ from string import Formatter
 
 import pytest
 
+from jobs.cli.jobs import JOBS
 from lakehouse.files import (
     columns,
     delimited,
@@ -60,6 +61,10 @@ def test_every_rule_of_a_sensor_file_has_a_text() -> None:
     named |= set(rules.LINE_RULES)
     assert {"no_date", "torn_row", "header_only", "physical_range", "duplicate_key"} <= named
     assert {f"rule.{rule}" for rule in named} <= set(texts("en").sentences)
+
+
+def test_every_job_of_a_run_has_words() -> None:
+    assert {f"job.{name}" for name in JOBS} <= set(texts("en").sentences)
 
 
 @pytest.mark.parametrize(
