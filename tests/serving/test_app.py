@@ -690,7 +690,8 @@ def test_models_and_flow(enter: Enter, context: AppContext) -> None:
     decided = context.first.lot_champion.honest.metrics["decided"]
     assert f"Decides {100 * decided:.0f} of 100 alone." in models
     flow = kim.get("/flow").text
-    assert "ingest_photos" in flow and "yes" in flow and "Every file was read." in flow
+    assert "error lists, photos, labels, features of lots" in flow and "ingest_photos" not in flow
+    assert "yes" in flow and "Every file was read." in flow
 
 
 def test_the_model_card_shows_figures_slices_and_examples(
