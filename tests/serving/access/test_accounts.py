@@ -64,12 +64,12 @@ def test_changes_of_password_end_all_sessions(accounts: Accounts) -> None:
         (lambda a: a.add(" lee", by="boss"), "visible"),
         (lambda a: a.add("l\u202eee", by="boss"), "visible"),
         (lambda a: a.add("x" * 101, by="boss"), "1 to 100"),
-        (lambda a: a.add("lee", "owner", by="boss"), "operator, reviewer, admin"),
+        (lambda a: a.add("lee", "owner", by="boss"), "operator, reviewer, engineer, admin"),
         (lambda a: a.add("lee", password="short", by="boss"), "10 to 200"),
         (lambda a: a.add("Lee-Sang-Min", password="lee-sang-min", by="boss"), "must differ from"),
         (lambda a: a.reset("nobody", "boss"), "no user 'nobody'"),
         (lambda a: a.disable("nobody", "boss"), "no user 'nobody'"),
-        (lambda a: a.invite("kim", "owner"), "operator, reviewer, admin"),
+        (lambda a: a.invite("kim", "owner"), "operator, reviewer, engineer, admin"),
     ],
 )
 def test_what_cannot_be_done_is_said(
