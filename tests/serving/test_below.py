@@ -169,7 +169,7 @@ def test_a_provider_sends_people_back_below_the_path(make: Callable[..., AppCont
 @pytest.mark.parametrize("root", ["/lots", "/inspections", "/inspect", "/static"])
 def test_a_path_of_the_app_is_refused(make: Callable[..., AppContext], root: str) -> None:
     with pytest.raises(SettingError, match="choose another path"):
-        create_app(make(root_path=root), gradio=False)
+        create_app(make(root_path=root))
 
 
 @pytest.mark.parametrize("root", ["quality", "//host", "/a b", "/a/../b", "/<b>"])
