@@ -217,4 +217,4 @@ class Registry(Tracking):
         with self._speaking():
             tags = self._client.get_registered_model(name).tags
         found: list[dict[str, Any]] = json.loads(tags.get(HISTORY, "[]"))
-        return found
+        return [{"action": "promote", "before": None, **one} for one in found]
