@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobs.context import RunContext
@@ -229,6 +229,7 @@ PIECES = st.sampled_from(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(PIECES | st.binary(max_size=12), max_size=12).map(b"".join), OPTIONS)
+@example(b"sep=;\n", {"header": ("Lot", "pH"), "find_header": True})
 def test_any_bytes_by_any_layout_are_refused_or_read_to_the_last_row(
     content: bytes, options: dict[str, Any]
 ) -> None:

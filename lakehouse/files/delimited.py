@@ -291,7 +291,8 @@ def _check_file(report: FileReport, layout: Layout, seen: _Lines, encoding: str 
         report.delimiter, texts = separator[1], texts[1:]
     is_ignored = ignoring(layout)
     at = next((at for at, (_, text) in enumerate(texts) if not is_ignored(text)), None)
-    if at is None and not layout.find_header:
-        report.fault("empty_file", "the file has only lines that ignore_lines names")
+    if at is None and (layout.header or not layout.find_header):
+        found = "only lines that ignore_lines names" if texts else "no row"
+        report.fault("empty_file", f"the file has {found}")
         return
     find_header(report, layout, texts, at or 0, seen.rows - len(seen.first) + len(texts))
