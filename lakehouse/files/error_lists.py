@@ -149,10 +149,10 @@ def _days_in(texts: Sequence[str], form: str) -> list[list[date]]:
 
 
 def days_named(stream: IO[bytes], stage: Stage, settings: Settings) -> list[date]:
-    """Return the days that a list names which cannot be read as a whole, sorted.
+    """Return the days, sorted, that an unreadable list names.
 
-    None if the first part of it, or a line below its first date, has no date in a common form: then
-    it may mean other days, too.
+    Empty if the list is larger than `NAMED_BYTES`, or if a line below its first date has no date:
+    then it may mean other days, too.
     """
     form = layout(stage, settings).form
     try:

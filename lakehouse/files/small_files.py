@@ -93,15 +93,18 @@ def read_together(files: Sequence[Small], layout: Layout) -> pa.RecordBatch | No
     starts = np.concatenate([[0], np.cumsum(counts)])
     owner = np.searchsorted(starts, at, side="right") - 1
     numbers = pa.array(at - starts[owner] + 1)
-    lines = pa.RecordBatch.from_arrays([numbers, lines["text"], lines["torn"]], lines.schema.names)
     names = pa.array([one.file for one in files], pa.string()).take(pa.array(owner))
-    below = pc.greater_equal(numbers, report.first_line)
-    lines, names = lines.filter(below), names.filter(below)
+    lines = pa.RecordBatch.from_arrays(
+        [numbers, lines["text"], lines["torn"], names], [*lines.schema.names, "file"]
+    )
+    lines = lines.filter(pc.greater_equal(numbers, report.first_line))
     if headers_of(report, layout).has_further(lines["text"]):
         return None
     kept = kept_lines(lines["text"], layout)
     if kept is not None:
-        lines, names = lines.filter(kept), names.filter(kept)
+        lines = lines.filter(kept)
     width = sum(place >= 0 for place in report.order)
     batch = batch_of(lines, report, layout.quote, Section(0, len(lines), report.order, width, ""))
-    return pa.RecordBatch.from_arrays([names, *batch.columns], ["file", *batch.schema.names])
+    return pa.RecordBatch.from_arrays(
+        [lines["file"], *batch.columns], ["file", *batch.schema.names]
+    )

@@ -45,7 +45,7 @@ IN_NAME = (
 
 
 class NothingError(PlatelakeError):
-    """There is no file that can be read; `unread` has the reason of each that was opened."""
+    """No file can be read. `unread` maps each file that was opened to the reason."""
 
     def __init__(self, path: Path, unread: dict[str, str]) -> None:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(unread.items())[:5])

@@ -82,7 +82,8 @@ class IngestContext:
         last = events.last_events(self.lake, kind, there.names)
         if self.only_again:
             candidates = there.named(self.again)
-            there = there.where(pc.is_in(there.names, array_of([*self.again, *last["file"]])))
+            in_ledger = pc.is_in(there.names, array_of(last["file"]))
+            there = there.where(pc.or_(in_ledger, pc.is_in(there.names, array_of(self.again))))
         else:
             candidates = ledger.candidates(there, last, self.again)
         seen = events.states(last.filter(pc.is_in(last["file"], array_of(candidates.names))))

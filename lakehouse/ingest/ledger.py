@@ -14,7 +14,6 @@ import functools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -165,7 +164,7 @@ def candidates(landed: LandedFiles, last: pa.Table, again: Collection[str]) -> L
         again: Names of files to ingest although they are known.
     """
     before = last.take(pc.index_in(landed.names, array_of(last["file"])))
-    rows, text = landed.rows, partial(pc.fill_null, fill_value="")
+    rows = landed.rows
     known = functools.reduce(
         pc.and_,
         (
@@ -173,7 +172,7 @@ def candidates(landed: LandedFiles, last: pa.Table, again: Collection[str]) -> L
             pc.not_equal(before["sha256"], ""),  # Not read; a new right gives no new time stamp.
             pc.equal(before["size"], rows["size"]),
             pc.equal(before["modified_at"], rows["modified_at"]),
-            pc.equal(text(before["label"]), text(rows["label"])),
+            pc.equal(pc.fill_null(before["label"], ""), pc.fill_null(rows["label"], "")),
             pc.greater(
                 pc.subtract(before["seen_at"], before["modified_at"]),
                 pa.scalar(SAME_TICK, pa.duration("us")),
