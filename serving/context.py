@@ -59,9 +59,9 @@ class StageContext:
         return self.app.settings
 
     @property
-    def champions(self) -> tuple[Champion, Champion]:
-        """The champions of photos and lots."""
-        return self.photo_champion, self.lot_champion
+    def champions(self) -> dict[str, Champion]:
+        """The champions by kind of model."""
+        return {"photos": self.photo_champion, "lots": self.lot_champion}
 
     @property
     def sources(self) -> Sources:
@@ -122,7 +122,7 @@ class AppContext:
     @property
     def champions(self) -> list[Champion]:
         """The champions of all stages."""
-        return [champion for here in self.stages.values() for champion in here.champions]
+        return [champion for here in self.stages.values() for champion in here.champions.values()]
 
     @property
     def mlflow_away(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import warnings
@@ -27,7 +28,15 @@ from lakehouse.stage_sections import Levels
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-__all__ = ["Photo", "PhotoError", "Tensor", "read_photo", "read_tensor", "read_upright"]
+__all__ = [
+    "Photo",
+    "PhotoError",
+    "Tensor",
+    "as_data_uri",
+    "read_photo",
+    "read_tensor",
+    "read_upright",
+]
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "HEIF")
 """Formats of cameras and drawing programs; decoders of other formats never run."""
@@ -235,3 +244,18 @@ def _taken_at(image: Image.Image, zone: ZoneInfo) -> tuple[datetime | None, str 
     if is_plausible(taken_at):
         return taken_at.astimezone(UTC), None
     return None, f"its time of capture, {local}, cannot be true; the file's time counts"
+
+
+def as_data_uri(picture: Image.Image, side: int, quality: int) -> str:
+    """Return a small copy of the picture, as a JPEG in a data URI.
+
+    Args:
+        picture: RGB.
+        side: The longest side that the copy may have, in pixels.
+        quality: Of the JPEG, 1 to 95.
+    """
+    small = picture.copy()
+    small.thumbnail((side, side))
+    content = io.BytesIO()
+    small.save(content, "JPEG", quality=quality)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode('ascii')}"

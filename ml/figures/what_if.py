@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ml.figures.cross_validation import CrossValidation, deployed_thresholds, verdicts
 from ml.figures.metrics import Interval
@@ -15,12 +18,14 @@ from ml.figures.thresholds import Costs, Thresholds, item_costs
 class Expected:
     """What a model does with these costs.
 
-    `thresholds` are those that it would be put to use with. `cost` is the mean cost of an item.
-    `shares` are as `savings` returns them. Cost and shares are out of fold, so they are None and
-    empty if the model was tested on one fold only.
+    `thresholds` are those that it would be put to use with. `verdicts` are those on each item, of
+    the shape of `p`, and `cost` is the mean cost of an item. `shares` are as `savings` returns
+    them. Verdicts, cost and shares are out of fold, so they are None and empty if the model was
+    tested on one fold only.
     """
 
     thresholds: Thresholds
+    verdicts: NDArray[np.str_] | None = field(compare=False)
     cost: float | None
     shares: Mapping[str, Interval]
 
@@ -43,7 +48,6 @@ def expected(evaluated: CrossValidation, costs: Costs) -> Expected:
         costs: of an escape, a scrapped good item and a review.
 
     Example:
-        >>> import numpy as np
         >>> y, p = np.array([0, 1, 0, 1]), np.array([[0.1], [0.9], [0.2], [0.8]])
         >>> fold, names = np.array([[0], [0], [1], [1]]), tuple("abcd")
         >>> tested = CrossValidation((), names, y, p, fold, names, np.zeros((4, 1), bool))
@@ -54,6 +58,6 @@ def expected(evaluated: CrossValidation, costs: Costs) -> Expected:
     thresholds = deployed_thresholds(evaluated, costs)
     found = verdicts(evaluated, costs)
     if found is None:
-        return Expected(thresholds, None, {})
+        return Expected(thresholds, None, None, {})
     cost = float(item_costs(evaluated.y[:, None], found, costs).mean())
-    return Expected(thresholds, cost, savings(evaluated, found, costs))
+    return Expected(thresholds, found, cost, savings(evaluated, found, costs))

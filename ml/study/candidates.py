@@ -116,6 +116,7 @@ def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
         log.info("trained", candidate=candidate.name, rounds=done, of=total)
 
     evaluated = cross_validate(study.splits, candidate.fit, progress)
+    found = verdicts(evaluated, study.costs)
     thresholds = deployed_thresholds(evaluated, study.costs)
     final = candidate.finish()
     card = {
@@ -135,23 +136,26 @@ def train_candidate(study: Study, candidate: Candidate, folder: Path) -> None:
     (part / MODEL_FILE).write_bytes(with_card(final.content, card))
     np.savez(part / EXAMPLE_FILE, **final.example)
     _write(part / PREDICTIONS_FILE, predictions_as_json(evaluated))
-    about = run_as_json(study, candidate, evaluated)
+    about = run_as_json(study, candidate, evaluated, found)
     about |= {"trials": [dict(one) for one in final.trials], "by_epoch": dict(final.by_epoch)}
     about["order"] = candidate.order
     about["params"] = {**final.params, **about["params"]}
     about["thresholds"] = vars(thresholds)
     _write(part / RUN_FILE, about)
     plot_figures(evaluated, thresholds, study.costs, part / "plots")
-    write_card(_model_card(study, candidate, evaluated, card | about), part / "plots")
+    write_card(_model_card(study, candidate, evaluated, found, card | about), part / "plots")
     if final.draw:
         final.draw(part / "plots")
     part.replace(folder)
 
 
 def _model_card(
-    study: Study, candidate: Candidate, evaluated: CrossValidation, about: Mapping[str, Any]
+    study: Study,
+    candidate: Candidate,
+    evaluated: CrossValidation,
+    found: NDArray[np.str_] | None,
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    found = verdicts(evaluated, study.costs)
     shown: Sequence[Example] = ()
     if candidate.examples is not None and found is not None:
         shown = candidate.examples(evaluated, found)
@@ -167,11 +171,15 @@ def _model_card(
     return card_of(known, evaluated, found, study.kinds, shown)
 
 
-def run_as_json(study: Study, candidate: Candidate, evaluated: CrossValidation) -> dict[str, Any]:
-    """Return parameters, figures and tags of the candidate's run."""
+def run_as_json(
+    study: Study,
+    candidate: Candidate,
+    evaluated: CrossValidation,
+    found: NDArray[np.str_] | None,
+) -> dict[str, Any]:
+    """Return parameters, figures and tags of the candidate's run; `found` are its verdicts."""
     by_fold = {f"{name}_by_fold": evaluated.by_fold(figure) for name, figure in FIGURES.items()}
     paid, saved = None, {}
-    found = verdicts(evaluated, study.costs)
     if found is not None:
         paid = item_costs(evaluated.y[:, None], found, study.costs)
         saved = savings(evaluated, found, study.costs)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.figures.cross_validation import CrossValidation, verdicts
+from ml.figures.cross_validation import CrossValidation
 from ml.figures.predictions import PREDICTIONS_FILE, predictions_from_json
 from ml.figures.thresholds import Costs, Thresholds, expected_cost
 from ml.figures.what_if import Expected, expected
@@ -82,7 +82,7 @@ def dossier(registry: Registry, version: Version, before: Version | None, costs:
         other = _on_the_same_items(registry, version, before, stored[0][1])
         stored += [(before, other)] if other else []
     sides = tuple(_side(one, predictions_from_json(found), costs) for one, found in stored)
-    return Dossier(sides, tuple(_slices(sides, costs)), _mistakes(sides[0].tested))
+    return Dossier(sides, tuple(_slices(sides)), _mistakes(sides[0].tested))
 
 
 def _on_the_same_items(
@@ -100,9 +100,9 @@ def _side(version: Version, tested: CrossValidation, costs: Costs) -> Side:
     return Side(version, tested, expected(tested, costs), curve)
 
 
-def _slices(sides: Sequence[Side], costs: Costs) -> list[Slice]:
+def _slices(sides: Sequence[Side]) -> list[Slice]:
     tested = sides[0].tested
-    found = [verdicts(side.tested, costs) for side in sides]
+    found = [side.expected.verdicts for side in sides]
     decided = [one for one in found if one is not None]
     if len(decided) < len(sides):  # One fold: no thresholds of other folds.
         return []

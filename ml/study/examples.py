@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lakehouse.files.photos import as_data_uri
 from ml.data.pictures import PictureFrame
 from ml.data.source import load
 from ml.figures.cross_validation import CrossValidation
@@ -63,8 +62,4 @@ def _mapped(tensor: NDArray[np.uint8], heat: NDArray[np.float32]) -> Image.Image
 
 
 def _uri(picture: Image.Image) -> str:
-    small = picture.copy()
-    small.thumbnail((SIDE, SIDE))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return as_data_uri(picture, SIDE, quality=80)

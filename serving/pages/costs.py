@@ -16,7 +16,6 @@ from serving.records.costs import NAMES, CostsError, checked
 from serving.verdicts.champion import Champion
 
 router = APIRouter(include_in_schema=False)
-KINDS = ("photos", "lots")
 
 
 @router.get("/costs")
@@ -59,7 +58,7 @@ def _page(
         wanted, status, fault = now, 422, texts_of(request)("costs.wrong_costs")
     known: dict[str, Any] = {
         "kind": kind,
-        "kinds": KINDS,
+        "kinds": list(here.champions),
         "champion": champion.model,
         "names": NAMES,
         "now": now,
@@ -84,10 +83,10 @@ def _compared(champion: Champion, now: Costs, wanted: Costs) -> tuple[Expected, 
 
 def _first(here: StageContext) -> str:
     """Return the kind of model to begin with: one that is in use."""
-    return next((k for k in KINDS if _champion(here, k).model is not None), KINDS[0])
+    return next((kind for kind, one in here.champions.items() if one.model is not None), "photos")
 
 
 def _champion(here: StageContext, kind: str) -> Champion:
-    if kind not in KINDS:
+    if kind not in here.champions:
         raise RefusedError(422, "filter")
-    return dict(zip(KINDS, here.champions, strict=True))[kind]
+    return here.champions[kind]

@@ -60,7 +60,7 @@ def lot(request: Request, html: Shown, user: Visitor, here: Here, day: str, name
 @router.get("/models")
 def models(request: Request, html: Shown, user: Visitor, here: Here) -> Response:
     """Show the champions, with the figures of their evaluation."""
-    champions = [("photos", here.photo_champion), ("lots", here.lot_champion)]
+    champions = here.champions.items()
     found = [(kind, one, mlflow_link(html.context, one.honest.page)) for kind, one in champions]
     known = {"champions": found, "stage": here.stage.name, "here": "models"}
     happened = {kind: promotions(here.app.registry, one) for kind, one in champions}
@@ -70,7 +70,7 @@ def models(request: Request, html: Shown, user: Visitor, here: Here) -> Response
 @router.get("/models/{kind}")
 def model_card(request: Request, html: Shown, user: Visitor, here: Here, kind: str) -> Response:
     """Show the model card of a champion: data, test, figures, examples, limits."""
-    champion = {"photos": here.photo_champion, "lots": here.lot_champion}.get(kind)
+    champion = here.champions.get(kind)
     if champion is None or champion.model is None:
         raise RefusedError(404, "not_found")
     known = {"card": champion.card(), "kind": kind, "version": champion.model.version}

@@ -5,19 +5,18 @@ What it guesses and shows is that of `platelake look`.
 
 from __future__ import annotations
 
-import base64
 import difflib
-import io
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import structlog
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
-from PIL import Image
 
 from lakehouse.errors import PlatelakeError, UsageError
+from lakehouse.files.photos import as_data_uri
 from lakehouse.guess.folder import NothingError
 from lakehouse.guess.preview import Shown as File
 from lakehouse.guess.stage_file import said_lines
@@ -191,17 +190,8 @@ def _page(
         "reasons": REASONS,
         "thumbs": THUMBS,
         "names": NAMES,
-        "thumb": _thumb,
+        "thumb": partial(as_data_uri, side=THUMB, quality=85),
         "taken": "",
         "difference": [],
     }
     return html.page(request, "looked", known | (more or {}), status, said, fault)
-
-
-def _thumb(picture: Image.Image) -> str:
-    """Return a small copy of the picture as a data URI."""
-    small = picture.copy()
-    small.thumbnail((THUMB, THUMB))
-    content = io.BytesIO()
-    small.save(content, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode('ascii')}"

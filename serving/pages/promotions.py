@@ -118,10 +118,9 @@ def _number(version: Version | None) -> int | str:
 
 def _found(here: StageContext, kind: str, number: int) -> tuple[Registry, Champion, Version]:
     """Return the registry, the model of this kind, and its version of this number."""
-    champions = {"photos": here.photo_champion, "lots": here.lot_champion}
-    if kind not in champions:
+    if kind not in here.champions:
         raise RefusedError(404, "not_found")
-    registry, champion = here.app.registry, champions[kind]
+    registry, champion = here.app.registry, here.champions[kind]
     try:
         version = registry.version(champion.name, str(number))
     except PlatelakeError:

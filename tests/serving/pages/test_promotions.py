@@ -35,7 +35,7 @@ def test_slices_and_mistakes_by_hand() -> None:
         )
         for n, p in ((2, sure), (1, blind))
     ]
-    found = {one.name: one for one in _slices(sides, COSTS)}
+    found = {one.name: one for one in _slices(sides)}
     assert set(found) == {"good", "bad", "2021-09", "2021-10"}
     assert (found["2021-10"].items, found["2021-10"].bad) == (3, 2)
     # Without any knowledge a person reviews all, which is the cheapest.
