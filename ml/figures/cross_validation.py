@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.data.splits import Round, Split
 from ml.figures.metrics import FIGURES, Figure, Interval, Probabilities, bootstrap
-from ml.figures.thresholds import Costs, Thresholds, decide, fit_thresholds, item_costs
+from ml.figures.thresholds import (
+    Costs,
+    Cuts,
+    Thresholds,
+    cuts_of,
+    decide,
+    fit_thresholds,
+    item_costs,
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,21 @@ class CrossValidation:
             groups=tuple(self.groups[n] for n in at),
             refused=self.refused[own],
         )
+
+    @cached_property
+    def _cuts(self) -> dict[tuple[int, frozenset[int], float], Cuts]:
+        return {}
+
+    def cuts(self, split: int, left_out: frozenset[int], spread: float) -> Cuts:
+        """Return the cuts between the items of a split without these folds.
+
+        They take most of the time of thresholds and do not depend on costs, so they are kept.
+        """
+        key = split, left_out, spread
+        if key not in self._cuts:
+            own = ~np.isin(self.fold[:, split], list(left_out))
+            self._cuts[key] = cuts_of(self.y[own], self.p[own, split], spread)
+        return self._cuts[key]
 
     def by_fold(self, figure: Figure) -> list[float]:
         """Compute the figure of each fold of each split."""
@@ -138,25 +162,28 @@ SPREADS = (0.0, 0.5, 1.0, 2.0)
 
 def deployed_thresholds(evaluated: CrossValidation, costs: Costs) -> Thresholds:
     """Fit the thresholds of the model that is put to use, on all tested items."""
-    y, splits = evaluated.y, range(evaluated.p.shape[1])
-    paid = [_paid(y, evaluated.p[:, at], evaluated.fold[:, at], costs) for at in splits]
+    splits = evaluated.p.shape[1]
+    paid = [_paid(evaluated, split, frozenset(), costs) for split in range(splits)]
     spread = SPREADS[int(np.argmin(np.sum(paid, axis=0)))]
-    return fit_thresholds(np.repeat(y, len(splits)), evaluated.p.ravel(), costs, spread)
+    return fit_thresholds(np.repeat(evaluated.y, splits), evaluated.p.ravel(), costs, spread)
 
 
 def _paid(
-    y: NDArray[np.int64], p: Probabilities, fold: NDArray[np.int64], costs: Costs
+    evaluated: CrossValidation, split: int, left_out: frozenset[int], costs: Costs
 ) -> NDArray[np.float64]:
     """Compute the cost of each spread: of each fold's items, by thresholds of the other folds.
 
-    With one fold there are no others, so that all cost the same and the first one counts.
+    Folds in `left_out` count for nothing. With one other fold there is none to fit on, so that all
+    cost the same and the first one counts.
     """
-    paid, numbers = np.zeros(len(SPREADS)), np.unique(fold)
-    for number in numbers if len(numbers) > 1 else ():
-        own = fold == number
+    paid, folds = np.zeros(len(SPREADS)), evaluated.fold[:, split]
+    numbers = set(folds.tolist()) - left_out
+    for number in sorted(numbers) if len(numbers) > 1 else ():
+        own = folds == number
+        y, p = evaluated.y[own], evaluated.p[own, split]
         for at, spread in enumerate(SPREADS):
-            thresholds = fit_thresholds(y[~own], p[~own], costs, spread)
-            paid[at] += item_costs(y[own], decide(p[own], thresholds), costs).sum()
+            thresholds = evaluated.cuts(split, left_out | {number}, spread).cheapest(costs)
+            paid[at] += item_costs(y, decide(p, thresholds), costs).sum()
     return paid
 
 
@@ -172,9 +199,10 @@ def verdicts(evaluated: CrossValidation, costs: Costs) -> NDArray[np.str_] | Non
             return None
         for number in numbers:
             own = evaluated.fold[:, at] == number
-            y, p, fold = evaluated.y[~own], evaluated.p[~own, at], evaluated.fold[~own, at]
-            spread = SPREADS[int(np.argmin(_paid(y, p, fold, costs)))]
-            found[own, at] = decide(evaluated.p[own, at], fit_thresholds(y, p, costs, spread))
+            without = frozenset({int(number)})
+            spread = SPREADS[int(np.argmin(_paid(evaluated, at, without, costs)))]
+            thresholds = evaluated.cuts(at, without, spread).cheapest(costs)
+            found[own, at] = decide(evaluated.p[own, at], thresholds)
     return np.where(evaluated.refused, "needs_human", found)
 
 

@@ -120,6 +120,37 @@ def fit_thresholds(y: Labels, p: Probabilities, costs: Costs, spread: float = 0.
         >>> decide(np.array([0.25, 0.3, 0.49, 0.5]), found).tolist()
         ['good', 'needs_human', 'needs_human', 'bad']
     """
+    return cuts_of(y, p, spread).cheapest(costs)
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Where thresholds may lie among items, and how many of these lie on each side.
+
+    All have the shape (cuts,). A low threshold at a cut is `lows`, a high one `highs`. `below`
+    counts the items below, `bad_below` the bad ones of these, `good_above` the good ones above.
+    """
+
+    lows: NDArray[np.float64]
+    highs: NDArray[np.float64]
+    below: NDArray[np.float64]
+    bad_below: NDArray[np.float64]
+    good_above: NDArray[np.float64]
+
+    def cheapest(self, costs: Costs) -> Thresholds:
+        """Find the pair with the least cost; of several, the one with the widest review."""
+        low_cost = costs.escape * self.bad_below - costs.review * self.below
+        high_cost = costs.scrap * self.good_above + costs.review * self.below
+        # For each high cut, the best low cut at or below it. The first of equals is the widest.
+        is_new_best = np.diff(np.minimum.accumulate(low_cost), prepend=np.inf) < 0
+        best_low = np.maximum.accumulate(np.where(is_new_best, np.arange(len(low_cost)), 0))
+        total = low_cost[best_low] + high_cost
+        high = len(total) - 1 - int(np.argmin(total[::-1]))
+        return Thresholds(float(self.lows[best_low[high]]), float(self.highs[high]))
+
+
+def cuts_of(y: Labels, p: Probabilities, spread: float = 0.0) -> Cuts:
+    """Return the cuts between these items, whatever mistakes cost; see `fit_thresholds`."""
     order = np.argsort(p, kind="stable")
     y, p = y[order], p[order]
     distinct = np.flatnonzero(np.diff(p)) + 1
@@ -127,25 +158,16 @@ def fit_thresholds(y: Labels, p: Probabilities, costs: Costs, spread: float = 0.
     lows = np.concatenate([[0.0], np.nextafter(p[at[1:] - 1], 2.0)])
     highs = np.concatenate([p[at[:-1]], [np.nextafter(1.0, 2.0)]])
     if spread:
-        some = np.unique(np.linspace(0, len(at) - 1, min(len(at), CUTS)).astype(np.intp))
+        some = np.unique(np.linspace(0, len(at) - 1, min(len(at), MOST_CUTS)).astype(np.intp))
         at, lows, highs = at[some], lows[some], highs[some]
         share = _shares_below(p, at, spread)
-        below, bad_below, good_above = share.sum(1), share @ y, (1 - share) @ (1 - y)
-    else:
-        below = at
-        bad_below = np.concatenate([[0], np.cumsum(y)])[at]
-        good_above = np.concatenate([np.cumsum((1 - y)[::-1])[::-1], [0]])[at]
-    low_cost = costs.escape * bad_below - costs.review * below
-    high_cost = costs.scrap * good_above + costs.review * below
-    # For each high cut, the best low cut at or below it. The first of equals is the widest.
-    is_new_best = np.diff(np.minimum.accumulate(low_cost), prepend=np.inf) < 0
-    best_low = np.maximum.accumulate(np.where(is_new_best, np.arange(len(at)), 0))
-    total = low_cost[best_low] + high_cost
-    high = len(total) - 1 - int(np.argmin(total[::-1]))
-    return Thresholds(float(lows[best_low[high]]), float(highs[high]))
+        return Cuts(lows, highs, share.sum(1), share @ y, (1 - share) @ (1 - y))
+    bad_below = np.concatenate([[0], np.cumsum(y)])[at]
+    good_above = np.concatenate([np.cumsum((1 - y)[::-1])[::-1], [0]])[at]
+    return Cuts(lows, highs, at, bad_below, good_above)
 
 
-CUTS = 512
+MOST_CUTS = 512
 """With a spread, so many cuts are tried at most, to limit memory."""
 LEAST_P = 1e-9
 
