@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,7 +43,7 @@ class LandedFile:
 
 
 @dataclass(frozen=True, eq=False)
-class LandedFiles(Sequence[LandedFile]):
+class LandedFiles(Iterable[LandedFile]):
     """Files of one kind, by name. A `LandedFile` is made when it is asked for, and not kept.
 
     A landing zone may hold millions of files that the lake knows. They are compared with the ledger
@@ -79,18 +78,6 @@ class LandedFiles(Sequence[LandedFile]):
             for row in batch.to_pylist():
                 row["modified_at"] = row["modified_at"].astimezone(UTC)  # Arrow's UTC is another.
                 yield LandedFile(self.kind, **row)
-
-    @overload
-    def __getitem__(self, at: int) -> LandedFile: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[LandedFile]: ...
-
-    def __getitem__(self, at: int | slice) -> Any:
-        """Return one file, or a list of some."""
-        found = [*range(len(self))[at]] if isinstance(at, slice) else [range(len(self))[at]]
-        files = list(LandedFiles(self.kind, self.rows.take(pa.array(found, pa.int64()))))
-        return files if isinstance(at, slice) else files[0]
 
     def where(self, mask: pa.ChunkedArray) -> LandedFiles:
         """Keep the files for which the mask is true."""

@@ -7,7 +7,7 @@ local folder, a file that was modified long enough ago needs no second look.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Protocol
@@ -80,7 +80,7 @@ class Looks:
         """Return whether the file may be there, in a folder that this user may not list."""
         return self._first.is_hidden(file)
 
-    def growing(self, files: Sequence[LandedFile], known: Mapping[str, Earlier]) -> frozenset[str]:
+    def growing(self, files: Iterable[LandedFile], known: Mapping[str, Earlier]) -> frozenset[str]:
         """Which of these files of one kind may still grow.
 
         Args:

@@ -21,11 +21,11 @@ from serving.context import StageContext
 from serving.door import client
 from serving.html import Html, texts_of
 from serving.pages import Form, Here, Named, RefusedError, Shown, Visitor, mlflow_link
+from serving.records.review import REASON_LENGTH
 from serving.verdicts.champion import Champion
 
 router = APIRouter(include_in_schema=False)
 SIDES = ("first", "second")
-REASON_LENGTH = 1_000
 
 
 class OtherSplitsError(PlatelakeError):

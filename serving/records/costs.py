@@ -18,10 +18,11 @@ from lakehouse.settings import Settings
 from lakehouse.sql.database import Database
 from ml.figures.thresholds import Costs, costs_of
 from serving.access.accounts import Accounts
+from serving.records.review import REASON_LENGTH
 from serving.tables import costs as table
 
 NAMES = ("escape", "scrap", "review")
-MOST, REASON_LENGTH, SHOWN = 1e9, 1_000, 20
+MOST, SHOWN = 1e9, 20
 
 
 class CostsError(UsageError):
